@@ -1,0 +1,2 @@
+//! The relens command.
+fn main() {}
