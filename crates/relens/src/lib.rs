@@ -1,1 +1,5 @@
-//! placeholder
+//! What happens to a query: retrievers, indexes, catalogues, enhancers, evaluation.
+
+pub mod embeddings;
+pub mod error;
+mod similarity;
