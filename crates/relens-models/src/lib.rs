@@ -1,5 +1,6 @@
 //! How a text and an image are computed, and differentiated.
 
 pub mod error;
+pub mod weights;
 
 pub use error::{ModelError, Result};
