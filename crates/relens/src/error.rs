@@ -137,6 +137,15 @@ pub enum Error {
         supported: u32,
     },
 
+    /// A bundled file or directory is in none of the places where it could be.
+    #[error("{what} is not among the files that come with relens; looked for {searched}")]
+    NotBundled {
+        /// What was asked for, relative to the data directory.
+        what: String,
+        /// The full paths that were tried.
+        searched: String,
+    },
+
     /// There is no library at this place.
     #[error("{path}: no library here (expected {expected}); index a directory of pictures first")]
     NoLibrary {

@@ -1,5 +1,6 @@
 //! What happens to a query: retrievers, indexes, catalogues, enhancers, evaluation.
 
+pub mod bundled;
 pub mod embeddings;
 pub mod error;
 mod similarity;
