@@ -1,0 +1,177 @@
+//! Activation functions, element by element, with their derivatives.
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
+
+use super::arguments::{Elements, contiguous_f32, elements, tensor_from};
+use super::parallel::for_row_blocks;
+use super::vector_math::{erf_and_gaussian, sigmoid, tanh, vectorized};
+use crate::Result;
+
+const SQRT_2_OVER_PI: f32 = 0.797_884_6;
+const INVERSE_SQRT_2PI: f32 = 0.398_942_3;
+const CUBIC: f32 = 0.044_715;
+const QUICK_GELU_SLOPE: f32 = 1.702;
+
+/// Rough cost of one element, in multiply-adds.
+const COST: usize = 16;
+
+/// An activation function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// x·Φ(x), exact through the error function (Hendrycks and Gimpel, 2016).
+    Gelu,
+    /// 0.5x(1 + tanh(√(2/π)(x + 0.044715x³))), the approximation of the same paper.
+    GeluTanh,
+    /// x·σ(1.702x), of the first CLIP.
+    QuickGelu,
+    /// max(x, 0)
+    Relu,
+    /// min(max(x, 0), 6), of MobileNet.
+    Relu6,
+    /// x·σ(x), also called swish.
+    Silu,
+    /// tanh x
+    Tanh,
+}
+
+impl Activation {
+    /// Replaces every element by its activation. To be called inside [`vectorized`].
+    #[inline(always)]
+    pub(crate) fn apply(self, xs: &mut [f32]) {
+        #[inline(always)]
+        fn each(xs: &mut [f32], f: impl Fn(f32) -> f32) {
+            for x in xs {
+                *x = f(*x);
+            }
+        }
+        match self {
+            Self::Gelu => each(xs, |x| gelu_pair(x).0),
+            Self::GeluTanh => each(xs, |x| gelu_tanh_pair(x).0),
+            Self::QuickGelu => each(xs, |x| x * sigmoid(QUICK_GELU_SLOPE * x)),
+            Self::Relu => each(xs, |x| if x < 0.0 { 0.0 } else { x }),
+            Self::Relu6 => each(xs, relu6_value),
+            Self::Silu => each(xs, |x| x * sigmoid(x)),
+            Self::Tanh => each(xs, tanh),
+        }
+    }
+
+    /// Multiplies the gradients of the outputs by the derivatives at `xs`. To be called inside [`vectorized`].
+    #[inline(always)]
+    fn multiply_by_derivative(self, xs: &[f32], gradients: &mut [f32]) {
+        #[inline(always)]
+        fn each(xs: &[f32], gradients: &mut [f32], derivative: impl Fn(f32) -> f32) {
+            for (gradient, &x) in gradients.iter_mut().zip(xs) {
+                *gradient *= derivative(x);
+            }
+        }
+        match self {
+            Self::Gelu => each(xs, gradients, |x| gelu_pair(x).1),
+            Self::GeluTanh => each(xs, gradients, |x| gelu_tanh_pair(x).1),
+            Self::QuickGelu => each(xs, gradients, |x| swish_derivative(x, QUICK_GELU_SLOPE)),
+            Self::Relu => each(xs, gradients, |x| if x > 0.0 { 1.0 } else { 0.0 }),
+            Self::Relu6 => each(xs, gradients, |x| if x > 0.0 && x < 6.0 { 1.0 } else { 0.0 }),
+            Self::Silu => each(xs, gradients, |x| swish_derivative(x, 1.0)),
+            Self::Tanh => each(xs, gradients, |x| {
+                let y = tanh(x);
+                1.0 - y * y
+            }),
+        }
+    }
+}
+
+#[inline(always)]
+fn relu6_value(x: f32) -> f32 {
+    let x = if x < 0.0 { 0.0 } else { x };
+    if x > 6.0 { 6.0 } else { x }
+}
+
+/// (x·Φ(x), Φ(x) + x·φ(x))
+#[inline(always)]
+fn gelu_pair(x: f32) -> (f32, f32) {
+    let (erf, gaussian) = erf_and_gaussian(x * std::f32::consts::FRAC_1_SQRT_2);
+    let cumulative = 0.5f32.mul_add(erf, 0.5);
+    (x * cumulative, (x * INVERSE_SQRT_2PI).mul_add(gaussian, cumulative))
+}
+
+#[inline(always)]
+fn gelu_tanh_pair(x: f32) -> (f32, f32) {
+    let square = x * x;
+    let t = tanh(SQRT_2_OVER_PI * x * square.mul_add(CUBIC, 1.0));
+    let inner_derivative = SQRT_2_OVER_PI * square.mul_add(3.0 * CUBIC, 1.0);
+    let half = 0.5f32.mul_add(t, 0.5);
+    (x * half, (0.5 * x * (1.0 - t * t)).mul_add(inner_derivative, half))
+}
+
+/// d/dx x·σ(slope·x)
+#[inline(always)]
+fn swish_derivative(x: f32, slope: f32) -> f32 {
+    let s = sigmoid(slope * x);
+    (slope * x * s).mul_add(1.0 - s, s)
+}
+
+struct Elementwise(Activation);
+
+impl CustomOp1 for Elementwise {
+    fn name(&self) -> &'static str {
+        "activation"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let input = elements::<f32>(storage, layout)?;
+        let mut output = vec![0.0f32; input.len()];
+        for_row_blocks(&mut output, 1, COST, |first, block| {
+            block.copy_from_slice(&input[first..first + block.len()]);
+            vectorized(|| self.0.apply(block));
+        });
+        Ok((CpuStorage::F32(output), layout.shape().clone()))
+    }
+
+    fn bwd(&self, arg: &Tensor, _res: &Tensor, grad_res: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        let grad_res = grad_res.contiguous()?;
+        let (input, upstream) = (Elements::of(arg), Elements::of(&grad_res));
+        let (input, upstream) = (input.get()?, upstream.get()?);
+        let mut gradient = vec![0.0f32; input.len()];
+        for_row_blocks(&mut gradient, 1, COST, |first, block| {
+            let range = first..first + block.len();
+            block.copy_from_slice(&upstream[range.clone()]);
+            vectorized(|| self.0.multiply_by_derivative(&input[range], block));
+        });
+        Ok(Some(tensor_from(gradient, arg)?))
+    }
+}
+
+/// Applies an activation to every element.
+///
+/// # Shapes
+/// - `x`, output: any
+///
+/// # Errors
+/// When `x` is not f32.
+pub fn activation(x: &Tensor, activation: Activation) -> Result<Tensor> {
+    Ok(contiguous_f32("activation", x)?.apply_op1(Elementwise(activation))?)
+}
+
+/// [`Activation::Gelu`] of every element. Shapes and errors as [`activation`].
+pub fn gelu(x: &Tensor) -> Result<Tensor> {
+    activation(x, Activation::Gelu)
+}
+
+/// [`Activation::GeluTanh`] of every element. Shapes and errors as [`activation`].
+pub fn gelu_tanh(x: &Tensor) -> Result<Tensor> {
+    activation(x, Activation::GeluTanh)
+}
+
+/// [`Activation::QuickGelu`] of every element. Shapes and errors as [`activation`].
+pub fn quick_gelu(x: &Tensor) -> Result<Tensor> {
+    activation(x, Activation::QuickGelu)
+}
+
+/// [`Activation::Relu6`] of every element. Shapes and errors as [`activation`].
+pub fn relu6(x: &Tensor) -> Result<Tensor> {
+    activation(x, Activation::Relu6)
+}
+
+/// [`Activation::Silu`] of every element. Shapes and errors as [`activation`].
+pub fn silu(x: &Tensor) -> Result<Tensor> {
+    activation(x, Activation::Silu)
+}

@@ -1,0 +1,258 @@
+//! The work on one head, and how it is spread over threads.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::super::arguments::refuse;
+use super::super::matmul::{Matrix, MatrixMut, multiply};
+use super::super::parallel::task_count;
+use super::super::softmax::softmax_in_place;
+use super::super::vector_math::{dot, vectorized};
+use super::{AttentionConfig, AttentionMask};
+use crate::Result;
+
+/// Some columns of a row-major matrix: one of query, key and value.
+#[derive(Clone, Copy)]
+pub(super) struct Columns<'a> {
+    data: &'a [f32],
+    start: usize,
+    stride: usize,
+}
+
+impl<'a> Columns<'a> {
+    pub(super) fn new(data: &'a [f32], start: usize, stride: usize) -> Self {
+        Self { data, start, stride }
+    }
+
+    pub(super) fn start(&self) -> usize {
+        self.start
+    }
+
+    pub(super) fn stride(&self) -> usize {
+        self.stride
+    }
+
+    fn head(&self, rows: &Range<usize>, head: usize, head_dim: usize) -> Matrix<'a> {
+        let first = (rows.start * self.stride + self.start + head * head_dim).min(self.data.len());
+        Matrix::new(&self.data[first..], rows.len(), head_dim, self.stride)
+    }
+}
+
+/// Some columns of a row-major matrix, written by many tasks, each on heads of its own.
+pub(super) struct ColumnsMut<'a> {
+    data: *mut f32,
+    length: usize,
+    start: usize,
+    stride: usize,
+    memory: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: it is a borrow of its memory for writing; `head` is unsafe and obliges the caller to keep tasks apart.
+unsafe impl Sync for ColumnsMut<'_> {}
+
+impl<'a> ColumnsMut<'a> {
+    pub(super) fn whole(data: &'a mut [f32], stride: usize) -> Self {
+        Self { data: data.as_mut_ptr(), length: data.len(), start: 0, stride, memory: PhantomData }
+    }
+
+    /// Three groups of columns of one matrix.
+    pub(super) fn side_by_side(data: &'a mut [f32], starts: [usize; 3], stride: usize) -> [Self; 3] {
+        let (pointer, length) = (data.as_mut_ptr(), data.len());
+        starts.map(|start| Self { data: pointer, length, start, stride, memory: PhantomData })
+    }
+
+    /// # Safety
+    /// No other task may use this head of these rows meanwhile.
+    unsafe fn head(&self, rows: &Range<usize>, head: usize, head_dim: usize) -> MatrixMut<'_> {
+        let first = rows.start * self.stride + self.start + head * head_dim;
+        let end = first + rows.len().saturating_sub(1) * self.stride + head_dim;
+        assert!(rows.is_empty() || end <= self.length, "a head outside of its matrix");
+        // SAFETY: the assertion keeps the block inside of the borrowed memory; the caller keeps it unshared.
+        unsafe { MatrixMut::from_raw(self.data.wrapping_add(first), rows.len(), head_dim, self.stride) }
+    }
+}
+
+/// Attention with its sizes checked.
+pub(super) struct Kernel {
+    heads: usize,
+    key_value_heads: usize,
+    head_dim: usize,
+    mask: AttentionMask,
+    scale: f32,
+    query_offsets: Arc<[usize]>,
+    key_offsets: Arc<[usize]>,
+}
+
+/// One sequence and one key-value head, with the rows that they mean.
+struct Task {
+    queries: Range<usize>,
+    keys: Range<usize>,
+    key_value_head: usize,
+}
+
+impl Kernel {
+    pub(super) fn new(
+        operation: &'static str,
+        config: &AttentionConfig,
+        head_dim: usize,
+        query_offsets: Arc<[usize]>,
+        key_offsets: Arc<[usize]>,
+    ) -> Result<Self> {
+        let &AttentionConfig { heads, key_value_heads, mask, scale } = config;
+        if key_value_heads == 0 || heads % key_value_heads != 0 {
+            let expected = format!("key-value heads that divide {heads} heads");
+            return Err(refuse(operation, expected, format!("{key_value_heads}")));
+        }
+        if query_offsets.len() != key_offsets.len() {
+            let expected = format!("keys for {} sequences", query_offsets.len() - 1);
+            return Err(refuse(operation, expected, format!("{}", key_offsets.len() - 1)));
+        }
+        for (i, (q, k)) in query_offsets.windows(2).zip(key_offsets.windows(2)).enumerate() {
+            let (queries, keys) = (q[1] - q[0], k[1] - k[0]);
+            if queries > 0 && (keys == 0 || (mask == AttentionMask::Causal && keys < queries)) {
+                let found = format!("{queries} queries and {keys} keys in sequence {i}");
+                return Err(refuse(operation, "keys for every query", found));
+            }
+        }
+        let scale = scale.unwrap_or(1.0 / (head_dim as f32).sqrt());
+        Ok(Self { heads, key_value_heads, head_dim, mask, scale, query_offsets, key_offsets })
+    }
+
+    pub(super) fn query_width(&self) -> usize {
+        self.heads * self.head_dim
+    }
+
+    pub(super) fn key_width(&self) -> usize {
+        self.key_value_heads * self.head_dim
+    }
+
+    fn task(&self, index: usize) -> Task {
+        let (sequence, key_value_head) = (index / self.key_value_heads, index % self.key_value_heads);
+        Task {
+            queries: self.query_offsets[sequence]..self.query_offsets[sequence + 1],
+            keys: self.key_offsets[sequence]..self.key_offsets[sequence + 1],
+            key_value_head,
+        }
+    }
+
+    /// The query heads that share a key-value head.
+    fn query_heads(&self, task: &Task) -> Range<usize> {
+        let group = self.heads / self.key_value_heads;
+        task.key_value_head * group..(task.key_value_head + 1) * group
+    }
+
+    /// Runs `work` on all tasks, with buffers that a thread keeps from task to task.
+    fn for_each_task(&self, passes: usize, work: impl Fn(&Task, &mut [Vec<f32>; 2]) + Sync) {
+        let tasks = (self.query_offsets.len() - 1) * self.key_value_heads;
+        let pairs: usize = self
+            .query_offsets
+            .windows(2)
+            .zip(self.key_offsets.windows(2))
+            .map(|(q, k)| (q[1] - q[0]).saturating_mul(k[1] - k[0]))
+            .sum();
+        let cost = pairs.saturating_mul(self.heads * passes * (self.head_dim / 2 + 16));
+        let run = |range: Range<usize>| {
+            let mut buffers = [Vec::new(), Vec::new()];
+            for index in range {
+                let task = self.task(index);
+                if !task.queries.is_empty() {
+                    work(&task, &mut buffers);
+                }
+            }
+        };
+        let blocks = task_count(cost);
+        if blocks == 1 {
+            return run(0..tasks);
+        }
+        let block = tasks.div_ceil(blocks).max(1);
+        (0..tasks.div_ceil(block)).into_par_iter().for_each(|i| run(i * block..((i + 1) * block).min(tasks)));
+    }
+
+    /// The probabilities of one head: softmax(scale · Q·Kᵀ), masked keys at 0.
+    fn probabilities(
+        &self,
+        query: Matrix<'_>,
+        key: Matrix<'_>,
+        (queries, keys): (usize, usize),
+        p: &mut [f32],
+    ) {
+        multiply(&mut MatrixMut::new(p, queries, keys), query, key.transposed(), self.scale, false);
+        vectorized(|| {
+            for (i, row) in p.chunks_exact_mut(keys).enumerate() {
+                let visible = match self.mask {
+                    AttentionMask::None => keys,
+                    AttentionMask::Causal => keys - queries + i + 1,
+                };
+                let (seen, hidden) = row.split_at_mut(visible);
+                softmax_in_place(seen);
+                hidden.fill(0.0);
+            }
+        });
+    }
+
+    pub(super) fn forward(&self, [query, key, value]: [Columns<'_>; 3]) -> Vec<f32> {
+        let tokens = self.query_offsets.last().copied().unwrap_or(0);
+        let mut output = vec![0.0f32; tokens * self.query_width()];
+        let output_columns = ColumnsMut::whole(&mut output, self.query_width());
+        self.for_each_task(2, |task, [scores, _]| {
+            let size = (task.queries.len(), task.keys.len());
+            scores.resize(size.0 * size.1, 0.0);
+            let key = key.head(&task.keys, task.key_value_head, self.head_dim);
+            let value = value.head(&task.keys, task.key_value_head, self.head_dim);
+            for head in self.query_heads(task) {
+                self.probabilities(query.head(&task.queries, head, self.head_dim), key, size, scores);
+                // SAFETY: this task alone owns the query heads of its key-value head in its sequence.
+                let mut out = unsafe { output_columns.head(&task.queries, head, self.head_dim) };
+                multiply(&mut out, Matrix::new(scores, size.0, size.1, size.1), value, 1.0, false);
+            }
+        });
+        output
+    }
+
+    /// With P the probabilities and G the gradient of the output: dV = Pᵀ·G, dP = G·Vᵀ,
+    /// dS = P∘(dP − rowsum(P∘dP)), dQ = scale·dS·K, dK = scale·dSᵀ·Q.
+    pub(super) fn backward(
+        &self,
+        [query, key, value]: [Columns<'_>; 3],
+        upstream: &[f32],
+        [dq, dk, dv]: &[ColumnsMut<'_>; 3],
+    ) {
+        let upstream = Columns::new(upstream, 0, self.query_width());
+        self.for_each_task(5, |task, [scores, score_gradients]| {
+            let size @ (queries, keys) = (task.queries.len(), task.keys.len());
+            scores.resize(queries * keys, 0.0);
+            score_gradients.resize(queries * keys, 0.0);
+            let k = key.head(&task.keys, task.key_value_head, self.head_dim);
+            let v = value.head(&task.keys, task.key_value_head, self.head_dim);
+            // SAFETY: this task alone owns its key-value head, and the query heads of it, in its sequence.
+            let (mut dk, mut dv) = unsafe {
+                let head = task.key_value_head;
+                (dk.head(&task.keys, head, self.head_dim), dv.head(&task.keys, head, self.head_dim))
+            };
+            for head in self.query_heads(task) {
+                let q = query.head(&task.queries, head, self.head_dim);
+                let g = upstream.head(&task.queries, head, self.head_dim);
+                self.probabilities(q, k, size, scores);
+                let p = Matrix::new(scores, queries, keys, keys);
+                multiply(&mut dv, p.transposed(), g, 1.0, true);
+                multiply(&mut MatrixMut::new(score_gradients, queries, keys), g, v.transposed(), 1.0, false);
+                vectorized(|| {
+                    for (d, p) in score_gradients.chunks_exact_mut(keys).zip(scores.chunks_exact(keys)) {
+                        let shared = dot(d, p);
+                        for (d, &p) in d.iter_mut().zip(p) {
+                            *d = p * (*d - shared);
+                        }
+                    }
+                });
+                let ds = Matrix::new(score_gradients, queries, keys, keys);
+                // SAFETY: as above.
+                let mut dq = unsafe { dq.head(&task.queries, head, self.head_dim) };
+                multiply(&mut dq, ds, k, self.scale, false);
+                multiply(&mut dk, ds.transposed(), q, self.scale, true);
+            }
+        });
+    }
+}

@@ -1,0 +1,198 @@
+//! Scaled dot-product attention (Vaswani et al., 2017) over packed sequences, with a backward pass.
+//!
+//! The sequences of a batch lie one after the other without padding; [`AttentionConfig`] says how a row splits into
+//! heads. Every (sequence, key-value head) is one task, which holds the scores of one head at a time. The backward
+//! pass recomputes the probabilities, so nothing of quadratic size is kept between the passes.
+
+mod kernel;
+
+use std::sync::Arc;
+
+use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Shape, Tensor};
+
+use self::kernel::{Columns, ColumnsMut, Kernel};
+use super::arguments::{Elements, contiguous_f32, elements, expect_dims, refuse, tensor_from};
+use super::offsets::check_offsets;
+use crate::Result;
+
+/// Which keys a query may look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AttentionMask {
+    /// All keys of its sequence.
+    None,
+    /// Those up to its own position; the last query stands at the last key.
+    Causal,
+}
+
+/// How packed rows split into heads, and what the heads may see.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AttentionConfig {
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads: `heads`, or a divisor of it for grouped-query attention.
+    pub key_value_heads: usize,
+    /// Which keys a query may look at.
+    pub mask: AttentionMask,
+    /// What the scores are multiplied by. Default 1/√head_dim; T5 uses 1.
+    pub scale: Option<f32>,
+}
+
+impl AttentionConfig {
+    /// Multi-head attention with the usual scale.
+    pub fn new(heads: usize, mask: AttentionMask) -> Self {
+        Self { heads, key_value_heads: heads, mask, scale: None }
+    }
+}
+
+/// Attention over one tensor whose rows hold a token's queries, keys and values, in this order.
+///
+/// # Shapes
+/// - `qkv`: `[total_tokens, (heads + 2·key_value_heads)·head_dim]`
+/// - `offsets`: `batch + 1` many, ascending from 0 to `total_tokens`
+/// - output: `[total_tokens, heads·head_dim]`
+///
+/// # Errors
+/// When the shapes, the offsets and the heads do not fit each other, or `qkv` is not f32.
+pub fn attention(qkv: &Tensor, offsets: &Arc<[usize]>, config: &AttentionConfig) -> Result<Tensor> {
+    const NAME: &str = "attention";
+    let &[tokens, width] = qkv.dims() else {
+        return Err(refuse(NAME, "qkv of shape [total_tokens, 3·width]", format!("{:?}", qkv.dims())));
+    };
+    let heads = config.heads + 2 * config.key_value_heads;
+    if heads == 0 || width == 0 || width % heads != 0 {
+        return Err(refuse(NAME, format!("a width divisible by {heads} heads"), format!("width {width}")));
+    }
+    check_offsets(NAME, offsets, tokens)?;
+    let kernel = Kernel::new(NAME, config, width / heads, offsets.clone(), offsets.clone())?;
+    Ok(contiguous_f32(NAME, qkv)?.apply_op1(Packed(kernel))?)
+}
+
+/// Attention whose queries, keys and values are separate tensors; keys may have sequences of other lengths than
+/// queries (cross-attention, cached keys).
+///
+/// # Shapes
+/// - `query`: `[query_tokens, heads·head_dim]`
+/// - `key`, `value`: `[key_tokens, key_value_heads·head_dim]`
+/// - `query_offsets`, `key_offsets`: `batch + 1` many, ascending from 0 to the number of tokens
+/// - output: as `query`
+///
+/// # Errors
+/// When the shapes, the offsets and the heads do not fit each other, a sequence has queries but no keys (or, with
+/// [`AttentionMask::Causal`], fewer keys than queries), or a tensor is not f32.
+pub fn attention_separate(
+    query: &Tensor,
+    key: &Tensor,
+    value: &Tensor,
+    query_offsets: &Arc<[usize]>,
+    key_offsets: &Arc<[usize]>,
+    config: &AttentionConfig,
+) -> Result<Tensor> {
+    const NAME: &str = "attention_separate";
+    let (&[query_tokens, width], &[key_tokens, _]) = (query.dims(), key.dims()) else {
+        let found = format!("{:?} and {:?}", query.dims(), key.dims());
+        return Err(refuse(NAME, "query and key of shape [tokens, width]", found));
+    };
+    if config.heads == 0 || width == 0 || width % config.heads != 0 {
+        let expected = format!("a query width divisible by {} heads", config.heads);
+        return Err(refuse(NAME, expected, format!("width {width}")));
+    }
+    let head_dim = width / config.heads;
+    expect_dims(NAME, "key", key, &[key_tokens, config.key_value_heads * head_dim])?;
+    expect_dims(NAME, "value", value, key.dims())?;
+    check_offsets(NAME, query_offsets, query_tokens)?;
+    check_offsets(NAME, key_offsets, key_tokens)?;
+    let kernel = Kernel::new(NAME, config, head_dim, query_offsets.clone(), key_offsets.clone())?;
+    let (key, value) = (contiguous_f32(NAME, key)?, contiguous_f32(NAME, value)?);
+    Ok(contiguous_f32(NAME, query)?.apply_op3(&key, &value, Separate(kernel))?)
+}
+
+/// Queries, keys and values side by side in one row.
+struct Packed(Kernel);
+
+impl Packed {
+    fn split<'a>(&self, qkv: &'a [f32]) -> [Columns<'a>; 3] {
+        let stride = self.0.query_width() + 2 * self.0.key_width();
+        let starts = [0, self.0.query_width(), self.0.query_width() + self.0.key_width()];
+        starts.map(|start| Columns::new(qkv, start, stride))
+    }
+}
+
+impl CustomOp1 for Packed {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn cpu_fwd(&self, qkv: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (tokens, _) = layout.shape().dims2()?;
+        let output = self.0.forward(self.split(elements(qkv, layout)?));
+        Ok((CpuStorage::F32(output), Shape::from((tokens, self.0.query_width()))))
+    }
+
+    fn bwd(&self, qkv: &Tensor, _res: &Tensor, grad_res: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        let grad_res = grad_res.contiguous()?;
+        let (values, upstream) = (Elements::of(qkv), Elements::of(&grad_res));
+        let values = values.get()?;
+        let mut gradient = vec![0.0f32; values.len()];
+        let split = self.split(values);
+        let outputs =
+            ColumnsMut::side_by_side(&mut gradient, split.map(|columns| columns.start()), split[0].stride());
+        self.0.backward(split, upstream.get()?, &outputs);
+        Ok(Some(tensor_from(gradient, qkv)?))
+    }
+}
+
+/// Queries, keys and values in tensors of their own.
+struct Separate(Kernel);
+
+impl Separate {
+    fn split<'a>(&self, query: &'a [f32], key: &'a [f32], value: &'a [f32]) -> [Columns<'a>; 3] {
+        [
+            Columns::new(query, 0, self.0.query_width()),
+            Columns::new(key, 0, self.0.key_width()),
+            Columns::new(value, 0, self.0.key_width()),
+        ]
+    }
+}
+
+impl CustomOp3 for Separate {
+    fn name(&self) -> &'static str {
+        "attention-separate"
+    }
+
+    fn cpu_fwd(
+        &self,
+        query: &CpuStorage,
+        query_layout: &Layout,
+        key: &CpuStorage,
+        key_layout: &Layout,
+        value: &CpuStorage,
+        value_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (query, key) = (elements(query, query_layout)?, elements(key, key_layout)?);
+        let output = self.0.forward(self.split(query, key, elements(value, value_layout)?));
+        Ok((CpuStorage::F32(output), query_layout.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        query: &Tensor,
+        key: &Tensor,
+        value: &Tensor,
+        _res: &Tensor,
+        grad_res: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let grad_res = grad_res.contiguous()?;
+        let guards = (Elements::of(query), Elements::of(key), Elements::of(value), Elements::of(&grad_res));
+        let split = self.split(guards.0.get()?, guards.1.get()?, guards.2.get()?);
+        let mut gradients = [query, key, value].map(|tensor| vec![0.0f32; tensor.elem_count()]);
+        let [dq, dk, dv] = &mut gradients;
+        let outputs = [
+            ColumnsMut::whole(dq, self.0.query_width()),
+            ColumnsMut::whole(dk, self.0.key_width()),
+            ColumnsMut::whole(dv, self.0.key_width()),
+        ];
+        self.0.backward(split, guards.3.get()?, &outputs);
+        let [dq, dk, dv] = gradients;
+        Ok((Some(tensor_from(dq, query)?), Some(tensor_from(dk, key)?), Some(tensor_from(dv, value)?)))
+    }
+}

@@ -1,0 +1,254 @@
+//! The affine map x·W + b, with weights stored `[in, out]`.
+
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
+
+use super::activation::{Activation, activation};
+use super::arguments::{Elements, contiguous_f32, elements, expect_dims, last_dim, refuse};
+use super::matmul::{Matrix, MatrixMut, multiply_parallel};
+use super::parallel::reduce_rows;
+use super::vector_math::{add_assign, vectorized};
+use crate::Result;
+
+/// x·W, then + b, then the activation, each block finished while it is in the cache.
+fn affine(
+    x: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    activation: Option<Activation>,
+    (inputs, outputs): (usize, usize),
+) -> Vec<f32> {
+    let rows = x.len().checked_div(inputs).unwrap_or(0);
+    let mut data = Vec::with_capacity(rows * outputs);
+    // SAFETY: the capacity is reserved, and the product writes every element before anything reads it.
+    let output = unsafe { MatrixMut::from_raw(data.as_mut_ptr(), rows, outputs, outputs) };
+    let (left, right) = (Matrix::new(x, rows, inputs, inputs), Matrix::new(weight, inputs, outputs, outputs));
+    multiply_parallel(output, left, right, |block, columns| {
+        let bias = bias.map(|bias| &bias[columns]);
+        if bias.is_none() && activation.is_none() {
+            return;
+        }
+        vectorized(|| {
+            for i in 0..block.rows() {
+                let row = block.row(i);
+                if let Some(bias) = bias {
+                    add_assign(row, bias);
+                }
+                if let Some(activation) = activation {
+                    activation.apply(row);
+                }
+            }
+        });
+    });
+    // SAFETY: `multiply_parallel` covered all rows and columns.
+    unsafe { data.set_len(rows * outputs) };
+    data
+}
+
+struct Linear {
+    inputs: usize,
+    outputs: usize,
+}
+
+impl Linear {
+    fn of(weight: &Tensor) -> Result<Self> {
+        let (inputs, outputs) = weight.dims2()?;
+        Ok(Self { inputs, outputs })
+    }
+
+    fn output_shape(&self, x: &Layout) -> Shape {
+        let mut dims = x.dims().to_vec();
+        if let Some(last) = dims.last_mut() {
+            *last = self.outputs;
+        }
+        Shape::from(dims)
+    }
+
+    /// dx = g·Wᵀ
+    fn input_gradient(&self, x: &Tensor, weight: &[f32], upstream: &[f32]) -> candle_core::Result<Tensor> {
+        let rows = upstream.len().checked_div(self.outputs).unwrap_or(0);
+        let left = Matrix::new(upstream, rows, self.outputs, self.outputs);
+        let right = Matrix::new(weight, self.inputs, self.outputs, self.outputs).transposed();
+        product(left, right, rows, self.inputs, x.shape())
+    }
+
+    /// dW = xᵀ·g
+    fn weight_gradient(&self, x: &[f32], weight: &Tensor, upstream: &[f32]) -> candle_core::Result<Tensor> {
+        let rows = x.len().checked_div(self.inputs).unwrap_or(0);
+        let left = Matrix::new(x, rows, self.inputs, self.inputs).transposed();
+        let right = Matrix::new(upstream, rows, self.outputs, self.outputs);
+        product(left, right, self.inputs, self.outputs, weight.shape())
+    }
+
+    /// db = Σ g over all rows.
+    fn bias_gradient(&self, upstream: &[f32]) -> candle_core::Result<Tensor> {
+        let width = self.outputs;
+        let rows = upstream.len().checked_div(width).unwrap_or(0);
+        let sums = reduce_rows(rows, width, width, |rows, partial| {
+            vectorized(|| {
+                for g in upstream[rows.start * width..rows.end * width].chunks_exact(width) {
+                    add_assign(partial, g);
+                }
+            });
+        });
+        Tensor::from_vec(sums, width, &candle_core::Device::Cpu)
+    }
+
+    fn gradients(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        grad_res: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        let guards = (Elements::of(x), Elements::of(weight), Elements::of(grad_res));
+        let (xs, ws, upstream) = (guards.0.get()?, guards.1.get()?, guards.2.get()?);
+        let dx = x.track_op().then(|| self.input_gradient(x, ws, upstream)).transpose()?;
+        let dw = weight.track_op().then(|| self.weight_gradient(xs, weight, upstream)).transpose()?;
+        Ok((dx, dw))
+    }
+}
+
+fn product(
+    left: Matrix<'_>,
+    right: Matrix<'_>,
+    rows: usize,
+    columns: usize,
+    shape: &Shape,
+) -> candle_core::Result<Tensor> {
+    let mut data = Vec::with_capacity(rows * columns);
+    // SAFETY: the capacity is reserved, and the product writes every element.
+    unsafe {
+        multiply_parallel(
+            MatrixMut::from_raw(data.as_mut_ptr(), rows, columns, columns),
+            left,
+            right,
+            |_, _| {},
+        );
+        data.set_len(rows * columns);
+    }
+    Tensor::from_vec(data, shape, &candle_core::Device::Cpu)
+}
+
+impl CustomOp2 for Linear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (x, weight) = (elements::<f32>(x, x_layout)?, elements::<f32>(weight, weight_layout)?);
+        let output = affine(x, weight, None, None, (self.inputs, self.outputs));
+        Ok((CpuStorage::F32(output), self.output_shape(x_layout)))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        _res: &Tensor,
+        grad_res: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        self.gradients(x, weight, &grad_res.contiguous()?)
+    }
+}
+
+impl CustomOp3 for Linear {
+    fn name(&self) -> &'static str {
+        "linear-with-bias"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+        bias: &CpuStorage,
+        bias_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (x, weight) = (elements::<f32>(x, x_layout)?, elements::<f32>(weight, weight_layout)?);
+        let bias = elements::<f32>(bias, bias_layout)?;
+        let output = affine(x, weight, Some(bias), None, (self.inputs, self.outputs));
+        Ok((CpuStorage::F32(output), self.output_shape(x_layout)))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        _res: &Tensor,
+        grad_res: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let grad_res = grad_res.contiguous()?;
+        let (dx, dw) = self.gradients(x, weight, &grad_res)?;
+        let db = match bias.track_op() {
+            true => Some(self.bias_gradient(Elements::of(&grad_res).get()?)?),
+            false => None,
+        };
+        Ok((dx, dw, db))
+    }
+}
+
+fn check(operation: &'static str, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<()> {
+    let &[inputs, outputs] = weight.dims() else {
+        return Err(refuse(operation, "a weight of shape [in, out]", format!("{:?}", weight.dims())));
+    };
+    if inputs == 0 || last_dim(operation, x)? != inputs {
+        let expected = format!("x of shape [.., {inputs}], the weight being {:?}", weight.dims());
+        return Err(refuse(operation, expected, format!("{:?}", x.dims())));
+    }
+    bias.map_or(Ok(()), |bias| expect_dims(operation, "bias", bias, &[outputs]))
+}
+
+/// x·W + b.
+///
+/// # Shapes
+/// - `x`: `[.., in]`
+/// - `weight`: `[in, out]`, the transpose of PyTorch's layout
+/// - `bias`: `[out]`
+/// - output: `[.., out]`
+///
+/// # Errors
+/// When the shapes do not fit, or a tensor is not f32.
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    const NAME: &str = "linear";
+    check(NAME, x, weight, bias)?;
+    let (x, weight) = (contiguous_f32(NAME, x)?, contiguous_f32(NAME, weight)?);
+    let op = Linear::of(&weight)?;
+    match bias {
+        Some(bias) => Ok(x.apply_op3(&weight, &contiguous_f32(NAME, bias)?, op)?),
+        None => Ok(x.apply_op2(&weight, op)?),
+    }
+}
+
+/// activation(x·W + b): one pass over memory when no argument tracks gradients, the two steps otherwise.
+///
+/// # Shapes
+/// As [`linear`].
+///
+/// # Errors
+/// When the shapes do not fit, or a tensor is not f32.
+pub fn linear_activation(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    function: Activation,
+) -> Result<Tensor> {
+    const NAME: &str = "linear_activation";
+    if x.track_op() || weight.track_op() || bias.is_some_and(Tensor::track_op) {
+        return activation(&linear(x, weight, bias)?, function);
+    }
+    check(NAME, x, weight, bias)?;
+    let (x, weight) = (contiguous_f32(NAME, x)?, contiguous_f32(NAME, weight)?);
+    let bias = bias.map(|bias| contiguous_f32(NAME, bias)).transpose()?;
+    let op = Linear::of(&weight)?;
+    let guards = (Elements::of(&x), Elements::of(&weight), bias.as_ref().map(Elements::of));
+    let bias = guards.2.as_ref().map(Elements::get).transpose()?;
+    let output = affine(guards.0.get()?, guards.1.get()?, bias, Some(function), (op.inputs, op.outputs));
+    Ok(Tensor::from_vec(output, op.output_shape(x.layout()), x.device())?)
+}

@@ -1,0 +1,38 @@
+//! Fused kernels on tensors in main memory, every one of them with a backward pass.
+//!
+//! The tensor library's own softmax, norms and rotary embedding have no backward pass and stop gradients silently,
+//! and its products lose time on weights stored `[out, in]`. The functions here take f32 tensors of any strides
+//! (strided ones are copied first), check their shapes, and let the gradient through to every argument that tracks
+//! one.
+//!
+//! Sequences of different lengths are *packed*: their tokens lie one after the other in `[total_tokens, width]`, and
+//! `offsets` (one more than there are sequences) says where each begins. Nothing is padded, so nothing is masked.
+//!
+//! The kernels are compiled for several instruction sets and pick the best one at run time.
+
+mod activation;
+mod arguments;
+mod attention;
+mod embedding;
+mod l2_normalize;
+mod layer_norm;
+mod linear;
+mod matmul;
+mod mean_pool;
+mod offsets;
+mod parallel;
+mod rms_norm;
+mod rotary;
+mod softmax;
+mod vector_math;
+
+pub use activation::{Activation, activation, gelu, gelu_tanh, quick_gelu, relu6, silu};
+pub use attention::{AttentionConfig, AttentionMask, attention, attention_separate};
+pub use embedding::embedding;
+pub use l2_normalize::l2_normalize;
+pub use layer_norm::{layer_norm, residual_layer_norm};
+pub use linear::{linear, linear_activation};
+pub use mean_pool::mean_pool;
+pub use rms_norm::rms_norm;
+pub use rotary::{RotaryLayout, rotary};
+pub use softmax::{log_softmax_last_dim, softmax_last_dim};

@@ -1,0 +1,182 @@
+//! Every kernel's gradients against finite differences, its edge cases, and its refusals.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Tensor, Var};
+use relens_models::ops::{self, Activation, AttentionConfig, AttentionMask, RotaryLayout};
+use support::{assert_close, check_gradients, gradients, random, values};
+
+#[test]
+fn finite_differences_of_rows_and_elements() {
+    let x = random(&[3, 19], 1, 1.5);
+    let (weight, bias) = (random(&[19], 2, 1.0), random(&[19], 3, 1.0));
+    check_gradients("softmax", std::slice::from_ref(&x), |t| ops::softmax_last_dim(&t[0]));
+    check_gradients("log_softmax", std::slice::from_ref(&x), |t| ops::log_softmax_last_dim(&t[0]));
+    check_gradients("l2_normalize", std::slice::from_ref(&x), |t| ops::l2_normalize(&t[0]));
+    check_gradients("layer_norm", &[x.clone(), weight.clone(), bias.clone()], |t| {
+        ops::layer_norm(&t[0], &t[1], &t[2], 1e-5)
+    });
+    check_gradients(
+        "residual_layer_norm",
+        &[x.clone(), random(&[3, 19], 4, 1.0), weight.clone(), bias],
+        |t| ops::residual_layer_norm(&t[0], &t[1], &t[2], &t[3], 1e-5),
+    );
+    check_gradients("rms_norm", &[x.clone(), weight], |t| ops::rms_norm(&t[0], &t[1], 1e-5));
+    for activation in
+        [Activation::Gelu, Activation::GeluTanh, Activation::QuickGelu, Activation::Silu, Activation::Tanh]
+    {
+        let what = format!("{activation:?}");
+        check_gradients(&what, std::slice::from_ref(&x), |t| ops::activation(&t[0], activation));
+    }
+    // Away from the corners at 0 and 6, where the derivative jumps.
+    let smooth = Tensor::new(&[-3.0f32, -0.5, 0.5, 3.0, 5.9, 6.1, 9.0], &Device::Cpu).unwrap();
+    check_gradients("relu", std::slice::from_ref(&smooth), |t| ops::activation(&t[0], Activation::Relu));
+    check_gradients("relu6", std::slice::from_ref(&smooth), |t| ops::relu6(&t[0]));
+}
+
+#[test]
+fn finite_differences_of_products_and_tables() {
+    let (x, weight, bias) = (random(&[2, 3, 5], 1, 1.0), random(&[5, 7], 2, 1.0), random(&[7], 3, 1.0));
+    check_gradients("linear", &[x.clone(), weight.clone(), bias.clone()], |t| {
+        ops::linear(&t[0], &t[1], Some(&t[2]))
+    });
+    check_gradients("linear_activation", &[x, weight, bias], |t| {
+        ops::linear_activation(&t[0], &t[1], Some(&t[2]), Activation::Gelu)
+    });
+    check_gradients("embedding", &[random(&[6, 4], 4, 1.0)], |t| ops::embedding(&t[0], &[5, 0, 5, 2]));
+    let offsets: Arc<[usize]> = [0, 3, 4, 9].into();
+    check_gradients("mean_pool", &[random(&[9, 4], 5, 1.0)], |t| ops::mean_pool(&t[0], &offsets));
+}
+
+#[test]
+fn finite_differences_of_attention_and_rotary() {
+    let offsets: Arc<[usize]> = [0, 3, 3, 4, 9].into();
+    for mask in [AttentionMask::None, AttentionMask::Causal] {
+        let config = AttentionConfig::new(2, mask);
+        check_gradients("attention", &[random(&[9, 24], 1, 1.0)], |t| {
+            ops::attention(&t[0], &offsets, &config)
+        });
+        let keys: Arc<[usize]> = [0, 4, 4, 5, 10].into();
+        let grouped = AttentionConfig { heads: 4, key_value_heads: 2, mask, scale: Some(0.5) };
+        let inputs = [random(&[9, 16], 2, 1.0), random(&[10, 8], 3, 1.0), random(&[10, 8], 4, 1.0)];
+        check_gradients("attention_separate", &inputs, |t| {
+            ops::attention_separate(&t[0], &t[1], &t[2], &offsets, &keys, &grouped)
+        });
+    }
+    let angles = random(&[4, 3], 6, 3.0);
+    let (cos, sin) = (angles.cos().unwrap(), angles.sin().unwrap());
+    for layout in [RotaryLayout::Halves, RotaryLayout::Interleaved] {
+        check_gradients("rotary", &[random(&[4, 2, 8], 7, 1.0)], |t| ops::rotary(&t[0], &cos, &sin, layout));
+    }
+}
+
+#[test]
+fn fused_inference_equals_the_composed_steps() {
+    let (x, weight, bias) = (random(&[130, 48], 1, 1.0), random(&[48, 96], 2, 1.0), random(&[96], 3, 1.0));
+    for activation in [Activation::Gelu, Activation::Relu6, Activation::Silu] {
+        let fused = ops::linear_activation(&x, &weight, Some(&bias), activation).unwrap();
+        let composed = ops::activation(&ops::linear(&x, &weight, Some(&bias)).unwrap(), activation).unwrap();
+        assert_eq!(values(&fused), values(&composed));
+    }
+    let (residual, scale, shift) = (random(&[130, 48], 4, 1.0), random(&[48], 5, 1.0), random(&[48], 6, 1.0));
+    let fused = ops::residual_layer_norm(&x, &residual, &scale, &shift, 1e-5).unwrap();
+    let composed = ops::layer_norm(&(&x + &residual).unwrap(), &scale, &shift, 1e-5).unwrap();
+    assert_eq!(values(&fused), values(&composed));
+}
+
+#[test]
+fn a_packed_batch_equals_its_sequences_one_by_one() {
+    let offsets: Arc<[usize]> = [0, 7, 8, 61, 61, 90].into();
+    let qkv = random(&[90, 3 * 64], 1, 1.0);
+    for mask in [AttentionMask::None, AttentionMask::Causal] {
+        let config = AttentionConfig::new(4, mask);
+        let batch = ops::attention(&qkv, &offsets, &config).unwrap();
+        for pair in offsets.windows(2).filter(|pair| pair[0] < pair[1]) {
+            let (start, length) = (pair[0], pair[1] - pair[0]);
+            let alone = qkv.narrow(0, start, length).unwrap();
+            let single = ops::attention(&alone, &[0, length].into(), &config).unwrap();
+            assert_close("sequence", &batch.narrow(0, start, length).unwrap(), &single, 1e-6, 1e-6);
+        }
+    }
+}
+
+#[test]
+fn large_inputs_split_over_threads_equal_small_ones() {
+    let (x, weight, bias) =
+        (random(&[700, 384], 1, 1.0), random(&[384, 500], 2, 0.1), random(&[500], 3, 1.0));
+    let whole = ops::linear_activation(&x, &weight, Some(&bias), Activation::Gelu).unwrap();
+    for start in [0, 13, 699] {
+        let row = x.narrow(0, start, 1).unwrap();
+        let alone = ops::linear_activation(&row, &weight, Some(&bias), Activation::Gelu).unwrap();
+        assert_close("row", &whole.narrow(0, start, 1).unwrap(), &alone, 1e-5, 1e-5);
+    }
+    let (scale, shift) = (random(&[384], 4, 1.0), random(&[384], 5, 1.0));
+    let vars = [x, scale, shift].map(|tensor| Var::from_tensor(&tensor).unwrap());
+    let once = gradients(&vars, None, |t| ops::layer_norm(&t[0], &t[1], &t[2], 1e-5));
+    let again = gradients(&vars, None, |t| ops::layer_norm(&t[0], &t[1], &t[2], 1e-5));
+    for (a, b) in once.iter().zip(&again) {
+        assert_eq!(values(a), values(b), "a gradient depends on the order of threads");
+    }
+}
+
+#[test]
+fn extreme_numbers_stay_finite_and_broken_ones_stay_visible() {
+    let extreme = Tensor::new(&[[1e4f32, -1e4, 0.0, 88.0]], &Device::Cpu).unwrap();
+    assert_eq!(values(&ops::softmax_last_dim(&extreme).unwrap()), [1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(values(&ops::log_softmax_last_dim(&extreme).unwrap())[1], -2e4);
+    for activation in [Activation::Gelu, Activation::GeluTanh, Activation::QuickGelu, Activation::Silu] {
+        let output = values(&ops::activation(&extreme, activation).unwrap());
+        assert_eq!(output[0], 1e4, "{activation:?}");
+        assert_eq!(output[1].abs(), 0.0, "{activation:?}");
+    }
+    let zero = Tensor::zeros((1, 4), DType::F32, &Device::Cpu).unwrap();
+    assert_eq!(values(&ops::l2_normalize(&zero).unwrap()), [0.0; 4]);
+    let broken = Tensor::new(&[[1.0f32, f32::NAN, 0.0]], &Device::Cpu).unwrap();
+    assert!(values(&ops::softmax_last_dim(&broken).unwrap()).iter().all(|x| x.is_nan()));
+    assert!(values(&ops::gelu(&broken).unwrap())[1].is_nan());
+    assert!(values(&ops::relu6(&broken).unwrap())[1].is_nan());
+}
+
+#[test]
+fn empty_tensors_pass_through() {
+    let empty = Tensor::zeros((0, 12), DType::F32, &Device::Cpu).unwrap();
+    assert_eq!(ops::gelu(&empty).unwrap().dims(), [0, 12]);
+    assert_eq!(ops::softmax_last_dim(&empty).unwrap().dims(), [0, 12]);
+    assert_eq!(ops::l2_normalize(&empty).unwrap().dims(), [0, 12]);
+    let weight = random(&[12, 5], 1, 1.0);
+    assert_eq!(ops::linear(&empty, &weight, None).unwrap().dims(), [0, 5]);
+    let config = AttentionConfig::new(2, AttentionMask::None);
+    assert_eq!(ops::attention(&empty, &[0].into(), &config).unwrap().dims(), [0, 4]);
+    assert_eq!(ops::mean_pool(&empty, &[0].into()).unwrap().dims(), [0, 12]);
+}
+
+#[test]
+fn arguments_that_do_not_fit_are_refused() {
+    let x = random(&[4, 12], 1, 1.0);
+    let message = |result: relens_models::Result<Tensor>| result.unwrap_err().to_string();
+    let weight = random(&[11, 5], 2, 1.0);
+    let text = message(ops::linear(&x, &weight, None));
+    assert_eq!(text, "linear: expected x of shape [.., 11], the weight being [11, 5], found [4, 12]");
+    let short = random(&[11], 2, 1.0);
+    assert!(message(ops::layer_norm(&x, &short, &short, 1e-5)).contains("weight of shape [12]"));
+    assert!(message(ops::embedding(&x, &[4])).contains("ids below 4"));
+    assert!(message(ops::mean_pool(&x, &[0, 4, 4].into())).contains("sequence 1 without tokens"));
+    assert!(message(ops::mean_pool(&x, &[0, 3].into())).contains("from 0 to 4"));
+    assert!(message(ops::mean_pool(&x, &[].into())).contains("from 0 to 4"));
+    let config = AttentionConfig::new(5, AttentionMask::None);
+    assert!(message(ops::attention(&x, &[0, 4].into(), &config)).contains("divisible by 15"));
+    let config = AttentionConfig::new(2, AttentionMask::Causal);
+    let (queries, keys): (Arc<[usize]>, Arc<[usize]>) = ([0, 4].into(), [0, 3].into());
+    let fewer = x.narrow(0, 0, 3).unwrap();
+    let text = message(ops::attention_separate(&x, &fewer, &fewer, &queries, &keys, &config));
+    assert!(text.contains("4 queries and 3 keys in sequence 0"), "{text}");
+    let doubles = x.to_dtype(DType::F64).unwrap();
+    assert!(message(ops::gelu(&doubles)).contains("F32"));
+    let angles = Var::from_tensor(&random(&[4, 2], 3, 1.0)).unwrap();
+    let heads = x.reshape((4, 3, 4)).unwrap();
+    let angles = angles.as_tensor();
+    assert!(message(ops::rotary(&heads, angles, angles, RotaryLayout::Halves)).contains("constant angles"));
+}
