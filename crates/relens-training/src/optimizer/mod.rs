@@ -1,0 +1,16 @@
+//! What happens between a gradient and the next weights: accumulation, clipping, AdamW, moving averages.
+//!
+//! candle's own AdamW keeps no state across restarts and walks its parameters one by one; this one updates in place
+//! on all cores, saves its moments, and knows groups.
+
+pub mod accumulation;
+pub mod adamw;
+pub mod average;
+pub mod clipping;
+pub mod parameters;
+
+pub use accumulation::GradientAccumulator;
+pub use adamw::{AdamW, AdamWConfig};
+pub use average::WeightAverage;
+pub use clipping::{check_and_clip, global_norm};
+pub use parameters::{Gradients, NamedParameter, ParameterOptions};
