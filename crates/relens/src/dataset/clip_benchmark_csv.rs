@@ -1,0 +1,93 @@
+//! clip_benchmark's and open_clip's CSV: a header with `filepath` and `title`, tab- or comma-separated, a caption a line.
+
+use std::path::Path;
+
+use csv::ByteRecord;
+
+use super::caption_groups::{CaptionGroups, cleaned_caption};
+use super::{Dataset, Split, name_from_path};
+use crate::error::{Error, Result};
+
+/// The columns' names in the files that people have; the first is clip_benchmark's.
+const IMAGE_COLUMNS: [&str; 4] = ["filepath", "image", "image_path", "file_name"];
+const CAPTION_COLUMNS: [&str; 4] = ["title", "caption", "text", "comment"];
+
+/// Where to find what in a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Columns {
+    delimiter: u8,
+    image: usize,
+    caption: usize,
+}
+
+/// The columns that a header line names, or `None` if it is no such header.
+pub(super) fn parse_header(line: &str) -> Option<Columns> {
+    [b'\t', b','].into_iter().find_map(|delimiter| {
+        let names: Vec<String> = line
+            .trim_start_matches('\u{feff}')
+            .split(char::from(delimiter))
+            .map(|name| name.trim().trim_matches('"').to_ascii_lowercase())
+            .collect();
+        let position = |wanted: &[&str]| names.iter().position(|name| wanted.contains(&name.as_str()));
+        Some(Columns { delimiter, image: position(&IMAGE_COLUMNS)?, caption: position(&CAPTION_COLUMNS)? })
+    })
+}
+
+/// Reads the file.
+pub(super) fn read(annotations: &Path, images_directory: &Path) -> Result<Dataset> {
+    let first = super::format::first_line(annotations)?;
+    let columns = parse_header(&first).ok_or_else(|| {
+        let expected = "a header with the columns filepath and title, separated by tabs or commas";
+        broken(annotations, 1, expected, &super::text_lines::excerpt(&first))
+    })?;
+    let mut reader =
+        csv::ReaderBuilder::new().delimiter(columns.delimiter).from_reader(fs_err::File::open(annotations)?);
+    let mut groups = CaptionGroups::default();
+    let mut record = ByteRecord::new();
+    while reader.read_byte_record(&mut record).map_err(|error| csv_error(annotations, error))? {
+        let line = record.position().map_or(0, csv::Position::line);
+        let image = field(annotations, &record, columns.image, "a file path")?.trim();
+        if image.is_empty() {
+            return Err(broken(annotations, line, "the path of a picture", "an empty field"));
+        }
+        let caption = field(annotations, &record, columns.caption, "a caption")?;
+        if let Some(caption) = cleaned_caption(caption, annotations, || format!("line {line}")) {
+            groups.add(image, caption);
+        }
+    }
+    Ok(Dataset {
+        name: name_from_path(annotations),
+        images_directory: images_directory.to_owned(),
+        images: groups.into_images(images_directory, |_| Split::Unassigned),
+    })
+}
+
+fn field<'r>(annotations: &Path, record: &'r ByteRecord, column: usize, expected: &str) -> Result<&'r str> {
+    let line = record.position().map_or(0, csv::Position::line);
+    let bytes = record.get(column).ok_or_else(|| {
+        let expected = format!("{expected} in column {}", column + 1);
+        broken(annotations, line, &expected, &format!("{} columns", record.len()))
+    })?;
+    std::str::from_utf8(bytes).map_err(|_| broken(annotations, line, "UTF-8 text", "other bytes"))
+}
+
+fn broken(annotations: &Path, line: u64, expected: &str, found: &str) -> Error {
+    Error::Dataset {
+        path: annotations.to_owned(),
+        location: format!("line {line}"),
+        expected: expected.to_owned(),
+        found: found.to_owned(),
+    }
+}
+
+fn csv_error(annotations: &Path, error: csv::Error) -> Error {
+    let line = error.position().map_or(0, csv::Position::line);
+    let message = error.to_string();
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => Error::Io(error),
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            broken(annotations, line, &format!("{expected_len} columns"), &len.to_string())
+        }
+        _ => broken(annotations, line, "a CSV record", &message),
+    }
+}

@@ -1,0 +1,150 @@
+//! Pictures with their captions, read from the formats that people have.
+//!
+//! [`Dataset::open`] recognises a format by the file's content; each format has a reader of its own. A dataset is
+//! small (names and texts): the pictures themselves are opened only when they are embedded.
+
+mod caption_groups;
+mod clip_benchmark_csv;
+mod coco_captions;
+mod flickr8k_tokens;
+mod folder;
+mod format;
+mod json;
+mod json_lines;
+mod karpathy;
+mod split;
+#[cfg(test)]
+mod tests;
+mod text_lines;
+
+use std::path::{Path, PathBuf};
+
+pub use folder::IMAGE_EXTENSIONS;
+pub use format::DatasetFormat;
+pub use split::Split;
+
+use crate::error::{Error, Result};
+
+/// How many names an error about many files spells out.
+const NAMES_IN_ERRORS: usize = 3;
+
+/// One picture of a dataset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatasetImage {
+    /// The dataset's own number for it, or its position where the format has no numbers.
+    pub id: u64,
+    /// Where it lies on disk.
+    pub path: PathBuf,
+    /// The part of the dataset that it belongs to.
+    pub split: Split,
+    /// Its captions, in the file's order; none for a picture that only has to be told apart from others.
+    pub captions: Vec<String>,
+}
+
+/// Pictures with captions, in the order of the annotations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dataset {
+    /// What the annotations call it, or the name of their file.
+    pub name: String,
+    /// Where the pictures are looked for.
+    pub images_directory: PathBuf,
+    /// The pictures.
+    pub images: Vec<DatasetImage>,
+}
+
+impl Dataset {
+    /// Reads `annotations`, in any format of [`DatasetFormat`], for pictures that lie under `images_directory`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownDatasetFormat`] if no format fits, [`Error::Dataset`] with line or field where one is broken,
+    /// [`Error::Io`] if the file cannot be read. Missing pictures are no error here: see
+    /// [`ensure_images_exist`](Self::ensure_images_exist).
+    pub fn open(annotations: &Path, images_directory: &Path) -> Result<Self> {
+        Self::open_as(DatasetFormat::detect(annotations)?, annotations, images_directory)
+    }
+
+    /// Reads `annotations` in a format that the caller knows.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn open_as(format: DatasetFormat, annotations: &Path, images_directory: &Path) -> Result<Self> {
+        match format {
+            DatasetFormat::Karpathy => karpathy::read(annotations, images_directory),
+            DatasetFormat::Flickr8kTokens => flickr8k_tokens::read(annotations, images_directory),
+            DatasetFormat::CocoCaptions => coco_captions::read(annotations, images_directory),
+            DatasetFormat::ClipBenchmarkCsv => clip_benchmark_csv::read(annotations, images_directory),
+            DatasetFormat::JsonLines => json_lines::read(annotations, images_directory),
+            DatasetFormat::Folder => folder::read(annotations),
+        }
+    }
+
+    /// The pictures of one split, or of several joined by `+` (`train+restval`); `all` is the whole dataset.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSplit`] with the splits that there are.
+    pub fn split(&self, names: &str) -> Result<Self> {
+        if names == "all" {
+            return Ok(self.clone());
+        }
+        let wanted: Vec<Split> = names.split('+').map(|name| Split::from_name(name.trim())).collect();
+        for split in &wanted {
+            if !self.images.iter().any(|image| image.split == *split) {
+                return Err(Error::UnknownSplit {
+                    dataset: self.name.clone(),
+                    requested: split.to_string(),
+                    available: self.split_names(),
+                });
+            }
+        }
+        let images = self.images.iter().filter(|image| wanted.contains(&image.split)).cloned().collect();
+        Ok(Self { name: self.name.clone(), images_directory: self.images_directory.clone(), images })
+    }
+
+    /// Every caption with the position in `images` of the picture that it describes.
+    pub fn captions(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.images.iter().enumerate().flat_map(|(position, image)| {
+            image.captions.iter().map(move |caption| (position, caption.as_str()))
+        })
+    }
+
+    /// The number of captions.
+    pub fn caption_count(&self) -> usize {
+        self.images.iter().map(|image| image.captions.len()).sum()
+    }
+
+    /// Refuses a dataset whose pictures are not all on disk.
+    ///
+    /// # Errors
+    /// [`Error::MissingImages`] with their number and the first names.
+    pub fn ensure_images_exist(&self) -> Result<()> {
+        let missing: Vec<&DatasetImage> = self.images.iter().filter(|image| !image.path.is_file()).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let first: Vec<String> =
+            missing.iter().take(NAMES_IN_ERRORS).map(|image| image.path.display().to_string()).collect();
+        Err(Error::MissingImages {
+            dataset: self.name.clone(),
+            directory: self.images_directory.clone(),
+            count: missing.len(),
+            total: self.images.len(),
+            first: first.join(", "),
+        })
+    }
+
+    fn split_names(&self) -> String {
+        let mut names = vec!["all".to_owned()];
+        for image in &self.images {
+            let name = image.split.to_string();
+            if image.split != Split::Unassigned && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names.join(", ")
+    }
+}
+
+/// What a dataset is called whose annotations do not say: the file's name without its ending.
+fn name_from_path(path: &Path) -> String {
+    path.file_stem().map_or_else(|| path.display().to_string(), |stem| stem.to_string_lossy().into_owned())
+}
