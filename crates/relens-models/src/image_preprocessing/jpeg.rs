@@ -1,0 +1,104 @@
+//! JPEG, the format of nearly every photograph: decoded in one pass, and refused when it breaks off.
+
+use image::RgbImage;
+use image::metadata::Orientation;
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+use super::decode::DecodeLimits;
+
+const START_OF_SCAN: u8 = 0xDA;
+const END_OF_IMAGE: u8 = 0xD9;
+
+/// Decodes to RGB; the orientation is reported, not applied.
+pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<(RgbImage, Orientation), String> {
+    // A lenient decoder fills what is missing with grey. A file without an end marker is decoded strictly, so
+    // that it passes only if nothing but the marker is missing; the rest of what strictness refuses is harmless.
+    let options = DecoderOptions::default()
+        .set_strict_mode(!has_end_of_image(bytes))
+        .set_max_width(usize::MAX)
+        .set_max_height(usize::MAX)
+        .jpeg_set_out_colorspace(ColorSpace::RGB);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    decoder.decode_headers().map_err(|error| describe(&error))?;
+    let info = decoder.info().ok_or("no frame header")?;
+    limits.check_dimensions(u64::from(info.width), u64::from(info.height))?;
+    let orientation = decoder
+        .exif()
+        .and_then(|exif| Orientation::from_exif_chunk(exif))
+        .unwrap_or(Orientation::NoTransforms);
+    let pixels = decoder.decode().map_err(|error| describe(&error))?;
+    let picture = RgbImage::from_raw(u32::from(info.width), u32::from(info.height), pixels)
+        .ok_or("the decoder returned fewer pixels than the header promises")?;
+    Ok((picture, orientation))
+}
+
+fn describe(error: &zune_jpeg::errors::DecodeErrors) -> String {
+    let message = format!("{error:?}");
+    format!("truncated or malformed ({})", message.trim_matches('"'))
+}
+
+/// Whether an end-of-image marker follows the picture's data (an embedded thumbnail's does not count).
+fn has_end_of_image(bytes: &[u8]) -> bool {
+    // Behind the start-of-image marker: `FF marker [length payload]`.
+    let mut rest = bytes.get(2..).unwrap_or_default();
+    loop {
+        let Some((marker, after)) = next_marker(rest) else { return false };
+        if marker == END_OF_IMAGE {
+            return true;
+        }
+        let Some(length) = after.first_chunk::<2>().map(|length| usize::from(u16::from_be_bytes(*length)))
+        else {
+            return false;
+        };
+        let Some(payload_end) = after.get(length.max(2)..) else { return false };
+        // Behind a scan's header come its coded data, in which FF is followed by 00 or a restart marker;
+        // `next_marker` passes over both.
+        rest = payload_end;
+        if marker == START_OF_SCAN && rest.is_empty() {
+            return false;
+        }
+    }
+}
+
+/// The next marker that is neither filling, an escaped FF, nor a restart, and what follows it.
+fn next_marker(bytes: &[u8]) -> Option<(u8, &[u8])> {
+    let mut rest = bytes;
+    loop {
+        let position = rest.iter().position(|&byte| byte == 0xFF)?;
+        rest = rest.get(position + 1..)?;
+        let (&marker, after) = rest.split_first()?;
+        match marker {
+            0xFF => {}
+            0x00 | 0x01 | 0xD0..=0xD8 => rest = after,
+            _ => return Some((marker, after)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_embedded_thumbnails_end_does_not_count() {
+        let thumbnail = [0xFF, 0xE1, 0x00, 0x06, 0xFF, 0xD8, 0xFF, 0xD9];
+        let scan = [0xFF, 0xDA, 0x00, 0x02, 0x12, 0xFF, 0x00, 0xFF, 0xD0, 0x34];
+        let mut file = vec![0xFF, 0xD8];
+        file.extend_from_slice(&thumbnail);
+        file.extend_from_slice(&scan);
+        assert!(!has_end_of_image(&file));
+        file.extend_from_slice(&[0xFF, 0xFF, 0xD9]);
+        assert!(has_end_of_image(&file));
+    }
+
+    #[test]
+    fn lengths_that_run_past_the_end_are_not_followed() {
+        assert!(!has_end_of_image(&[0xFF, 0xD8, 0xFF, 0xE0, 0xFF, 0xFF, 0x00]));
+        assert!(!has_end_of_image(&[0xFF, 0xD8, 0xFF, 0xE0, 0x00]));
+        assert!(!has_end_of_image(&[0xFF]));
+        assert!(!has_end_of_image(&[]));
+    }
+}
