@@ -1,0 +1,110 @@
+//! `manifest.json`: what a checkpoint's files must be.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{Result, TrainingError};
+
+/// The file's name.
+pub(super) const MANIFEST: &str = "manifest.json";
+
+/// Version of the checkpoint format.
+const FORMAT_VERSION: u32 = 1;
+
+/// Length and hash of every file of a checkpoint.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Manifest {
+    format_version: u32,
+    files: BTreeMap<String, FileRecord>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileRecord {
+    bytes: u64,
+    sha256: String,
+}
+
+impl Manifest {
+    /// Writes the files and then the manifest into `directory`, all synced to disk.
+    pub(super) fn write(directory: &Path, files: &[(&str, Vec<u8>)]) -> Result<()> {
+        let mut records = BTreeMap::new();
+        for (name, bytes) in files {
+            write_synced(&directory.join(name), bytes)?;
+            let record = FileRecord { bytes: bytes.len() as u64, sha256: hash(bytes) };
+            records.insert((*name).to_owned(), record);
+        }
+        let manifest = Self { format_version: FORMAT_VERSION, files: records };
+        let text = serde_json::to_vec_pretty(&manifest).map_err(std::io::Error::from)?;
+        write_synced(&directory.join(MANIFEST), &text)?;
+        sync_directory(directory)
+    }
+
+    /// Reads the manifest of `directory`.
+    pub(super) fn read(directory: &Path) -> Result<Self> {
+        let path = directory.join(MANIFEST);
+        let bytes = fs_err::read(&path)?;
+        let manifest: Self = serde_json::from_slice(&bytes)
+            .map_err(|error| TrainingError::Checkpoint { path: path.clone(), reason: error.to_string() })?;
+        if manifest.format_version != FORMAT_VERSION {
+            return Err(TrainingError::Checkpoint {
+                path,
+                reason: format!("format {}, expected {FORMAT_VERSION}", manifest.format_version),
+            });
+        }
+        Ok(manifest)
+    }
+
+    /// Reads a file, if it is still what was written.
+    pub(super) fn read_file(&self, directory: &Path, name: &str) -> Result<Vec<u8>> {
+        let path = directory.join(name);
+        let damaged = |reason: String| TrainingError::Checkpoint { path: path.clone(), reason };
+        let record = self.files.get(name).ok_or_else(|| damaged("not in the manifest".into()))?;
+        let bytes = fs_err::read(&path)?;
+        if bytes.len() as u64 != record.bytes {
+            return Err(damaged(format!("{} bytes, expected {}", bytes.len(), record.bytes)));
+        }
+        let found = hash(&bytes);
+        if found != record.sha256 {
+            return Err(damaged(format!("SHA-256 {found}, expected {}", record.sha256)));
+        }
+        Ok(bytes)
+    }
+}
+
+fn hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Writes a file and waits until it is on disk.
+pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = fs_err::File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    Ok(())
+}
+
+/// Writes a file so that it is there whole or stays as it was.
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".partial");
+    let temporary = std::path::PathBuf::from(temporary);
+    write_synced(&temporary, bytes)?;
+    fs_err::rename(&temporary, path)?;
+    path.parent().map_or(Ok(()), sync_directory)
+}
+
+/// Waits until a directory's entries (new names, renames) are on disk.
+pub(super) fn sync_directory(directory: &Path) -> Result<()> {
+    // Only Unix lets a directory be opened as a file; elsewhere the rename alone has to do.
+    #[cfg(unix)]
+    fs_err::File::open(directory)?.sync_all()?;
+    #[cfg(not(unix))]
+    let _ = directory;
+    Ok(())
+}
