@@ -4,7 +4,6 @@
 mod support;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use candle_core::{Tensor, Var};
 use relens_models::Result;
@@ -84,7 +83,7 @@ fn products_and_tables() {
     golden.check("linear_without_bias", &["x", "weight"], |t| ops::linear(&t[0], &t[1], None));
     let ids: Vec<u32> = values(golden.get("embedding", "ids")).into_iter().map(|id| id as u32).collect();
     golden.check("embedding", &["table"], |t| ops::embedding(&t[0], &ids));
-    let offsets: Arc<[usize]> = OFFSETS.into();
+    let offsets = OFFSETS;
     golden.check("mean_pool", &["x"], |t| ops::mean_pool(&t[0], &offsets));
 }
 
@@ -102,7 +101,7 @@ fn rotary_in_both_layouts() {
 #[test]
 fn attention_packed_and_grouped() {
     let golden = Golden(fixture("ops.safetensors"));
-    let offsets: Arc<[usize]> = OFFSETS.into();
+    let offsets = OFFSETS;
     for (case, mask) in [("attention", AttentionMask::None), ("attention_causal", AttentionMask::Causal)] {
         golden.check(case, &["qkv"], |t| ops::attention(&t[0], &offsets, &AttentionConfig::new(3, mask)));
         golden.check(case, &["qkv"], |t| {
@@ -111,9 +110,14 @@ fn attention_packed_and_grouped() {
             ops::attention_separate(&part(0)?, &part(1)?, &part(2)?, &offsets, &offsets, &config)
         });
     }
-    let keys: Arc<[usize]> = [0, 5, 9, 20, 27].into();
-    let config =
-        AttentionConfig { heads: 4, key_value_heads: 2, mask: AttentionMask::Causal, scale: Some(0.7) };
+    let keys = [0, 5, 9, 20, 27];
+    let config = AttentionConfig {
+        heads: 4,
+        key_value_heads: 2,
+        mask: AttentionMask::Causal,
+        scale: Some(0.7),
+        dropout: None,
+    };
     golden.check("attention_grouped", &["q", "k", "v"], |t| {
         ops::attention_separate(&t[0], &t[1], &t[2], &offsets, &keys, &config)
     });

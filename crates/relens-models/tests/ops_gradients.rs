@@ -3,10 +3,8 @@
 
 mod support;
 
-use std::sync::Arc;
-
 use candle_core::{DType, Device, Tensor, Var};
-use relens_models::ops::{self, Activation, AttentionConfig, AttentionMask, RotaryLayout};
+use relens_models::ops::{self, Activation, AttentionConfig, AttentionMask, DropoutMask, RotaryLayout};
 use support::{assert_close, check_gradients, gradients, random, values};
 
 #[test]
@@ -47,20 +45,20 @@ fn finite_differences_of_products_and_tables() {
         ops::linear_activation(&t[0], &t[1], Some(&t[2]), Activation::Gelu)
     });
     check_gradients("embedding", &[random(&[6, 4], 4, 1.0)], |t| ops::embedding(&t[0], &[5, 0, 5, 2]));
-    let offsets: Arc<[usize]> = [0, 3, 4, 9].into();
+    let offsets = [0, 3, 4, 9];
     check_gradients("mean_pool", &[random(&[9, 4], 5, 1.0)], |t| ops::mean_pool(&t[0], &offsets));
 }
 
 #[test]
 fn finite_differences_of_attention_and_rotary() {
-    let offsets: Arc<[usize]> = [0, 3, 3, 4, 9].into();
+    let offsets = [0, 3, 3, 4, 9];
     for mask in [AttentionMask::None, AttentionMask::Causal] {
         let config = AttentionConfig::new(2, mask);
         check_gradients("attention", &[random(&[9, 24], 1, 1.0)], |t| {
             ops::attention(&t[0], &offsets, &config)
         });
-        let keys: Arc<[usize]> = [0, 4, 4, 5, 10].into();
-        let grouped = AttentionConfig { heads: 4, key_value_heads: 2, mask, scale: Some(0.5) };
+        let keys = [0, 4, 4, 5, 10];
+        let grouped = AttentionConfig { heads: 4, key_value_heads: 2, mask, scale: Some(0.5), dropout: None };
         let inputs = [random(&[9, 16], 2, 1.0), random(&[10, 8], 3, 1.0), random(&[10, 8], 4, 1.0)];
         check_gradients("attention_separate", &inputs, |t| {
             ops::attention_separate(&t[0], &t[1], &t[2], &offsets, &keys, &grouped)
@@ -89,7 +87,7 @@ fn fused_inference_equals_the_composed_steps() {
 
 #[test]
 fn a_packed_batch_equals_its_sequences_one_by_one() {
-    let offsets: Arc<[usize]> = [0, 7, 8, 61, 61, 90].into();
+    let offsets = [0, 7, 8, 61, 61, 90];
     let qkv = random(&[90, 3 * 64], 1, 1.0);
     for mask in [AttentionMask::None, AttentionMask::Causal] {
         let config = AttentionConfig::new(4, mask);
@@ -97,7 +95,7 @@ fn a_packed_batch_equals_its_sequences_one_by_one() {
         for pair in offsets.windows(2).filter(|pair| pair[0] < pair[1]) {
             let (start, length) = (pair[0], pair[1] - pair[0]);
             let alone = qkv.narrow(0, start, length).unwrap();
-            let single = ops::attention(&alone, &[0, length].into(), &config).unwrap();
+            let single = ops::attention(&alone, &[0, length], &config).unwrap();
             assert_close("sequence", &batch.narrow(0, start, length).unwrap(), &single, 1e-6, 1e-6);
         }
     }
@@ -149,8 +147,8 @@ fn empty_tensors_pass_through() {
     let weight = random(&[12, 5], 1, 1.0);
     assert_eq!(ops::linear(&empty, &weight, None).unwrap().dims(), [0, 5]);
     let config = AttentionConfig::new(2, AttentionMask::None);
-    assert_eq!(ops::attention(&empty, &[0].into(), &config).unwrap().dims(), [0, 4]);
-    assert_eq!(ops::mean_pool(&empty, &[0].into()).unwrap().dims(), [0, 12]);
+    assert_eq!(ops::attention(&empty, &[0], &config).unwrap().dims(), [0, 4]);
+    assert_eq!(ops::mean_pool(&empty, &[0]).unwrap().dims(), [0, 12]);
 }
 
 #[test]
@@ -163,13 +161,13 @@ fn arguments_that_do_not_fit_are_refused() {
     let short = random(&[11], 2, 1.0);
     assert!(message(ops::layer_norm(&x, &short, &short, 1e-5)).contains("weight of shape [12]"));
     assert!(message(ops::embedding(&x, &[4])).contains("ids below 4"));
-    assert!(message(ops::mean_pool(&x, &[0, 4, 4].into())).contains("sequence 1 without tokens"));
-    assert!(message(ops::mean_pool(&x, &[0, 3].into())).contains("from 0 to 4"));
-    assert!(message(ops::mean_pool(&x, &[].into())).contains("from 0 to 4"));
+    assert!(message(ops::mean_pool(&x, &[0, 4, 4])).contains("sequence 1 without tokens"));
+    assert!(message(ops::mean_pool(&x, &[0, 3])).contains("from 0 to 4"));
+    assert!(message(ops::mean_pool(&x, &[])).contains("from 0 to 4"));
     let config = AttentionConfig::new(5, AttentionMask::None);
-    assert!(message(ops::attention(&x, &[0, 4].into(), &config)).contains("divisible by 15"));
+    assert!(message(ops::attention(&x, &[0, 4], &config)).contains("divisible by 15"));
     let config = AttentionConfig::new(2, AttentionMask::Causal);
-    let (queries, keys): (Arc<[usize]>, Arc<[usize]>) = ([0, 4].into(), [0, 3].into());
+    let (queries, keys) = ([0, 4], [0, 3]);
     let fewer = x.narrow(0, 0, 3).unwrap();
     let text = message(ops::attention_separate(&x, &fewer, &fewer, &queries, &keys, &config));
     assert!(text.contains("4 queries and 3 keys in sequence 0"), "{text}");
@@ -179,4 +177,23 @@ fn arguments_that_do_not_fit_are_refused() {
     let heads = x.reshape((4, 3, 4)).unwrap();
     let angles = angles.as_tensor();
     assert!(message(ops::rotary(&heads, angles, angles, RotaryLayout::Halves)).contains("constant angles"));
+}
+
+#[test]
+fn dropout_keeps_the_mean_and_its_gradient_follows_the_mask() {
+    let mask = DropoutMask { probability: 0.3, seed: 11 };
+    let ones = Tensor::ones((200, 50), DType::F32, &Device::Cpu).unwrap();
+    let dropped = values(&ops::dropout(&ones, mask).unwrap());
+    let zeros = dropped.iter().filter(|&&x| x == 0.0).count() as f32 / 1e4;
+    assert!((zeros - 0.3).abs() < 0.02, "{zeros} of the elements are dropped");
+    assert!(dropped.iter().all(|&x| x == 0.0 || (x - 1.0 / 0.7).abs() < 1e-6));
+    assert_ne!(dropped, values(&ops::dropout(&ones, DropoutMask { seed: 12, ..mask }).unwrap()));
+    check_gradients("dropout", &[random(&[5, 7], 1, 1.0)], |t| ops::dropout(&t[0], mask));
+
+    let config = AttentionConfig { dropout: Some(mask), ..AttentionConfig::new(2, AttentionMask::Causal) };
+    check_gradients("attention with dropout", &[random(&[9, 24], 1, 1.0)], |t| {
+        ops::attention(&t[0], &[0, 3, 4, 9], &config)
+    });
+    let refused = ops::dropout(&ones, DropoutMask { probability: 1.0, seed: 0 }).unwrap_err().to_string();
+    assert!(refused.contains("0..1"), "{refused}");
 }

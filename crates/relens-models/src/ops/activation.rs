@@ -35,6 +35,20 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// The function that Hugging Face configurations call by this name, if it is one of these.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "gelu" => Some(Self::Gelu),
+            "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" => Some(Self::GeluTanh),
+            "quick_gelu" => Some(Self::QuickGelu),
+            "relu" => Some(Self::Relu),
+            "relu6" => Some(Self::Relu6),
+            "silu" | "swish" => Some(Self::Silu),
+            "tanh" => Some(Self::Tanh),
+            _ => None,
+        }
+    }
+
     /// Replaces every element by its activation. To be called inside [`vectorized`].
     #[inline(always)]
     pub(crate) fn apply(self, xs: &mut [f32]) {

@@ -67,7 +67,7 @@ impl CustomOp1 for MeanPool {
 ///
 /// # Errors
 /// When the offsets do not cover the tokens, or a sequence is empty (it has no mean).
-pub fn mean_pool(hidden: &Tensor, offsets: &Arc<[usize]>) -> Result<Tensor> {
+pub fn mean_pool(hidden: &Tensor, offsets: &[usize]) -> Result<Tensor> {
     const NAME: &str = "mean_pool";
     let &[tokens, _] = hidden.dims() else {
         return Err(refuse(NAME, "hidden of shape [total_tokens, width]", format!("{:?}", hidden.dims())));
@@ -80,5 +80,5 @@ pub fn mean_pool(hidden: &Tensor, offsets: &Arc<[usize]>) -> Result<Tensor> {
             format!("sequence {empty} without tokens"),
         ));
     }
-    Ok(contiguous_f32(NAME, hidden)?.apply_op1(MeanPool { offsets: offsets.clone() })?)
+    Ok(contiguous_f32(NAME, hidden)?.apply_op1(MeanPool { offsets: offsets.into() })?)
 }

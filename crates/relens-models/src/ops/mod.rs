@@ -13,6 +13,7 @@
 mod activation;
 mod arguments;
 mod attention;
+mod dropout;
 mod embedding;
 mod l2_normalize;
 mod layer_norm;
@@ -28,6 +29,7 @@ mod vector_math;
 
 pub use activation::{Activation, activation, gelu, gelu_tanh, quick_gelu, relu6, silu};
 pub use attention::{AttentionConfig, AttentionMask, attention, attention_separate};
+pub use dropout::{DropoutMask, dropout};
 pub use embedding::embedding;
 pub use l2_normalize::l2_normalize;
 pub use layer_norm::{layer_norm, residual_layer_norm};

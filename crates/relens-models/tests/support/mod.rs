@@ -35,9 +35,14 @@ pub(crate) fn assert_close(what: &str, found: &Tensor, expected: &Tensor, absolu
     }
 }
 
+/// Where the fixture file of this name lies.
+pub(crate) fn fixture_path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
 /// The fixture file of this name, as tensors.
 pub(crate) fn fixture(name: &str) -> HashMap<String, Tensor> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    let path = fixture_path(name);
     candle_core::safetensors::load(&path, &Device::Cpu)
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

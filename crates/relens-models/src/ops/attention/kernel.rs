@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::super::arguments::refuse;
+use super::super::dropout::DropoutMask;
 use super::super::matmul::{Matrix, MatrixMut, multiply};
 use super::super::parallel::task_count;
 use super::super::softmax::softmax_in_place;
@@ -82,6 +83,7 @@ pub(super) struct Kernel {
     head_dim: usize,
     mask: AttentionMask,
     scale: f32,
+    dropout: Option<DropoutMask>,
     query_offsets: Arc<[usize]>,
     key_offsets: Arc<[usize]>,
 }
@@ -91,6 +93,8 @@ struct Task {
     queries: Range<usize>,
     keys: Range<usize>,
     key_value_head: usize,
+    /// The task's place among all, which its dropout depends on.
+    index: usize,
 }
 
 impl Kernel {
@@ -98,10 +102,10 @@ impl Kernel {
         operation: &'static str,
         config: &AttentionConfig,
         head_dim: usize,
-        query_offsets: Arc<[usize]>,
-        key_offsets: Arc<[usize]>,
+        query_offsets: &[usize],
+        key_offsets: &[usize],
     ) -> Result<Self> {
-        let &AttentionConfig { heads, key_value_heads, mask, scale } = config;
+        let &AttentionConfig { heads, key_value_heads, mask, scale, dropout } = config;
         if key_value_heads == 0 || heads % key_value_heads != 0 {
             let expected = format!("key-value heads that divide {heads} heads");
             return Err(refuse(operation, expected, format!("{key_value_heads}")));
@@ -118,7 +122,11 @@ impl Kernel {
             }
         }
         let scale = scale.unwrap_or(1.0 / (head_dim as f32).sqrt());
-        Ok(Self { heads, key_value_heads, head_dim, mask, scale, query_offsets, key_offsets })
+        if let Some(dropout) = dropout {
+            dropout.check(operation)?;
+        }
+        let (query_offsets, key_offsets) = (query_offsets.into(), key_offsets.into());
+        Ok(Self { heads, key_value_heads, head_dim, mask, scale, dropout, query_offsets, key_offsets })
     }
 
     pub(super) fn query_width(&self) -> usize {
@@ -135,6 +143,7 @@ impl Kernel {
             queries: self.query_offsets[sequence]..self.query_offsets[sequence + 1],
             keys: self.key_offsets[sequence]..self.key_offsets[sequence + 1],
             key_value_head,
+            index,
         }
     }
 
@@ -144,8 +153,13 @@ impl Kernel {
         task.key_value_head * group..(task.key_value_head + 1) * group
     }
 
+    /// The dropout of one head of one sequence; every pair of them has a mask of its own.
+    fn dropout_of(&self, task: &Task, head: usize) -> Option<DropoutMask> {
+        self.dropout.map(|mask| mask.fork((task.index * self.heads + head) as u64))
+    }
+
     /// Runs `work` on all tasks, with buffers that a thread keeps from task to task.
-    fn for_each_task(&self, passes: usize, work: impl Fn(&Task, &mut [Vec<f32>; 2]) + Sync) {
+    fn for_each_task(&self, passes: usize, work: impl Fn(&Task, &mut [Vec<f32>; 3]) + Sync) {
         let tasks = (self.query_offsets.len() - 1) * self.key_value_heads;
         let pairs: usize = self
             .query_offsets
@@ -155,7 +169,7 @@ impl Kernel {
             .sum();
         let cost = pairs.saturating_mul(self.heads * passes * (self.head_dim / 2 + 16));
         let run = |range: Range<usize>| {
-            let mut buffers = [Vec::new(), Vec::new()];
+            let mut buffers = [const { Vec::new() }; 3];
             for index in range {
                 let task = self.task(index);
                 if !task.queries.is_empty() {
@@ -197,13 +211,16 @@ impl Kernel {
         let tokens = self.query_offsets.last().copied().unwrap_or(0);
         let mut output = vec![0.0f32; tokens * self.query_width()];
         let output_columns = ColumnsMut::whole(&mut output, self.query_width());
-        self.for_each_task(2, |task, [scores, _]| {
+        self.for_each_task(2, |task, [scores, ..]| {
             let size = (task.queries.len(), task.keys.len());
             scores.resize(size.0 * size.1, 0.0);
             let key = key.head(&task.keys, task.key_value_head, self.head_dim);
             let value = value.head(&task.keys, task.key_value_head, self.head_dim);
             for head in self.query_heads(task) {
                 self.probabilities(query.head(&task.queries, head, self.head_dim), key, size, scores);
+                if let Some(mask) = self.dropout_of(task, head) {
+                    vectorized(|| mask.apply(0, scores));
+                }
                 // SAFETY: this task alone owns the query heads of its key-value head in its sequence.
                 let mut out = unsafe { output_columns.head(&task.queries, head, self.head_dim) };
                 multiply(&mut out, Matrix::new(scores, size.0, size.1, size.1), value, 1.0, false);
@@ -212,8 +229,8 @@ impl Kernel {
         output
     }
 
-    /// With P the probabilities and G the gradient of the output: dV = Pᵀ·G, dP = G·Vᵀ,
-    /// dS = P∘(dP − rowsum(P∘dP)), dQ = scale·dS·K, dK = scale·dSᵀ·Q.
+    /// With P the probabilities, D what dropout leaves of them, and G the gradient of the output: dV = Dᵀ·G,
+    /// dD = G·Vᵀ, dS = D∘dD − P·rowsum(D∘dD), dQ = scale·dS·K, dK = scale·dSᵀ·Q. Without dropout D is P.
     pub(super) fn backward(
         &self,
         [query, key, value]: [Columns<'_>; 3],
@@ -221,9 +238,9 @@ impl Kernel {
         [dq, dk, dv]: &[ColumnsMut<'_>; 3],
     ) {
         let upstream = Columns::new(upstream, 0, self.query_width());
-        self.for_each_task(5, |task, [scores, score_gradients]| {
+        self.for_each_task(5, |task, [probabilities, dropped, score_gradients]| {
             let size @ (queries, keys) = (task.queries.len(), task.keys.len());
-            scores.resize(queries * keys, 0.0);
+            probabilities.resize(queries * keys, 0.0);
             score_gradients.resize(queries * keys, 0.0);
             let k = key.head(&task.keys, task.key_value_head, self.head_dim);
             let v = value.head(&task.keys, task.key_value_head, self.head_dim);
@@ -235,18 +252,18 @@ impl Kernel {
             for head in self.query_heads(task) {
                 let q = query.head(&task.queries, head, self.head_dim);
                 let g = upstream.head(&task.queries, head, self.head_dim);
-                self.probabilities(q, k, size, scores);
-                let p = Matrix::new(scores, queries, keys, keys);
-                multiply(&mut dv, p.transposed(), g, 1.0, true);
-                multiply(&mut MatrixMut::new(score_gradients, queries, keys), g, v.transposed(), 1.0, false);
-                vectorized(|| {
-                    for (d, p) in score_gradients.chunks_exact_mut(keys).zip(scores.chunks_exact(keys)) {
-                        let shared = dot(d, p);
-                        for (d, &p) in d.iter_mut().zip(p) {
-                            *d = p * (*d - shared);
-                        }
+                self.probabilities(q, k, size, probabilities);
+                let dropped = match self.dropout_of(task, head) {
+                    None => &*probabilities,
+                    Some(mask) => {
+                        dropped.clone_from(probabilities);
+                        vectorized(|| mask.apply(0, dropped));
+                        &*dropped
                     }
-                });
+                };
+                multiply(&mut dv, Matrix::new(dropped, queries, keys, keys).transposed(), g, 1.0, true);
+                multiply(&mut MatrixMut::new(score_gradients, queries, keys), g, v.transposed(), 1.0, false);
+                vectorized(|| softmax_gradient(score_gradients, probabilities, dropped, keys));
                 let ds = Matrix::new(score_gradients, queries, keys, keys);
                 // SAFETY: as above.
                 let mut dq = unsafe { dq.head(&task.queries, head, self.head_dim) };
@@ -254,5 +271,17 @@ impl Kernel {
                 multiply(&mut dk, ds.transposed(), q, self.scale, true);
             }
         });
+    }
+}
+
+/// Turns the gradients of the dropped-out probabilities into those of the scores, row by row.
+#[inline(always)]
+fn softmax_gradient(gradients: &mut [f32], probabilities: &[f32], dropped: &[f32], keys: usize) {
+    let rows = probabilities.chunks_exact(keys).zip(dropped.chunks_exact(keys));
+    for (gradients, (probabilities, dropped)) in gradients.chunks_exact_mut(keys).zip(rows) {
+        let shared = dot(gradients, dropped);
+        for (g, (&p, &d)) in gradients.iter_mut().zip(probabilities.iter().zip(dropped)) {
+            *g = (-p).mul_add(shared, d * *g);
+        }
     }
 }

@@ -6,12 +6,11 @@
 
 mod kernel;
 
-use std::sync::Arc;
-
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Shape, Tensor};
 
 use self::kernel::{Columns, ColumnsMut, Kernel};
 use super::arguments::{Elements, contiguous_f32, elements, expect_dims, refuse, tensor_from};
+use super::dropout::DropoutMask;
 use super::offsets::check_offsets;
 use crate::Result;
 
@@ -35,12 +34,14 @@ pub struct AttentionConfig {
     pub mask: AttentionMask,
     /// What the scores are multiplied by. Default 1/√head_dim; T5 uses 1.
     pub scale: Option<f32>,
+    /// Which probabilities training sets to zero. Default none.
+    pub dropout: Option<DropoutMask>,
 }
 
 impl AttentionConfig {
     /// Multi-head attention with the usual scale.
     pub fn new(heads: usize, mask: AttentionMask) -> Self {
-        Self { heads, key_value_heads: heads, mask, scale: None }
+        Self { heads, key_value_heads: heads, mask, scale: None, dropout: None }
     }
 }
 
@@ -53,7 +54,7 @@ impl AttentionConfig {
 ///
 /// # Errors
 /// When the shapes, the offsets and the heads do not fit each other, or `qkv` is not f32.
-pub fn attention(qkv: &Tensor, offsets: &Arc<[usize]>, config: &AttentionConfig) -> Result<Tensor> {
+pub fn attention(qkv: &Tensor, offsets: &[usize], config: &AttentionConfig) -> Result<Tensor> {
     const NAME: &str = "attention";
     let &[tokens, width] = qkv.dims() else {
         return Err(refuse(NAME, "qkv of shape [total_tokens, 3·width]", format!("{:?}", qkv.dims())));
@@ -63,7 +64,7 @@ pub fn attention(qkv: &Tensor, offsets: &Arc<[usize]>, config: &AttentionConfig)
         return Err(refuse(NAME, format!("a width divisible by {heads} heads"), format!("width {width}")));
     }
     check_offsets(NAME, offsets, tokens)?;
-    let kernel = Kernel::new(NAME, config, width / heads, offsets.clone(), offsets.clone())?;
+    let kernel = Kernel::new(NAME, config, width / heads, offsets, offsets)?;
     Ok(contiguous_f32(NAME, qkv)?.apply_op1(Packed(kernel))?)
 }
 
@@ -83,8 +84,8 @@ pub fn attention_separate(
     query: &Tensor,
     key: &Tensor,
     value: &Tensor,
-    query_offsets: &Arc<[usize]>,
-    key_offsets: &Arc<[usize]>,
+    query_offsets: &[usize],
+    key_offsets: &[usize],
     config: &AttentionConfig,
 ) -> Result<Tensor> {
     const NAME: &str = "attention_separate";
@@ -101,7 +102,7 @@ pub fn attention_separate(
     expect_dims(NAME, "value", value, key.dims())?;
     check_offsets(NAME, query_offsets, query_tokens)?;
     check_offsets(NAME, key_offsets, key_tokens)?;
-    let kernel = Kernel::new(NAME, config, head_dim, query_offsets.clone(), key_offsets.clone())?;
+    let kernel = Kernel::new(NAME, config, head_dim, query_offsets, key_offsets)?;
     let (key, value) = (contiguous_f32(NAME, key)?, contiguous_f32(NAME, value)?);
     Ok(contiguous_f32(NAME, query)?.apply_op3(&key, &value, Separate(kernel))?)
 }

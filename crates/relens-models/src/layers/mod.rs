@@ -1,0 +1,16 @@
+//! Layers built from [`Parameters`](crate::weights::Parameters): frozen or trainable, always differentiable.
+//!
+//! A layer holds the tensors that it was given. Where these are variables, gradients reach them; where they are
+//! frozen, the fused forms of [`crate::ops`] are used. Dropout happens only where a random generator is passed.
+
+mod dropout;
+mod embedding;
+mod linear;
+mod norm;
+mod self_attention;
+
+pub use dropout::{Dropout, DropoutGenerator};
+pub use embedding::Embedding;
+pub use linear::{ConcatenatedLinear, Linear};
+pub use norm::{LayerNorm, RmsNorm};
+pub use self_attention::SelfAttention;

@@ -1,0 +1,136 @@
+//! Text to token ids, by a model's own `tokenizer.json`.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use tokenizers::TruncationParams;
+
+use crate::{ModelError, Result};
+
+/// Bytes of one text that are looked at. What lies beyond cannot matter for a context of a few hundred tokens, short
+/// of thousands of spaces, and a megabyte pasted by mistake costs no more than this.
+const LONGEST_TEXT: usize = 1 << 16;
+
+/// Texts below which a second thread costs more than it saves.
+const TEXTS_WORTH_SPLITTING: usize = 16;
+
+/// Longest context that can be asked for.
+const LONGEST_CONTEXT: usize = 1 << 20;
+
+/// Packed token ids of several texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenBatch {
+    /// The ids of all texts, one after the other.
+    pub ids: Vec<u32>,
+    /// Where each text begins, then the total: one more than there are texts.
+    pub offsets: Vec<usize>,
+    /// Whether a text did not fit, and lost its end.
+    pub truncated: Vec<bool>,
+}
+
+impl TokenBatch {
+    /// The number of texts.
+    pub fn len(&self) -> usize {
+        self.truncated.len()
+    }
+
+    /// Whether there are no texts.
+    pub fn is_empty(&self) -> bool {
+        self.truncated.is_empty()
+    }
+
+    /// The ids of text `i`, if there is one.
+    pub fn sequence(&self, i: usize) -> Option<&[u32]> {
+        self.ids.get(*self.offsets.get(i)?..*self.offsets.get(i + 1)?)
+    }
+}
+
+/// Splits texts into the tokens that a model was trained on.
+#[derive(Debug, Clone)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    path: PathBuf,
+    context_length: usize,
+}
+
+impl Tokenizer {
+    /// Reads `tokenizer.json` (or the one in a directory) for texts of at most `context_length` tokens, special ones
+    /// included. The file's own truncation and padding are ignored.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is not a tokenizer, or the context has no room beside the special tokens.
+    pub fn open(path: impl AsRef<Path>, context_length: usize) -> Result<Self> {
+        let mut path = path.as_ref().to_owned();
+        if path.is_dir() {
+            path.push("tokenizer.json");
+        }
+        Self::from_bytes(&fs_err::read(&path)?, &path, context_length)
+    }
+
+    /// As [`Tokenizer::open`], from the content of a `tokenizer.json`; `path` names its source in errors.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::open`].
+    pub fn from_bytes(bytes: &[u8], path: &Path, context_length: usize) -> Result<Self> {
+        let refuse = |reason: String| ModelError::Tokenizer { path: path.to_owned(), reason };
+        let mut inner =
+            tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| refuse(error.to_string()))?;
+        let special = inner.get_post_processor().map_or(0, |processor| {
+            use tokenizers::PostProcessor;
+            processor.added_tokens(false)
+        });
+        if !(special + 1..=LONGEST_CONTEXT).contains(&context_length) {
+            let expected = format!("{} to {LONGEST_CONTEXT}", special + 1);
+            return Err(refuse(format!("the context length is {context_length}, expected {expected}")));
+        }
+        let truncation = TruncationParams { max_length: context_length, ..TruncationParams::default() };
+        inner.with_truncation(Some(truncation)).map_err(|error| refuse(error.to_string()))?;
+        inner.with_padding(None);
+        Ok(Self { inner, path: path.to_owned(), context_length })
+    }
+
+    /// The most tokens that a text can have.
+    pub fn context_length(&self) -> usize {
+        self.context_length
+    }
+
+    /// The number of ids, special ones included.
+    pub fn vocabulary_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// The ids of every text, special tokens included. A text that does not fit loses its end, but no special token.
+    ///
+    /// # Errors
+    /// When the tokenizer cannot express a text.
+    pub fn encode_batch(&self, texts: &[&str]) -> Result<TokenBatch> {
+        let encoded: Vec<(Vec<u32>, bool)> = if texts.len() < TEXTS_WORTH_SPLITTING {
+            texts.iter().map(|text| self.encode(text)).collect::<Result<_>>()?
+        } else {
+            texts.par_iter().map(|text| self.encode(text)).collect::<Result<_>>()?
+        };
+        let mut batch = TokenBatch { ids: Vec::new(), offsets: vec![0], truncated: Vec::new() };
+        for (ids, truncated) in encoded {
+            batch.ids.extend(ids);
+            batch.offsets.push(batch.ids.len());
+            batch.truncated.push(truncated);
+        }
+        Ok(batch)
+    }
+
+    fn encode(&self, text: &str) -> Result<(Vec<u32>, bool)> {
+        let seen = start_of(text, LONGEST_TEXT);
+        let encoding = self.inner.encode_fast(seen, true).map_err(|error| ModelError::Tokenizer {
+            path: self.path.clone(),
+            reason: format!("{error}, in a text of {} bytes", text.len()),
+        })?;
+        let truncated = seen.len() < text.len() || !encoding.get_overflowing().is_empty();
+        Ok((encoding.get_ids().to_vec(), truncated))
+    }
+}
+
+/// The longest start of `text` that has at most `bytes` bytes and cuts no character.
+fn start_of(text: &str, bytes: usize) -> &str {
+    let end = (0..=bytes.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+    &text[..end]
+}
