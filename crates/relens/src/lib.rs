@@ -3,5 +3,10 @@
 pub mod bundled;
 pub mod dataset;
 pub mod embeddings;
+pub mod enhancer;
 pub mod error;
+pub mod evaluation;
+pub mod index;
+pub mod pipeline;
 mod similarity;
+mod storage_error;

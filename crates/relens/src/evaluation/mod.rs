@@ -1,0 +1,99 @@
+//! How well captions find their pictures, and pictures their captions.
+//!
+//! Text→image: every caption is a query, its picture the one right answer. Image→text: every picture is a query, and
+//! any of its captions is right. Recall@k is the share of queries with a right answer among the first k, over all
+//! captions; a tie with a wrong answer counts against us. The names in a [`RetrievalReport`] are clip_benchmark's.
+
+mod bootstrap;
+mod metrics;
+mod ranks;
+mod report;
+
+use std::time::Instant;
+
+pub use bootstrap::{BootstrapOptions, PairedBootstrap, Statistic, paired_bootstrap};
+pub use metrics::RankingMetrics;
+pub use ranks::GroundTruthRanks;
+pub use report::RetrievalReport;
+
+use crate::dataset::Dataset;
+use crate::embeddings::Embeddings;
+use crate::enhancer::{CombinedQueries, Query, QueryEnhancer};
+use crate::error::{Error, Result};
+use crate::pipeline::{TextEmbedder, embed_enhanced};
+
+/// Captions that are enhanced and embedded together, so that the memory does not grow with their number.
+const CAPTIONS_PER_BATCH: usize = 512;
+
+/// The result of an evaluation: the numbers, and each query's rank for a comparison with another run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluation {
+    /// The numbers.
+    pub report: RetrievalReport,
+    /// The ranks.
+    pub ranks: GroundTruthRanks,
+}
+
+/// Enhances and embeds all captions of `dataset` and ranks them against its pictures both ways.
+///
+/// `report.seconds` counts what happens here; the caller adds the time for the pictures' embeddings if it matters.
+///
+/// # Shapes
+/// - `images`: `[dataset.images.len(), dim]`, L2-normalised
+///
+/// # Errors
+/// [`Error::Argument`] if `images` does not fit the dataset or there is no caption; those of enhancer and embedder.
+pub fn evaluate(
+    dataset: &Dataset,
+    images: &Embeddings,
+    embedder: &dyn TextEmbedder,
+    enhancer: &dyn QueryEnhancer,
+    recall_at: &[usize],
+    progress: &dyn Fn(usize),
+) -> Result<Evaluation> {
+    let start = Instant::now();
+    if images.rows() != dataset.images.len() {
+        return Err(Error::Argument {
+            operation: "evaluate",
+            expected: format!(
+                "{} embeddings, one for each picture of {}",
+                dataset.images.len(),
+                dataset.name
+            ),
+            found: images.rows().to_string(),
+        });
+    }
+    let captions: Vec<(usize, &str)> = dataset.captions().collect();
+    let mut queries: Option<CombinedQueries> = None;
+    for batch in captions.chunks(CAPTIONS_PER_BATCH) {
+        let texts: Vec<Query> =
+            batch.iter().map(|(_, caption)| Query::new(caption)).collect::<Result<_>>()?;
+        let (_, combined) = embed_enhanced(&texts, enhancer, embedder)?;
+        match &mut queries {
+            None => queries = Some(combined),
+            Some(queries) => queries.append(&combined)?,
+        }
+        progress(batch.len());
+    }
+    let queries = queries.ok_or_else(|| no_captions(&dataset.name))?;
+    let image_of_caption: Vec<usize> = captions.iter().map(|(image, _)| *image).collect();
+    let ranks = GroundTruthRanks::compute(images, &queries, &image_of_caption)?;
+    let report = RetrievalReport {
+        image_retrieval: RankingMetrics::from_ranks(&ranks.text_to_image, recall_at)?,
+        text_retrieval: RankingMetrics::from_ranks(&ranks.image_to_text, recall_at)?,
+        n_images: images.rows(),
+        n_texts: captions.len(),
+        model: embedder.name().to_owned(),
+        enhancer: enhancer.name().to_owned(),
+        seconds: start.elapsed().as_secs_f64(),
+    };
+    Ok(Evaluation { report, ranks })
+}
+
+fn no_captions(dataset: &str) -> Error {
+    Error::Argument {
+        operation: "evaluate",
+        expected: "at least one caption".to_owned(),
+        found: format!("none in {dataset}"),
+    }
+}
