@@ -162,9 +162,9 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// A library has to be written, but may only be read.
+    /// A file cannot be written: a missing permission, a read-only place, a quota.
     #[error("{path}: cannot be written: {reason}")]
-    ReadOnly {
+    NotWritable {
         /// The file.
         path: PathBuf,
         /// What the system said.

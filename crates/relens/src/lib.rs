@@ -1,12 +1,14 @@
 //! What happens to a query: retrievers, indexes, catalogues, enhancers, evaluation.
 
 pub mod bundled;
+pub mod catalog;
 pub mod dataset;
 pub mod embeddings;
 pub mod enhancer;
 pub mod error;
 pub mod evaluation;
 pub mod index;
+pub mod library;
 pub mod pipeline;
 mod similarity;
 mod storage_error;

@@ -12,7 +12,7 @@ pub(crate) fn write_error(path: &Path, error: &io::Error) -> Error {
             Error::DiskFull { path: path.to_owned() }
         }
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            Error::ReadOnly { path: path.to_owned(), reason: error.to_string() }
+            Error::NotWritable { path: path.to_owned(), reason: error.to_string() }
         }
         kind => Error::Io(io::Error::new(kind, format!("{}: {error}", path.display()))),
     }

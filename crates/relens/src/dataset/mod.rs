@@ -20,6 +20,7 @@ mod text_lines;
 use std::path::{Path, PathBuf};
 
 pub use folder::IMAGE_EXTENSIONS;
+pub(crate) use folder::has_image_extension;
 pub use format::DatasetFormat;
 pub use split::Split;
 

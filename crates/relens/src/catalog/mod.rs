@@ -1,0 +1,101 @@
+//! What a library remembers: one SQLite file with pictures, their vectors and captions, and what was left out.
+//!
+//! Every change is a transaction in write-ahead mode with full synchronisation, so that a kill or a power cut at any
+//! moment leaves the last committed state. Vectors are rows of their own table: one scan reads them in the order of
+//! the ids, and they can never disagree with the pictures, as a second file could. 7,000 vectors of 512 components
+//! are read in some milliseconds, 100,000 in some tenths of a second.
+
+mod open;
+mod path_bytes;
+mod reading;
+mod sqlite_error;
+#[cfg(test)]
+mod tests;
+mod writing;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+pub use open::FORMAT_VERSION;
+pub use writing::{IndexedImage, SkippedFile};
+
+use crate::error::{Error, Result};
+
+/// The retriever that made a catalogue's vectors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelIdentity {
+    /// What it is called.
+    pub name: String,
+    /// The fingerprint of its weights and configuration.
+    pub fingerprint: String,
+    /// The number of components of its vectors.
+    pub dim: usize,
+}
+
+/// Tells whether a file is as it was: its size and time of change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileState {
+    /// In bytes.
+    pub size: u64,
+    /// Nanoseconds since 1970.
+    pub modified: i64,
+}
+
+/// A picture of the catalogue, without its vector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CatalogImage {
+    /// The number under which its vector is indexed.
+    pub id: u64,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its file when it was indexed.
+    pub state: FileState,
+    /// In pixels.
+    pub width: u32,
+    /// In pixels.
+    pub height: u32,
+}
+
+/// An open catalogue.
+#[derive(Debug)]
+pub struct Catalog {
+    path: PathBuf,
+    connection: Connection,
+    model: ModelIdentity,
+}
+
+impl Catalog {
+    /// The database file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The retriever that made the vectors.
+    pub fn model(&self) -> &ModelIdentity {
+        &self.model
+    }
+
+    /// Refuses a retriever that did not make the vectors.
+    ///
+    /// # Errors
+    /// [`Error::OtherModel`] with names and fingerprints.
+    pub fn ensure_model(&self, fingerprint: &str) -> Result<()> {
+        if self.model.fingerprint == fingerprint {
+            return Ok(());
+        }
+        Err(Error::OtherModel {
+            what: self.path.display().to_string(),
+            expected: format!("{} ({})", self.model.name, self.model.fingerprint),
+            found: fingerprint.to_owned(),
+        })
+    }
+
+    fn failed(&self, error: rusqlite::Error) -> Error {
+        sqlite_error::catalog_error(&self.path, error)
+    }
+
+    fn corrupt(&self, expected: impl Into<String>, found: impl Into<String>) -> Error {
+        Error::Corrupt { path: self.path.clone(), expected: expected.into(), found: found.into() }
+    }
+}

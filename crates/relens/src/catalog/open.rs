@@ -1,0 +1,267 @@
+//! Opening: creation, versions, and the places where a library may only be read.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
+
+use super::sqlite_error::catalog_error;
+use super::{Catalog, ModelIdentity};
+use crate::error::{Error, Result};
+
+/// The format that this code writes, and the newest that it reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// `rlns`: marks the file as a relens library among SQLite files.
+const APPLICATION_ID: i64 = 0x726c_6e73;
+/// How long to wait for another process's transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Pages of 16 KB hold several vectors each; the default 4 KB would hold one, half empty.
+const PAGE_SIZE: u32 = 16_384;
+
+const SCHEMA: &str = "
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE images (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        path BLOB NOT NULL UNIQUE,
+        size INTEGER NOT NULL,
+        modified INTEGER NOT NULL,
+        width INTEGER NOT NULL,
+        height INTEGER NOT NULL
+    );
+    CREATE TABLE vectors (
+        image_id INTEGER PRIMARY KEY REFERENCES images (id) ON DELETE CASCADE,
+        vector BLOB NOT NULL
+    );
+    CREATE TABLE captions (
+        image_id INTEGER NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+        position INTEGER NOT NULL,
+        text TEXT NOT NULL,
+        PRIMARY KEY (image_id, position)
+    ) WITHOUT ROWID;
+    CREATE TABLE skipped (
+        path BLOB PRIMARY KEY,
+        size INTEGER,
+        modified INTEGER,
+        reason TEXT NOT NULL
+    ) WITHOUT ROWID;
+";
+
+impl Catalog {
+    /// Opens a catalogue for searching; it is not changed, and may lie in a place that cannot be written.
+    ///
+    /// # Errors
+    /// [`Error::NoLibrary`], [`Error::Corrupt`], [`Error::NewerFormat`] or [`Error::Database`].
+    pub fn open(path: &Path) -> Result<Self> {
+        if !path.is_file() {
+            return Err(no_library(path));
+        }
+        ensure_database(path)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let opened = Connection::open_with_flags(path, flags).and_then(|connection| {
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            application_and_version(&connection).map(|identity| (connection, identity))
+        });
+        let (connection, identity) = match opened {
+            // Write-ahead mode needs a file of its own beside the database, which a read-only place refuses. With no
+            // pending log there the database is complete, and may be read as a file that nobody changes.
+            Err(error) if is_read_only_place(&error) && !has_pending_log(path) => open_immutable(path),
+            opened => opened,
+        }
+        .map_err(|error| catalog_error(path, error))?;
+        match identity {
+            (0, 0) => return Err(no_library(path)),
+            identity => check_identity(path, identity)?,
+        }
+        let model = read_model(path, &connection)?;
+        Ok(Self { path: path.to_owned(), connection, model })
+    }
+
+    /// Opens a catalogue to change it, or creates it for `model`; the pages of an existing one are checked.
+    ///
+    /// # Errors
+    /// [`Error::OtherModel`] if another model made the vectors there; those of [`open`](Self::open);
+    /// [`Error::NotWritable`] and [`Error::DiskFull`].
+    pub fn open_or_create(path: &Path, model: &ModelIdentity) -> Result<Self> {
+        ensure_database(path)?;
+        let mut connection = Connection::open(path).map_err(|error| catalog_error(path, error))?;
+        let prepared = prepare_for_writing(path, &mut connection, model);
+        let model_there = prepared.and_then(|()| read_model(path, &connection))?;
+        let catalog = Self { path: path.to_owned(), connection, model: model_there };
+        catalog.ensure_model(&model.fingerprint)?;
+        if catalog.model.dim != model.dim {
+            let expected = format!("vectors of {} components, as the model makes", model.dim);
+            return Err(catalog.corrupt(expected, catalog.model.dim.to_string()));
+        }
+        Ok(catalog)
+    }
+
+    /// Opens a catalogue to fill it anew by `model`: everything that another model made is removed.
+    ///
+    /// # Errors
+    /// As for [`open_or_create`](Self::open_or_create), without [`Error::OtherModel`].
+    pub fn rebuild(path: &Path, model: &ModelIdentity) -> Result<Self> {
+        ensure_database(path)?;
+        let failed = |error| catalog_error(path, error);
+        let mut connection = Connection::open(path).map_err(failed)?;
+        prepare_for_writing(path, &mut connection, model)?;
+        let transaction =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        transaction
+            .execute_batch("DELETE FROM images; DELETE FROM skipped; DELETE FROM meta;")
+            .and_then(|()| write_model(&transaction, model))
+            .map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+        Ok(Self { path: path.to_owned(), connection, model: model.clone() })
+    }
+}
+
+/// Refuses a file that is neither empty nor a database: SQLite takes a few stray bytes for an empty one.
+fn ensure_database(path: &Path) -> Result<()> {
+    const SIGNATURE: &[u8] = b"SQLite format 3\0";
+    let mut beginning = Vec::with_capacity(SIGNATURE.len());
+    match std::fs::File::open(path) {
+        Ok(file) => file.take(SIGNATURE.len() as u64).read_to_end(&mut beginning)?,
+        // A file that is yet to be made, or that SQLite will refuse with its own words.
+        Err(_) => return Ok(()),
+    };
+    if beginning.is_empty() || beginning == SIGNATURE {
+        return Ok(());
+    }
+    Err(Error::Corrupt {
+        path: path.to_owned(),
+        expected: "a relens library".to_owned(),
+        found: "a file of another kind".to_owned(),
+    })
+}
+
+fn prepare_for_writing(path: &Path, connection: &mut Connection, model: &ModelIdentity) -> Result<()> {
+    let failed = |error| catalog_error(path, error);
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    let identity = application_and_version(connection).map_err(failed)?;
+    if identity != (0, 0) {
+        check_identity(path, identity)?;
+        let result: String =
+            connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
+        if result != "ok" {
+            let expected = "a library whose pages fit together".to_owned();
+            return Err(Error::Corrupt { path: path.to_owned(), expected, found: result });
+        }
+    }
+    let settings =
+        format!("PRAGMA page_size = {PAGE_SIZE}; PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL;");
+    connection.execute_batch(&settings).map_err(failed)?;
+    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).map_err(failed)?;
+    // Two processes may create at once: the second finds the version set when it gets the lock.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let identity = application_and_version(&transaction).map_err(failed)?;
+    if identity == (0, 0) {
+        let tables: i64 = transaction
+            .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+            .map_err(failed)?;
+        if tables > 0 {
+            return Err(foreign(path));
+        }
+        transaction
+            .execute_batch(SCHEMA)
+            .and_then(|()| transaction.pragma_update(None, "application_id", APPLICATION_ID))
+            .and_then(|()| transaction.pragma_update(None, "user_version", FORMAT_VERSION))
+            .and_then(|()| write_model(&transaction, model))
+            .map_err(failed)?;
+    }
+    transaction.commit().map_err(failed)
+}
+
+fn application_and_version(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
+    let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get(0));
+    Ok((number("PRAGMA application_id")?, number("PRAGMA user_version")?))
+}
+
+fn check_identity(path: &Path, (application, version): (i64, i64)) -> Result<()> {
+    if application != APPLICATION_ID {
+        return Err(foreign(path));
+    }
+    if version > i64::from(FORMAT_VERSION) {
+        let found = u32::try_from(version).unwrap_or(u32::MAX);
+        return Err(Error::NewerFormat { path: path.to_owned(), found, supported: FORMAT_VERSION });
+    }
+    Ok(())
+}
+
+fn write_model(connection: &Connection, model: &ModelIdentity) -> rusqlite::Result<()> {
+    let mut insert = connection.prepare("INSERT INTO meta (key, value) VALUES (?1, ?2)")?;
+    insert.execute(("model_name", &model.name))?;
+    insert.execute(("model_fingerprint", &model.fingerprint))?;
+    insert.execute(("dim", model.dim.to_string()))?;
+    Ok(())
+}
+
+fn read_model(path: &Path, connection: &Connection) -> Result<ModelIdentity> {
+    let value = |key: &str| -> Result<String> {
+        connection
+            .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
+            .optional()
+            .map_err(|error| catalog_error(path, error))?
+            .ok_or_else(|| Error::Corrupt {
+                path: path.to_owned(),
+                expected: format!("`{key}` in the table meta"),
+                found: "none".to_owned(),
+            })
+    };
+    let dim = value("dim")?;
+    Ok(ModelIdentity {
+        name: value("model_name")?,
+        fingerprint: value("model_fingerprint")?,
+        dim: dim.parse().ok().filter(|dim| *dim > 0).ok_or_else(|| Error::Corrupt {
+            path: path.to_owned(),
+            expected: "a number of components in `dim` of the table meta".to_owned(),
+            found: dim,
+        })?,
+    })
+}
+
+pub(super) fn open_immutable(path: &Path) -> rusqlite::Result<(Connection, (i64, i64))> {
+    // Of the characters that a URI reserves, these can stand in a path.
+    let mut uri = String::from("file:");
+    for character in path.to_string_lossy().chars() {
+        match character {
+            '%' => uri.push_str("%25"),
+            '?' => uri.push_str("%3f"),
+            '#' => uri.push_str("%23"),
+            other => uri.push(other),
+        }
+    }
+    uri.push_str("?immutable=1");
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(uri, flags)?;
+    let identity = application_and_version(&connection)?;
+    Ok((connection, identity))
+}
+
+fn is_read_only_place(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
+}
+
+/// Whether a log beside the database holds transactions that are not in it yet.
+fn has_pending_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    PathBuf::from(log).metadata().is_ok_and(|metadata| metadata.len() > 0)
+}
+
+fn foreign(path: &Path) -> Error {
+    Error::Corrupt {
+        path: path.to_owned(),
+        expected: "a relens library".to_owned(),
+        found: "the database of another program".to_owned(),
+    }
+}
+
+fn no_library(path: &Path) -> Error {
+    let directory = path.parent().unwrap_or(path).to_owned();
+    let expected = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    Error::NoLibrary { path: directory, expected }
+}

@@ -1,0 +1,286 @@
+//! Pictures into vectors, in memory that does not grow with their number.
+//!
+//! One thread hands out files in batches; `jobs` threads decode a batch and scale its pictures down; the calling
+//! thread embeds it and commits it to the library. At most three batches of small pictures exist at a time. Batches
+//! keep the order of the plan, so that the same pictures get the same ids on any number of threads.
+
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use rayon::ThreadPool;
+use rayon::prelude::*;
+
+use super::{Library, ScanPlan, ScannedFile};
+use crate::catalog::{IndexedImage, ModelIdentity, SkippedFile};
+use crate::embeddings::Embeddings;
+use crate::error::{Error, Result};
+
+/// How many deletions are one transaction.
+const DELETIONS_PER_BATCH: usize = 1000;
+
+/// A picture as the image tower takes it, scaled down already.
+#[derive(Debug, Clone)]
+pub struct PreparedImage<P> {
+    /// What [`ImageEmbedder::embed`] takes.
+    pub picture: P,
+    /// The original's width in pixels.
+    pub width: u32,
+    /// The original's height in pixels.
+    pub height: u32,
+}
+
+/// The image side of a retriever.
+pub trait ImageEmbedder: Sync {
+    /// A picture ready for the image tower: small, for some dozens are in memory at a time.
+    type Picture: Send;
+
+    /// The model.
+    fn model(&self) -> ModelIdentity;
+
+    /// Decodes and scales one picture; called on several threads.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read; any other for what it holds. The picture is then left out.
+    fn prepare(&self, path: &Path) -> Result<PreparedImage<Self::Picture>>;
+
+    /// Embeds pictures, in order.
+    ///
+    /// # Shapes
+    /// - result: `[pictures.len(), dim]`, L2-normalised
+    ///
+    /// # Errors
+    /// If the model fails; the pictures are then tried one by one.
+    fn embed(&self, pictures: &[Self::Picture]) -> Result<Embeddings>;
+}
+
+/// Who watches the work.
+pub trait Progress: Sync {
+    /// The plan is made, work begins.
+    fn started(&self, _plan: &ScanPlan) {}
+
+    /// `files` more are done and saved, the ones left out included.
+    fn advanced(&self, _files: usize) {}
+
+    /// A file is left out.
+    fn skipped(&self, _file: &SkippedFile) {}
+
+    /// Whether to stop after the batch at hand.
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// Watches nothing.
+impl Progress for () {}
+
+/// How to index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IndexingOptions {
+    /// Threads that decode; default: one for each core.
+    pub jobs: usize,
+    /// Pictures that are embedded and committed together; default 32.
+    pub batch_size: usize,
+}
+
+impl Default for IndexingOptions {
+    fn default() -> Self {
+        Self { jobs: std::thread::available_parallelism().map_or(1, usize::from), batch_size: 32 }
+    }
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct IndexingSummary {
+    /// New pictures in the library.
+    pub added: usize,
+    /// Pictures embedded again because their files changed.
+    pub updated: usize,
+    /// Pictures removed because their files are gone.
+    pub deleted: usize,
+    /// Pictures that were as they were.
+    pub unchanged: usize,
+    /// Files left out now, or before and unchanged since.
+    pub skipped: usize,
+    /// Places that could not be looked into.
+    pub unreadable: usize,
+    /// Whether it was stopped before the end; a later run continues.
+    pub cancelled: bool,
+}
+
+type Prepared<P> = Result<PreparedImage<P>, SkippedFile>;
+
+impl Library {
+    /// Brings the library up to date with `root`: embeds what is new or changed, forgets what is gone.
+    ///
+    /// Every batch is committed when it is done: after a kill, a full disk or a cancellation the next run continues
+    /// there. A picture that cannot be used is left out, counted and named.
+    ///
+    /// # Errors
+    /// [`Error::OtherModel`] if the library is another model's; those of [`scan`](Self::scan) and of writing; the
+    /// model's, if it fails for every picture of a batch.
+    pub fn index_directory<E: ImageEmbedder>(
+        &mut self,
+        root: &Path,
+        embedder: &E,
+        options: &IndexingOptions,
+        progress: &dyn Progress,
+    ) -> Result<IndexingSummary> {
+        self.catalog.ensure_model(&embedder.model().fingerprint)?;
+        let plan = self.scan(root)?;
+        progress.started(&plan);
+        let mut summary = IndexingSummary {
+            unchanged: plan.unchanged,
+            skipped: plan.known_skips,
+            unreadable: plan.warnings.len(),
+            ..IndexingSummary::default()
+        };
+        for paths in plan.deleted.chunks(DELETIONS_PER_BATCH) {
+            summary.deleted += self.catalog.remove(paths)?;
+        }
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(options.jobs.max(1))
+            .thread_name(|number| format!("decode-{number}"))
+            .build()
+            .map_err(std::io::Error::other)?;
+        let batch_size = options.batch_size.max(1);
+        for (files, counter) in [(&plan.new, Counter::Added), (&plan.changed, Counter::Updated)] {
+            let batches: Vec<&[ScannedFile]> = files.chunks(batch_size).collect();
+            std::thread::scope(|scope| {
+                // One batch waits while one is decoded and one is embedded.
+                let (sender, receiver) = sync_channel(1);
+                let (batches, pool) = (&batches, &pool);
+                scope.spawn(move || {
+                    for batch in batches {
+                        // The receiver is gone when the work stops early.
+                        if sender.send(prepare_batch(pool, embedder, batch)).is_err() {
+                            break;
+                        }
+                    }
+                });
+                self.embed_batches(batches, &receiver, embedder, progress, counter, &mut summary)
+            })?;
+        }
+        Ok(summary)
+    }
+
+    fn embed_batches<E: ImageEmbedder>(
+        &mut self,
+        batches: &[&[ScannedFile]],
+        receiver: &Receiver<Vec<Prepared<E::Picture>>>,
+        embedder: &E,
+        progress: &dyn Progress,
+        counter: Counter,
+        summary: &mut IndexingSummary,
+    ) -> Result<()> {
+        for batch in batches {
+            summary.cancelled |= progress.is_cancelled();
+            if summary.cancelled {
+                break;
+            }
+            let Ok(prepared) = receiver.recv() else { break };
+            let (images, vectors, skipped) = embed_batch(embedder, batch, prepared)?;
+            self.catalog.add_batch(&images, &vectors, &skipped)?;
+            match counter {
+                Counter::Added => summary.added += images.len(),
+                Counter::Updated => summary.updated += images.len(),
+            }
+            summary.skipped += skipped.len();
+            skipped.iter().for_each(|file| progress.skipped(file));
+            progress.advanced(batch.len());
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Counter {
+    Added,
+    Updated,
+}
+
+/// Decodes a batch on the pool's threads.
+fn prepare_batch<E: ImageEmbedder>(
+    pool: &ThreadPool,
+    embedder: &E,
+    batch: &[ScannedFile],
+) -> Vec<Prepared<E::Picture>> {
+    pool.install(|| batch.par_iter().map(|file| prepare(embedder, file)).collect())
+}
+
+fn prepare<E: ImageEmbedder>(embedder: &E, file: &ScannedFile) -> Prepared<E::Picture> {
+    let skip = |state, reason| SkippedFile { path: file.path.clone(), state, reason };
+    // A decoder that panics on one of many thousand files must not end the whole run.
+    match std::panic::catch_unwind(AssertUnwindSafe(|| embedder.prepare(&file.path))) {
+        Ok(Ok(prepared)) => Ok(prepared),
+        Ok(Err(error)) => Err(skip((!is_io(&error)).then_some(file.state), error.to_string())),
+        Err(_) => Err(skip(Some(file.state), format!("{}: the decoder failed", file.path.display()))),
+    }
+}
+
+fn is_io(error: &Error) -> bool {
+    matches!(error, Error::Io(_) | Error::Model(relens_models::error::ModelError::Io(_)))
+}
+
+/// Embeds what could be decoded; if that fails, picture by picture, to find the one to blame.
+fn embed_batch<E: ImageEmbedder>(
+    embedder: &E,
+    batch: &[ScannedFile],
+    prepared: Vec<Prepared<E::Picture>>,
+) -> Result<(Vec<IndexedImage>, Embeddings, Vec<SkippedFile>)> {
+    let (mut images, mut pictures, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
+    for (file, prepared) in batch.iter().zip(prepared) {
+        match prepared {
+            Err(file) => skipped.push(file),
+            Ok(PreparedImage { picture, width, height }) => {
+                pictures.push(picture);
+                images.push(IndexedImage {
+                    path: file.path.clone(),
+                    state: file.state,
+                    width,
+                    height,
+                    captions: Vec::new(),
+                });
+            }
+        }
+    }
+    let dim = embedder.model().dim;
+    if pictures.is_empty() {
+        return Ok((images, Embeddings::new(dim), skipped));
+    }
+    if let Ok(vectors) = checked_embeddings(embedder, &pictures) {
+        return Ok((images, vectors, skipped));
+    }
+    let (mut kept, mut vectors, mut last_error) = (Vec::new(), Embeddings::new(dim), None);
+    for (image, picture) in images.into_iter().zip(&pictures) {
+        match checked_embeddings(embedder, std::slice::from_ref(picture)) {
+            Ok(vector) => {
+                vectors.append(&vector)?;
+                kept.push(image);
+            }
+            Err(error) => {
+                let reason = format!("{}: {error}", image.path.display());
+                skipped.push(SkippedFile { state: Some(image.state), path: image.path, reason });
+                last_error = Some(error);
+            }
+        }
+    }
+    match last_error {
+        // If no picture works, the pictures are not to blame.
+        Some(error) if kept.is_empty() && pictures.len() > 1 => Err(error),
+        _ => Ok((kept, vectors, skipped)),
+    }
+}
+
+fn checked_embeddings<E: ImageEmbedder>(embedder: &E, pictures: &[E::Picture]) -> Result<Embeddings> {
+    let vectors = embedder.embed(pictures)?;
+    if vectors.rows() != pictures.len() || vectors.dim() != embedder.model().dim {
+        return Err(Error::Argument {
+            operation: "indexing",
+            expected: format!("{} vectors of {} components", pictures.len(), embedder.model().dim),
+            found: format!("{} of {}", vectors.rows(), vectors.dim()),
+        });
+    }
+    vectors.ensure_normalised("picture embeddings")?;
+    Ok(vectors)
+}

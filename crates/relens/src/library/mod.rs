@@ -1,0 +1,142 @@
+//! A folder of pictures, made searchable and kept up to date.
+//!
+//! A [`Library`] is a directory with one file, `relens.db` (see [`crate::catalog`]). [`Library::index_directory`]
+//! compares a directory of pictures with it and embeds what is new or changed; a search reads the vectors in one scan.
+
+mod image_files;
+mod indexing;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+pub use indexing::{ImageEmbedder, IndexingOptions, IndexingSummary, PreparedImage, Progress};
+pub use scan::{ScanPlan, ScanWarning, ScannedFile};
+
+use crate::catalog::{Catalog, CatalogImage, ModelIdentity};
+use crate::enhancer::{Query, QueryEnhancer};
+use crate::error::{Error, Result};
+use crate::index::{ExactIndex, Hit};
+use crate::pipeline::{Pipeline, Ranking, TextEmbedder};
+use crate::storage_error::write_error;
+
+/// The file that holds a library.
+pub const DATABASE_FILE: &str = "relens.db";
+
+/// Pictures that can be searched.
+#[derive(Debug)]
+pub struct Library {
+    directory: PathBuf,
+    catalog: Catalog,
+}
+
+/// A picture that was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FoundImage {
+    /// The picture.
+    pub image: CatalogImage,
+    /// How near it is to the query.
+    pub score: f32,
+}
+
+impl Library {
+    /// Opens a library to search in it; the place may be read-only.
+    ///
+    /// # Errors
+    /// [`Error::NoLibrary`], and those of [`Catalog::open`].
+    pub fn open(directory: &Path) -> Result<Self> {
+        let catalog = Catalog::open(&directory.join(DATABASE_FILE))?;
+        Ok(Self { directory: directory.to_owned(), catalog })
+    }
+
+    /// Opens a library to change it, or creates it for the pictures of `model`.
+    ///
+    /// # Errors
+    /// [`Error::OtherModel`] if it is another model's, [`Error::NotWritable`], and those of
+    /// [`Catalog::open_or_create`].
+    pub fn open_or_create(directory: &Path, model: &ModelIdentity) -> Result<Self> {
+        create_directory(directory)?;
+        let catalog = Catalog::open_or_create(&directory.join(DATABASE_FILE), model)?;
+        Ok(Self { directory: directory.to_owned(), catalog })
+    }
+
+    /// Empties a library, or creates one, for the pictures of `model`, whichever model made it before.
+    ///
+    /// # Errors
+    /// Those of [`Catalog::rebuild`].
+    pub fn rebuild(directory: &Path, model: &ModelIdentity) -> Result<Self> {
+        create_directory(directory)?;
+        let catalog = Catalog::rebuild(&directory.join(DATABASE_FILE), model)?;
+        Ok(Self { directory: directory.to_owned(), catalog })
+    }
+
+    /// Where it lies.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// What it remembers.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// What it remembers, to be changed.
+    pub fn catalog_mut(&mut self) -> &mut Catalog {
+        &mut self.catalog
+    }
+
+    /// Reads all vectors, ready for any number of searches by the model `fingerprint`.
+    ///
+    /// # Errors
+    /// [`Error::OtherModel`], and those of [`Catalog::index`].
+    pub fn index(&self, fingerprint: &str) -> Result<ExactIndex> {
+        self.catalog.ensure_model(fingerprint)?;
+        self.catalog.index()
+    }
+
+    /// The pictures behind hits, in their order.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the library does not have one of them.
+    pub fn resolve(&self, hits: &[Hit]) -> Result<Vec<FoundImage>> {
+        let found =
+            hits.iter().map(|hit| Ok(FoundImage { image: self.catalog.image(hit.id)?, score: hit.score }));
+        found.collect()
+    }
+
+    /// Enhances a query, and finds the `k` best pictures for it.
+    ///
+    /// # Errors
+    /// [`Error::OtherModel`]; those of enhancer and embedder; [`Error::Corrupt`].
+    pub fn search(
+        &self,
+        query: &Query,
+        k: usize,
+        enhancer: &dyn QueryEnhancer,
+        embedder: &dyn TextEmbedder,
+    ) -> Result<(Vec<FoundImage>, Ranking)> {
+        let index = self.index(embedder.fingerprint())?;
+        let ranking = Pipeline::new(enhancer, embedder, &index)?.search(query, k)?;
+        Ok((self.resolve(&ranking.hits)?, ranking))
+    }
+
+    /// Removes pictures by their paths, and says how many there were.
+    ///
+    /// # Errors
+    /// Those of [`Catalog::remove`].
+    pub fn remove<P: AsRef<Path>>(&mut self, paths: &[P]) -> Result<usize> {
+        self.catalog.remove(paths)
+    }
+}
+
+fn create_directory(directory: &Path) -> Result<()> {
+    std::fs::create_dir_all(directory).map_err(|error| match write_error(directory, &error) {
+        // "File exists" says little about a file that stands where the directory should be.
+        Error::Io(_) if directory.is_file() => Error::NotWritable {
+            path: directory.to_owned(),
+            reason: "expected a directory for the library, found a file".to_owned(),
+        },
+        error => error,
+    })
+}
