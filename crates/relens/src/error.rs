@@ -54,7 +54,7 @@ pub enum Error {
         found: f32,
     },
 
-    /// A dataset file is not what its format says.
+    /// A file of captions or entities is not what its format says.
     #[error("{path}: {location}: expected {expected}, found {found}")]
     Dataset {
         /// The annotations file.
@@ -156,7 +156,7 @@ pub enum Error {
     },
 
     /// The disk is full; what was committed before is still there.
-    #[error("{path}: the disk is full; what was indexed before is kept, free some space and run again")]
+    #[error("{path}: the disk is full; what was there before is kept, free some space and run again")]
     DiskFull {
         /// The file being written.
         path: PathBuf,
@@ -209,7 +209,40 @@ pub enum Error {
         reason: String,
     },
 
+    /// An entity, or its names beside those of others, cannot be taken into a knowledge base.
+    #[error("entity `{entity}`, field `{field}`: expected {expected}, found {found}")]
+    InvalidEntity {
+        /// The entity's name.
+        entity: String,
+        /// The field, as a path.
+        field: String,
+        /// What may stand there.
+        expected: String,
+        /// What stands there.
+        found: String,
+    },
+
+    /// The knowledge base has no such entity.
+    #[error("the knowledge base has no entity `{name}`{}", similar_names(.similar))]
+    UnknownEntity {
+        /// The name asked for.
+        name: String,
+        /// Names that are there and look like it.
+        similar: Vec<String>,
+    },
+
+    /// An edit of the knowledge base cannot be taken back.
+    #[error("cannot undo: {reason}")]
+    CannotUndo {
+        /// Why.
+        reason: String,
+    },
+
     /// The user stopped the work; what was committed before is kept.
     #[error("stopped; what was finished before is kept")]
     Cancelled,
+}
+
+fn similar_names(names: &[String]) -> String {
+    if names.is_empty() { String::new() } else { format!("; did you mean {}?", names.join(", ")) }
 }

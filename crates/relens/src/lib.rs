@@ -7,6 +7,7 @@ pub mod embeddings;
 pub mod enhancer;
 pub mod error;
 pub mod evaluation;
+pub mod evd;
 pub mod index;
 pub mod library;
 pub mod pipeline;

@@ -8,7 +8,7 @@
 mod open;
 mod path_bytes;
 mod reading;
-mod sqlite_error;
+pub(crate) mod sqlite_error;
 #[cfg(test)]
 mod tests;
 mod writing;

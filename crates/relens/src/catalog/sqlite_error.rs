@@ -8,12 +8,17 @@ use crate::error::Error;
 
 /// Tells a full disk, a read-only place, another writer and damage from the other failures.
 pub(super) fn catalog_error(path: &Path, error: rusqlite::Error) -> Error {
+    database_error(path, "a relens library", error)
+}
+
+/// The same for a database that holds `expected`.
+pub(crate) fn database_error(path: &Path, expected: &str, error: rusqlite::Error) -> Error {
     let path = path.to_owned();
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => Error::DiskFull { path },
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Busy { path },
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            Error::Corrupt { path, expected: "a relens library".to_owned(), found: error.to_string() }
+            Error::Corrupt { path, expected: expected.to_owned(), found: error.to_string() }
         }
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
             Error::NotWritable { path, reason: error.to_string() }
@@ -21,7 +26,7 @@ pub(super) fn catalog_error(path: &Path, error: rusqlite::Error) -> Error {
         // A quota or a limit on file sizes shows as a failed write.
         Some(ErrorCode::SystemIoFailure) if is_failed_write(&error) => Error::NotWritable {
             path,
-            reason: format!("{error}; the disk or a quota may be full, what was indexed before is kept"),
+            reason: format!("{error}; the disk or a quota may be full, what was there before is kept"),
         },
         _ => Error::Database { path, source: error },
     }

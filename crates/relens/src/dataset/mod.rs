@@ -15,7 +15,7 @@ mod karpathy;
 mod split;
 #[cfg(test)]
 mod tests;
-mod text_lines;
+pub(crate) mod text_lines;
 
 use std::path::{Path, PathBuf};
 

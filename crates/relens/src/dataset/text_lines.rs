@@ -12,7 +12,7 @@ const LONGEST_LINE: u64 = 16 << 20;
 ///
 /// # Errors
 /// [`Error::Dataset`] with the line's number if it is too long or not UTF-8, and whatever `visit` returns.
-pub(super) fn for_each_line(path: &Path, mut visit: impl FnMut(usize, &str) -> Result<()>) -> Result<()> {
+pub(crate) fn for_each_line(path: &Path, mut visit: impl FnMut(usize, &str) -> Result<()>) -> Result<()> {
     let mut reader = BufReader::new(fs_err::File::open(path)?);
     let mut bytes = Vec::new();
     for number in 1.. {
@@ -43,7 +43,7 @@ pub(super) fn for_each_line(path: &Path, mut visit: impl FnMut(usize, &str) -> R
 }
 
 /// The error of a line that is not what its format says.
-pub(super) fn broken_line(path: &Path, number: usize, expected: &str, found: &str) -> Error {
+pub(crate) fn broken_line(path: &Path, number: usize, expected: &str, found: &str) -> Error {
     Error::Dataset {
         path: path.to_owned(),
         location: format!("line {number}"),
@@ -53,7 +53,7 @@ pub(super) fn broken_line(path: &Path, number: usize, expected: &str, found: &st
 }
 
 /// The beginning of outside text, fit for an error message: control characters escaped, at most 60 characters.
-pub(super) fn excerpt(text: &str) -> String {
+pub(crate) fn excerpt(text: &str) -> String {
     let mut shown: String = text.chars().take(60).collect::<String>().escape_debug().collect();
     if text.chars().nth(60).is_some() {
         shown.push('…');
