@@ -3,8 +3,9 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
 use super::arguments::{Elements, contiguous_f32, elements, tensor_from};
+use super::instruction_set::vectorized;
 use super::parallel::for_row_blocks;
-use super::vector_math::{erf_and_gaussian, sigmoid, tanh, vectorized};
+use super::vector_math::{erf_and_gaussian, sigmoid, tanh};
 use crate::Result;
 
 const SQRT_2_OVER_PI: f32 = 0.797_884_6;
@@ -48,47 +49,52 @@ impl Activation {
             _ => None,
         }
     }
+}
 
-    /// Replaces every element by its activation. To be called inside [`vectorized`].
-    #[inline(always)]
-    pub(crate) fn apply(self, xs: &mut [f32]) {
-        #[inline(always)]
-        fn each(xs: &mut [f32], f: impl Fn(f32) -> f32) {
-            for x in xs {
-                *x = f(*x);
-            }
+/// Runs `$update` for every element, spelled out for each function so that every loop vectorises on its own.
+macro_rules! each {
+    ($values:expr, |$x:ident| $result:expr) => {
+        for value in $values {
+            let $x = *value;
+            *value = $result;
         }
-        match self {
-            Self::Gelu => each(xs, |x| gelu_pair(x).0),
-            Self::GeluTanh => each(xs, |x| gelu_tanh_pair(x).0),
-            Self::QuickGelu => each(xs, |x| x * sigmoid(QUICK_GELU_SLOPE * x)),
-            Self::Relu => each(xs, |x| if x < 0.0 { 0.0 } else { x }),
-            Self::Relu6 => each(xs, relu6_value),
-            Self::Silu => each(xs, |x| x * sigmoid(x)),
-            Self::Tanh => each(xs, tanh),
+    };
+    ($gradients:expr, $values:expr, |$x:ident| $derivative:expr) => {
+        for (gradient, &$x) in $gradients.iter_mut().zip($values) {
+            *gradient *= $derivative;
         }
+    };
+}
+
+/// Replaces every element by its activation, inside a vectorised function.
+#[inline(always)]
+pub(crate) fn activate(activation: Activation, xs: &mut [f32]) {
+    match activation {
+        Activation::Gelu => each!(xs, |x| gelu_pair(x).0),
+        Activation::GeluTanh => each!(xs, |x| gelu_tanh_pair(x).0),
+        Activation::QuickGelu => each!(xs, |x| x * sigmoid(QUICK_GELU_SLOPE * x)),
+        Activation::Relu => each!(xs, |x| if x < 0.0 { 0.0 } else { x }),
+        Activation::Relu6 => each!(xs, |x| relu6_value(x)),
+        Activation::Silu => each!(xs, |x| x * sigmoid(x)),
+        Activation::Tanh => each!(xs, |x| tanh(x)),
+    }
+}
+
+vectorized! {
+    fn activate_block(activation: Activation, xs: &mut [f32]) {
+        activate(activation, xs);
     }
 
-    /// Multiplies the gradients of the outputs by the derivatives at `xs`. To be called inside [`vectorized`].
-    #[inline(always)]
-    fn multiply_by_derivative(self, xs: &[f32], gradients: &mut [f32]) {
-        #[inline(always)]
-        fn each(xs: &[f32], gradients: &mut [f32], derivative: impl Fn(f32) -> f32) {
-            for (gradient, &x) in gradients.iter_mut().zip(xs) {
-                *gradient *= derivative(x);
-            }
-        }
-        match self {
-            Self::Gelu => each(xs, gradients, |x| gelu_pair(x).1),
-            Self::GeluTanh => each(xs, gradients, |x| gelu_tanh_pair(x).1),
-            Self::QuickGelu => each(xs, gradients, |x| swish_derivative(x, QUICK_GELU_SLOPE)),
-            Self::Relu => each(xs, gradients, |x| if x > 0.0 { 1.0 } else { 0.0 }),
-            Self::Relu6 => each(xs, gradients, |x| if x > 0.0 && x < 6.0 { 1.0 } else { 0.0 }),
-            Self::Silu => each(xs, gradients, |x| swish_derivative(x, 1.0)),
-            Self::Tanh => each(xs, gradients, |x| {
-                let y = tanh(x);
-                1.0 - y * y
-            }),
+    /// Multiplies the gradients of the outputs by the derivatives at `xs`.
+    fn multiply_by_derivative(activation: Activation, xs: &[f32], gradients: &mut [f32]) {
+        match activation {
+            Activation::Gelu => each!(gradients, xs, |x| gelu_pair(x).1),
+            Activation::GeluTanh => each!(gradients, xs, |x| gelu_tanh_pair(x).1),
+            Activation::QuickGelu => each!(gradients, xs, |x| swish_derivative(x, QUICK_GELU_SLOPE)),
+            Activation::Relu => each!(gradients, xs, |x| if x > 0.0 { 1.0 } else { 0.0 }),
+            Activation::Relu6 => each!(gradients, xs, |x| if x > 0.0 && x < 6.0 { 1.0 } else { 0.0 }),
+            Activation::Silu => each!(gradients, xs, |x| swish_derivative(x, 1.0)),
+            Activation::Tanh => each!(gradients, xs, |x| tanh_derivative(x)),
         }
     }
 }
@@ -116,6 +122,12 @@ fn gelu_tanh_pair(x: f32) -> (f32, f32) {
     (x * half, (0.5 * x * (1.0 - t * t)).mul_add(inner_derivative, half))
 }
 
+#[inline(always)]
+fn tanh_derivative(x: f32) -> f32 {
+    let y = tanh(x);
+    1.0 - y * y
+}
+
 /// d/dx x·σ(slope·x)
 #[inline(always)]
 fn swish_derivative(x: f32, slope: f32) -> f32 {
@@ -135,7 +147,7 @@ impl CustomOp1 for Elementwise {
         let mut output = vec![0.0f32; input.len()];
         for_row_blocks(&mut output, 1, COST, |first, block| {
             block.copy_from_slice(&input[first..first + block.len()]);
-            vectorized(|| self.0.apply(block));
+            activate_block(self.0, block);
         });
         Ok((CpuStorage::F32(output), layout.shape().clone()))
     }
@@ -148,7 +160,7 @@ impl CustomOp1 for Elementwise {
         for_row_blocks(&mut gradient, 1, COST, |first, block| {
             let range = first..first + block.len();
             block.copy_from_slice(&upstream[range.clone()]);
-            vectorized(|| self.0.multiply_by_derivative(&input[range], block));
+            multiply_by_derivative(self.0, &input[range], block);
         });
         Ok(Some(tensor_from(gradient, arg)?))
     }

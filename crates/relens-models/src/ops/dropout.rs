@@ -3,8 +3,8 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
 use super::arguments::{Elements, contiguous_f32, elements, refuse, tensor_from};
+use super::instruction_set::vectorized;
 use super::parallel::for_row_blocks;
-use super::vector_math::vectorized;
 use crate::Result;
 
 /// Rough cost of one element, in multiply-adds.
@@ -37,14 +37,14 @@ impl DropoutMask {
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         Self { seed: z ^ (z >> 31), ..self }
     }
+}
 
+vectorized! {
     /// Drops elements, the first of which is at place `first`, and scales up the rest so that the mean stays.
-    /// To be called inside [`vectorized`].
-    #[inline(always)]
-    pub(crate) fn apply(&self, first: u32, xs: &mut [f32]) {
-        let threshold = (f64::from(self.probability) * f64::from(u32::MAX)) as u32;
-        let keep = 1.0 / (1.0 - self.probability);
-        let (low, high) = (self.seed as u32, (self.seed >> 32) as u32);
+    pub(crate) fn drop_elements(mask: DropoutMask, first: u32, xs: &mut [f32]) {
+        let threshold = (f64::from(mask.probability) * f64::from(u32::MAX)) as u32;
+        let keep = 1.0 / (1.0 - mask.probability);
+        let (low, high) = (mask.seed as u32, (mask.seed >> 32) as u32);
         for (i, x) in (0u32..).zip(xs) {
             // The 32-bit finaliser of MurmurHash3, with half of the seed before and half between its rounds.
             let mut h = first.wrapping_add(i) ^ low;
@@ -61,7 +61,7 @@ struct Dropout(DropoutMask);
 impl Dropout {
     fn masked(&self, input: &[f32]) -> Vec<f32> {
         let mut output = input.to_vec();
-        for_row_blocks(&mut output, 1, COST, |first, block| vectorized(|| self.0.apply(first as u32, block)));
+        for_row_blocks(&mut output, 1, COST, |first, block| drop_elements(self.0, first as u32, block));
         output
     }
 }

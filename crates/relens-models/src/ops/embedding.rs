@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
 use super::arguments::{Elements, contiguous_f32, elements, refuse};
-use super::vector_math::{add_assign, vectorized};
+use super::vector_math::add_row;
 use crate::Result;
 
 struct Embedding {
@@ -36,7 +36,7 @@ impl CustomOp1 for Embedding {
         let mut gradient = vec![0.0f32; rows * width];
         for (&id, g) in self.ids.iter().zip(upstream.get()?.chunks_exact(width.max(1))) {
             let start = id as usize * width;
-            vectorized(|| add_assign(&mut gradient[start..start + width], g));
+            add_row(&mut gradient[start..start + width], g);
         }
         Ok(Some(Tensor::from_vec(gradient, (rows, width), arg.device())?))
     }

@@ -3,8 +3,9 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 
 use super::arguments::{Elements, contiguous_f32, elements, expect_dims, last_dim, tensor_from};
+use super::instruction_set::vectorized;
 use super::parallel::{for_row_blocks, reduce_rows};
-use super::vector_math::{dot, sum, sum_of_squared_deviations, vectorized};
+use super::vector_math::{dot, sum, sum_of_squared_deviations};
 use crate::Result;
 
 /// Rough cost of one element, in multiply-adds.
@@ -23,6 +24,57 @@ fn normalize_in_place(row: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) {
     let (mean, inverse_deviation) = moments(row, eps);
     for ((x, &w), &b) in row.iter_mut().zip(weight).zip(bias) {
         *x = ((*x - mean) * inverse_deviation).mul_add(w, b);
+    }
+}
+
+vectorized! {
+    fn normalize_rows(rows: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) {
+        for row in rows.chunks_exact_mut(weight.len()) {
+            normalize_in_place(row, weight, bias, eps);
+        }
+    }
+
+    fn normalize_sum(xs: &[f32], rs: &[f32], rows: &mut [f32], affine: (&[f32], &[f32]), eps: f32) {
+        let (weight, bias) = affine;
+        let width = weight.len();
+        let inputs = xs.chunks_exact(width).zip(rs.chunks_exact(width));
+        for (row, (x, r)) in rows.chunks_exact_mut(width).zip(inputs) {
+            for (o, (&x, &r)) in row.iter_mut().zip(x.iter().zip(r)) {
+                *o = x + r;
+            }
+            normalize_in_place(row, weight, bias, eps);
+        }
+    }
+
+    /// With x̂ the normalised row and ĝ = g∘w: dx = (ĝ − mean ĝ − x̂·mean(ĝ∘x̂)) / deviation.
+    fn input_gradient_rows(xs: &[f32], weight: &[f32], upstream: &[f32], gradients: &mut [f32], eps: f32) {
+        let width = weight.len();
+        let inputs = xs.chunks_exact(width).zip(upstream.chunks_exact(width));
+        let mut normalized = vec![0.0f32; width];
+        for (gradient, (x, g)) in gradients.chunks_exact_mut(width).zip(inputs) {
+            let (mean, inverse_deviation) = moments(x, eps);
+            let pairs = x.iter().zip(g).zip(weight);
+            for ((n, d), ((&x, &g), &w)) in normalized.iter_mut().zip(gradient.iter_mut()).zip(pairs) {
+                *n = (x - mean) * inverse_deviation;
+                *d = g * w;
+            }
+            let mean_gradient = sum(gradient) / width as f32;
+            let projection = dot(gradient, &normalized) / width as f32;
+            for (d, &n) in gradient.iter_mut().zip(&normalized) {
+                *d = (-n).mul_add(projection, *d - mean_gradient) * inverse_deviation;
+            }
+        }
+    }
+
+    fn add_parameter_gradients(xs: &[f32], upstream: &[f32], dw: &mut [f32], db: &mut [f32], eps: f32) {
+        let width = dw.len();
+        for (x, g) in xs.chunks_exact(width).zip(upstream.chunks_exact(width)) {
+            let (mean, inverse_deviation) = moments(x, eps);
+            for ((dw, db), (&x, &g)) in dw.iter_mut().zip(db.iter_mut()).zip(x.iter().zip(g)) {
+                *dw = ((x - mean) * inverse_deviation).mul_add(g, *dw);
+                *db += g;
+            }
+        }
     }
 }
 
@@ -50,11 +102,7 @@ impl CustomOp3 for LayerNorm {
         let mut output = vec![0.0f32; x.len()];
         for_row_blocks(&mut output, width, COST, |first, rows| {
             rows.copy_from_slice(&x[first * width..first * width + rows.len()]);
-            vectorized(|| {
-                for row in rows.chunks_exact_mut(width) {
-                    normalize_in_place(row, weight, bias, self.eps);
-                }
-            });
+            normalize_rows(rows, weight, bias, self.eps);
         });
         Ok((CpuStorage::F32(output), x_layout.shape().clone()))
     }
@@ -84,30 +132,12 @@ impl CustomOp3 for LayerNorm {
 }
 
 impl LayerNorm {
-    /// With x̂ the normalised row and ĝ = g∘w: dx = (ĝ − mean ĝ − x̂·mean(ĝ∘x̂)) / deviation.
     fn input_gradient(&self, xs: &[f32], weight: &[f32], upstream: &[f32]) -> Vec<f32> {
         let width = weight.len();
         let mut gradient = vec![0.0f32; xs.len()];
         for_row_blocks(&mut gradient, width, 2 * COST, |first, rows| {
             let range = first * width..first * width + rows.len();
-            let inputs = xs[range.clone()].chunks_exact(width).zip(upstream[range].chunks_exact(width));
-            let mut normalized = vec![0.0f32; width];
-            vectorized(|| {
-                for (gradient, (x, g)) in rows.chunks_exact_mut(width).zip(inputs) {
-                    let (mean, inverse_deviation) = moments(x, self.eps);
-                    for ((n, d), ((&x, &g), &w)) in
-                        normalized.iter_mut().zip(gradient.iter_mut()).zip(x.iter().zip(g).zip(weight))
-                    {
-                        *n = (x - mean) * inverse_deviation;
-                        *d = g * w;
-                    }
-                    let mean_gradient = sum(gradient) / width as f32;
-                    let projection = dot(gradient, &normalized) / width as f32;
-                    for (d, &n) in gradient.iter_mut().zip(&normalized) {
-                        *d = (-n).mul_add(projection, *d - mean_gradient) * inverse_deviation;
-                    }
-                }
-            });
+            input_gradient_rows(&xs[range.clone()], weight, &upstream[range], rows, self.eps);
         });
         gradient
     }
@@ -120,16 +150,7 @@ impl LayerNorm {
         reduce_rows(xs.len() / width, 2 * width, COST * width, |rows, partial| {
             let (dw, db) = partial.split_at_mut(width);
             let range = rows.start * width..rows.end * width;
-            let inputs = xs[range.clone()].chunks_exact(width).zip(upstream[range].chunks_exact(width));
-            vectorized(|| {
-                for (x, g) in inputs {
-                    let (mean, inverse_deviation) = moments(x, self.eps);
-                    for ((dw, db), (&x, &g)) in dw.iter_mut().zip(db.iter_mut()).zip(x.iter().zip(g)) {
-                        *dw = ((x - mean) * inverse_deviation).mul_add(g, *dw);
-                        *db += g;
-                    }
-                }
-            });
+            add_parameter_gradients(&xs[range.clone()], &upstream[range], dw, db, self.eps);
         })
     }
 }
@@ -186,15 +207,7 @@ pub fn residual_layer_norm(
     let mut output = vec![0.0f32; xs.len()];
     for_row_blocks(&mut output, width, COST, |first, rows| {
         let range = first * width..first * width + rows.len();
-        let inputs = xs[range.clone()].chunks_exact(width).zip(rs[range].chunks_exact(width));
-        vectorized(|| {
-            for (row, (x, r)) in rows.chunks_exact_mut(width).zip(inputs) {
-                for (o, (&x, &r)) in row.iter_mut().zip(x.iter().zip(r)) {
-                    *o = x + r;
-                }
-                normalize_in_place(row, ws, bs, eps as f32);
-            }
-        });
+        normalize_sum(&xs[range.clone()], &rs[range], rows, (ws, bs), eps as f32);
     });
     Ok(tensor_from(output, &x)?)
 }

@@ -2,12 +2,33 @@
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 
-use super::activation::{Activation, activation};
+use super::activation::{Activation, activate, activation};
 use super::arguments::{Elements, contiguous_f32, elements, expect_dims, last_dim, refuse};
+use super::instruction_set::vectorized;
 use super::matmul::{Matrix, MatrixMut, multiply_parallel};
 use super::parallel::reduce_rows;
-use super::vector_math::{add_assign, vectorized};
+use super::vector_math::add_assign;
 use crate::Result;
+
+vectorized! {
+    fn finish_rows(block: &mut MatrixMut<'_>, bias: Option<&[f32]>, activation: Option<Activation>) {
+        for i in 0..block.rows() {
+            let row = block.row(i);
+            if let Some(bias) = bias {
+                add_assign(row, bias);
+            }
+            if let Some(activation) = activation {
+                activate(activation, row);
+            }
+        }
+    }
+
+    fn add_rows(sums: &mut [f32], rows: &[f32]) {
+        for row in rows.chunks_exact(sums.len()) {
+            add_assign(sums, row);
+        }
+    }
+}
 
 /// x·W, then + b, then the activation, each block finished while it is in the cache.
 fn affine(
@@ -27,17 +48,7 @@ fn affine(
         if bias.is_none() && activation.is_none() {
             return;
         }
-        vectorized(|| {
-            for i in 0..block.rows() {
-                let row = block.row(i);
-                if let Some(bias) = bias {
-                    add_assign(row, bias);
-                }
-                if let Some(activation) = activation {
-                    activation.apply(row);
-                }
-            }
-        });
+        finish_rows(block, bias, activation);
     });
     // SAFETY: `multiply_parallel` covered all rows and columns.
     unsafe { data.set_len(rows * outputs) };
@@ -84,11 +95,7 @@ impl Linear {
         let width = self.outputs;
         let rows = upstream.len().checked_div(width).unwrap_or(0);
         let sums = reduce_rows(rows, width, width, |rows, partial| {
-            vectorized(|| {
-                for g in upstream[rows.start * width..rows.end * width].chunks_exact(width) {
-                    add_assign(partial, g);
-                }
-            });
+            add_rows(partial, &upstream[rows.start * width..rows.end * width]);
         });
         Tensor::from_vec(sums, width, &candle_core::Device::Cpu)
     }

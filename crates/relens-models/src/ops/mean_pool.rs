@@ -5,9 +5,20 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
 use super::arguments::{Elements, contiguous_f32, elements, refuse, tensor_from};
+use super::instruction_set::vectorized;
 use super::offsets::check_offsets;
-use super::vector_math::{add_assign, scale, vectorized};
+use super::vector_math::{add_assign, scale};
 use crate::Result;
+
+vectorized! {
+    fn mean_of_rows(rows: &[f32], mean: &mut [f32]) {
+        let width = mean.len();
+        for row in rows.chunks_exact(width) {
+            add_assign(mean, row);
+        }
+        scale(mean, width as f32 / rows.len() as f32);
+    }
+}
 
 struct MeanPool {
     offsets: Arc<[usize]>,
@@ -30,14 +41,9 @@ impl CustomOp1 for MeanPool {
         let hidden = elements::<f32>(storage, layout)?;
         let batch = self.offsets.len() - 1;
         let mut output = vec![0.0f32; batch * width];
-        vectorized(|| {
-            for (pooled, (first, length)) in output.chunks_exact_mut(width.max(1)).zip(self.spans()) {
-                for token in hidden[first * width..(first + length) * width].chunks_exact(width) {
-                    add_assign(pooled, token);
-                }
-                scale(pooled, 1.0 / length as f32);
-            }
-        });
+        for (pooled, (first, length)) in output.chunks_exact_mut(width.max(1)).zip(self.spans()) {
+            mean_of_rows(&hidden[first * width..(first + length) * width], pooled);
+        }
         Ok((CpuStorage::F32(output), Shape::from((batch, width))))
     }
 

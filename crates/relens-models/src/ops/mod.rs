@@ -15,6 +15,7 @@ mod arguments;
 mod attention;
 mod dropout;
 mod embedding;
+mod instruction_set;
 mod l2_normalize;
 mod layer_norm;
 mod linear;

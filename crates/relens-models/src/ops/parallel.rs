@@ -6,6 +6,8 @@
 
 use rayon::prelude::*;
 
+use super::vector_math::add_row;
+
 /// Cost, in multiply-adds that vectorise well, below which a second thread is slower than none.
 const GRAIN: usize = 1 << 19;
 
@@ -62,7 +64,7 @@ pub(crate) fn reduce_rows(
     let mut partials = partials.into_iter();
     let mut total = partials.next().unwrap_or_else(|| vec![0.0f32; length]);
     for partial in partials {
-        super::vector_math::vectorized(|| super::vector_math::add_assign(&mut total, &partial));
+        add_row(&mut total, &partial);
     }
     total
 }

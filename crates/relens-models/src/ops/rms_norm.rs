@@ -3,8 +3,9 @@
 use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 
 use super::arguments::{Elements, contiguous_f32, elements, expect_dims, last_dim, tensor_from};
+use super::instruction_set::vectorized;
 use super::parallel::{for_row_blocks, reduce_rows};
-use super::vector_math::{dot, sum_of_squared_deviations, vectorized};
+use super::vector_math::{dot, sum_of_squared_deviations};
 use crate::Result;
 
 /// Rough cost of one element, in multiply-adds.
@@ -13,6 +14,44 @@ const COST: usize = 6;
 #[inline(always)]
 fn inverse_root_mean_square(row: &[f32], eps: f32) -> f32 {
     1.0 / (sum_of_squared_deviations(row, 0.0) / row.len() as f32 + eps).sqrt()
+}
+
+vectorized! {
+    fn normalize_rows(xs: &[f32], weight: &[f32], rows: &mut [f32], eps: f32) {
+        let width = weight.len();
+        for (row, x) in rows.chunks_exact_mut(width).zip(xs.chunks_exact(width)) {
+            let inverse = inverse_root_mean_square(x, eps);
+            for (o, (&x, &w)) in row.iter_mut().zip(x.iter().zip(weight)) {
+                *o = x * inverse * w;
+            }
+        }
+    }
+
+    /// With x̂ = x / rms and ĝ = g∘w: dx = (ĝ − x̂·mean(ĝ∘x̂)) / rms.
+    fn input_gradient_rows(xs: &[f32], weight: &[f32], upstream: &[f32], gradients: &mut [f32], eps: f32) {
+        let width = weight.len();
+        let inputs = xs.chunks_exact(width).zip(upstream.chunks_exact(width));
+        for (gradient, (x, g)) in gradients.chunks_exact_mut(width).zip(inputs) {
+            let inverse = inverse_root_mean_square(x, eps);
+            for (d, (&g, &w)) in gradient.iter_mut().zip(g.iter().zip(weight)) {
+                *d = g * w;
+            }
+            let projection = dot(gradient, x) / width as f32 * inverse * inverse;
+            for (d, &x) in gradient.iter_mut().zip(x) {
+                *d = (-x).mul_add(projection, *d) * inverse;
+            }
+        }
+    }
+
+    fn add_weight_gradient(xs: &[f32], upstream: &[f32], dw: &mut [f32], eps: f32) {
+        let width = dw.len();
+        for (x, g) in xs.chunks_exact(width).zip(upstream.chunks_exact(width)) {
+            let inverse = inverse_root_mean_square(x, eps);
+            for (dw, (&x, &g)) in dw.iter_mut().zip(x.iter().zip(g)) {
+                *dw = (x * inverse).mul_add(g, *dw);
+            }
+        }
+    }
 }
 
 struct RmsNorm {
@@ -35,15 +74,7 @@ impl CustomOp2 for RmsNorm {
         let width = weight.len();
         let mut output = vec![0.0f32; x.len()];
         for_row_blocks(&mut output, width, COST, |first, rows| {
-            let inputs = x[first * width..first * width + rows.len()].chunks_exact(width);
-            vectorized(|| {
-                for (row, x) in rows.chunks_exact_mut(width).zip(inputs) {
-                    let inverse = inverse_root_mean_square(x, self.eps);
-                    for (o, (&x, &w)) in row.iter_mut().zip(x.iter().zip(weight)) {
-                        *o = x * inverse * w;
-                    }
-                }
-            });
+            normalize_rows(&x[first * width..first * width + rows.len()], weight, rows, self.eps);
         });
         Ok((CpuStorage::F32(output), x_layout.shape().clone()))
     }
@@ -71,25 +102,12 @@ impl CustomOp2 for RmsNorm {
 }
 
 impl RmsNorm {
-    /// With x̂ = x / rms and ĝ = g∘w: dx = (ĝ − x̂·mean(ĝ∘x̂)) / rms.
     fn input_gradient(&self, xs: &[f32], weight: &[f32], upstream: &[f32]) -> Vec<f32> {
         let width = weight.len();
         let mut gradient = vec![0.0f32; xs.len()];
         for_row_blocks(&mut gradient, width, 2 * COST, |first, rows| {
             let range = first * width..first * width + rows.len();
-            let inputs = xs[range.clone()].chunks_exact(width).zip(upstream[range].chunks_exact(width));
-            vectorized(|| {
-                for (gradient, (x, g)) in rows.chunks_exact_mut(width).zip(inputs) {
-                    let inverse = inverse_root_mean_square(x, self.eps);
-                    for (d, (&g, &w)) in gradient.iter_mut().zip(g.iter().zip(weight)) {
-                        *d = g * w;
-                    }
-                    let projection = dot(gradient, x) / width as f32 * inverse * inverse;
-                    for (d, &x) in gradient.iter_mut().zip(x) {
-                        *d = (-x).mul_add(projection, *d) * inverse;
-                    }
-                }
-            });
+            input_gradient_rows(&xs[range.clone()], weight, &upstream[range], rows, self.eps);
         });
         gradient
     }
@@ -101,15 +119,7 @@ impl RmsNorm {
         }
         reduce_rows(xs.len() / width, width, COST * width, |rows, partial| {
             let range = rows.start * width..rows.end * width;
-            let inputs = xs[range.clone()].chunks_exact(width).zip(upstream[range].chunks_exact(width));
-            vectorized(|| {
-                for (x, g) in inputs {
-                    let inverse = inverse_root_mean_square(x, self.eps);
-                    for (dw, (&x, &g)) in partial.iter_mut().zip(x.iter().zip(g)) {
-                        *dw = (x * inverse).mul_add(g, *dw);
-                    }
-                }
-            });
+            add_weight_gradient(&xs[range.clone()], &upstream[range], partial, self.eps);
         })
     }
 }

@@ -3,8 +3,8 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 
 use super::arguments::{Elements, contiguous_f32, elements, expect_dims, refuse, tensor_from};
+use super::instruction_set::vectorized;
 use super::parallel::for_row_blocks;
-use super::vector_math::vectorized;
 use crate::Result;
 
 /// Rough cost of one element, in multiply-adds.
@@ -37,40 +37,53 @@ impl Rotary {
         pairs: usize,
     ) {
         let width = heads * head_dim;
+        if pairs == 0 {
+            return;
+        }
         for_row_blocks(data, width, COST, |first, tokens| {
-            vectorized(|| {
-                for (i, token) in tokens.chunks_exact_mut(width).enumerate() {
-                    let angles = (first + i) * pairs..(first + i + 1) * pairs;
-                    let (cos, sin) = (&cos[angles.clone()], &sin[angles]);
-                    for head in token.chunks_exact_mut(head_dim) {
-                        self.rotate_head(&mut head[..2 * pairs], cos, sin);
-                    }
-                }
-            });
+            let angles = first * pairs..(first + tokens.len() / width) * pairs;
+            let tables = (&cos[angles.clone()], &sin[angles]);
+            rotate_tokens(tokens, (width, head_dim, pairs), tables, self.layout, self.direction);
         });
     }
+}
 
-    #[inline(always)]
-    fn rotate_head(&self, head: &mut [f32], cos: &[f32], sin: &[f32]) {
-        let turn = |a: &mut f32, b: &mut f32, c: f32, s: f32| {
-            let s = s * self.direction;
-            let rotated = (-*b).mul_add(s, *a * c);
-            *b = b.mul_add(c, *a * s);
-            *a = rotated;
-        };
-        match self.layout {
-            RotaryLayout::Halves => {
-                let (first, second) = head.split_at_mut(head.len() / 2);
-                for ((a, b), (&c, &s)) in first.iter_mut().zip(second).zip(cos.iter().zip(sin)) {
-                    turn(a, b, c, s);
-                }
+/// (a·cos − b·sin, b·cos + a·sin)
+#[inline(always)]
+fn turn(a: f32, b: f32, cos: f32, sin: f32) -> (f32, f32) {
+    ((-b).mul_add(sin, a * cos), b.mul_add(cos, a * sin))
+}
+
+#[inline(always)]
+fn rotate_head(head: &mut [f32], cos: &[f32], sin: &[f32], layout: RotaryLayout, direction: f32) {
+    match layout {
+        RotaryLayout::Halves => {
+            let (first, second) = head.split_at_mut(head.len() / 2);
+            for ((a, b), (&c, &s)) in first.iter_mut().zip(second).zip(cos.iter().zip(sin)) {
+                (*a, *b) = turn(*a, *b, c, s * direction);
             }
-            RotaryLayout::Interleaved => {
-                for (pair, (&c, &s)) in head.chunks_exact_mut(2).zip(cos.iter().zip(sin)) {
-                    if let [a, b] = pair {
-                        turn(a, b, c, s);
-                    }
-                }
+        }
+        RotaryLayout::Interleaved => {
+            for (pair, (&c, &s)) in head.chunks_exact_mut(2).zip(cos.iter().zip(sin)) {
+                (pair[0], pair[1]) = turn(pair[0], pair[1], c, s * direction);
+            }
+        }
+    }
+}
+
+vectorized! {
+    fn rotate_tokens(
+        tokens: &mut [f32],
+        sizes: (usize, usize, usize),
+        tables: (&[f32], &[f32]),
+        layout: RotaryLayout,
+        direction: f32,
+    ) {
+        let (width, head_dim, pairs) = sizes;
+        let angles = tables.0.chunks_exact(pairs).zip(tables.1.chunks_exact(pairs));
+        for (token, (cos, sin)) in tokens.chunks_exact_mut(width).zip(angles) {
+            for head in token.chunks_exact_mut(head_dim) {
+                rotate_head(&mut head[..2 * pairs], cos, sin, layout, direction);
             }
         }
     }

@@ -3,14 +3,15 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
 use super::arguments::{Elements, contiguous_f32, elements, last_dim, tensor_from};
+use super::instruction_set::vectorized;
 use super::parallel::for_row_blocks;
-use super::vector_math::{dot, exp, max, scale, sum, vectorized};
+use super::vector_math::{dot, exp, max, scale, sum};
 use crate::Result;
 
 /// Rough cost of one element, in multiply-adds.
 const COST: usize = 16;
 
-/// Turns scores into probabilities in place. To be called inside [`vectorized`].
+/// Turns scores into probabilities in place, inside a vectorised function.
 #[inline(always)]
 pub(crate) fn softmax_in_place(row: &mut [f32]) {
     let largest = max(row);
@@ -33,6 +34,43 @@ fn log_softmax_in_place(row: &mut [f32], exponentials: &mut [f32]) {
     }
 }
 
+vectorized! {
+    fn normalize_rows(rows: &mut [f32], width: usize, logarithm: bool) {
+        let mut exponentials = vec![0.0f32; if logarithm { width } else { 0 }];
+        for row in rows.chunks_exact_mut(width) {
+            if logarithm {
+                log_softmax_in_place(row, &mut exponentials);
+            } else {
+                softmax_in_place(row);
+            }
+        }
+    }
+
+    /// Softmax: p∘(g − Σ g∘p). Its logarithm: g − p·Σ g.
+    fn input_gradient(
+        output: &[f32],
+        upstream: &[f32],
+        gradients: &mut [f32],
+        width: usize,
+        logarithm: bool,
+    ) {
+        let inputs = output.chunks_exact(width).zip(upstream.chunks_exact(width));
+        for (gradient, (y, g)) in gradients.chunks_exact_mut(width).zip(inputs) {
+            if logarithm {
+                let shared = sum(g);
+                for ((d, &y), &g) in gradient.iter_mut().zip(y).zip(g) {
+                    *d = g - exp(y) * shared;
+                }
+            } else {
+                let shared = dot(g, y);
+                for ((d, &y), &g) in gradient.iter_mut().zip(y).zip(g) {
+                    *d = y * (g - shared);
+                }
+            }
+        }
+    }
+}
+
 struct Softmax {
     logarithm: bool,
 }
@@ -42,34 +80,16 @@ impl Softmax {
         let mut output = vec![0.0f32; input.len()];
         for_row_blocks(&mut output, width, COST, |first, rows| {
             rows.copy_from_slice(&input[first * width..first * width + rows.len()]);
-            let mut exponentials = vec![0.0f32; if self.logarithm { width } else { 0 }];
-            vectorized(|| {
-                for row in rows.chunks_exact_mut(width) {
-                    if self.logarithm {
-                        log_softmax_in_place(row, &mut exponentials);
-                    } else {
-                        softmax_in_place(row);
-                    }
-                }
-            });
+            normalize_rows(rows, width, self.logarithm);
         });
         output
     }
 
-    /// Softmax: p∘(g − Σ g∘p). Its logarithm: g − p·Σ g.
     fn backward(&self, output: &[f32], upstream: &[f32], width: usize) -> Vec<f32> {
         let mut gradient = vec![0.0f32; output.len()];
         for_row_blocks(&mut gradient, width, COST, |first, rows| {
             let range = first * width..first * width + rows.len();
-            let inputs = output[range.clone()].chunks_exact(width).zip(upstream[range].chunks_exact(width));
-            vectorized(|| {
-                for (gradient, (y, g)) in rows.chunks_exact_mut(width).zip(inputs) {
-                    let shared = if self.logarithm { sum(g) } else { dot(g, y) };
-                    for ((d, &y), &g) in gradient.iter_mut().zip(y).zip(g) {
-                        *d = if self.logarithm { g - exp(y) * shared } else { y * (g - shared) };
-                    }
-                }
-            });
+            input_gradient(&output[range.clone()], &upstream[range], rows, width, self.logarithm);
         });
         gradient
     }

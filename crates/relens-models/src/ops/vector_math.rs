@@ -1,16 +1,12 @@
 //! Loops over slices that the compiler turns into SIMD, and the transcendental functions that it cannot find itself.
 //!
-//! Every function is `#[inline(always)]`, so that it takes on the instruction set of the [`vectorized`] call around
-//! it. Reductions keep [`LANES`] running values whatever the machine, so a sum has the same bits on all of them.
+//! Every function is `#[inline(always)]`, so that it takes on the instruction set of the
+//! [`vectorized`](super::instruction_set::vectorized) function around it. Reductions keep [`LANES`] running values whatever the machine, so a sum has the same bits on all of them.
+
+use super::instruction_set::vectorized;
 
 /// Running values kept by a reduction: two AVX-512 registers, four AVX2 registers.
 const LANES: usize = 32;
-
-/// Runs `kernel` compiled for the best instruction set that this processor has.
-#[inline(always)]
-pub(crate) fn vectorized<R>(kernel: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(kernel)
-}
 
 #[inline(always)]
 fn reduce(xs: &[f32], start: f32, lane: impl Fn(f32, f32) -> f32, join: impl Fn(f32, f32) -> f32) -> f32 {
@@ -78,6 +74,13 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
 pub(crate) fn add_assign(y: &mut [f32], x: &[f32]) {
     for (y, &x) in y.iter_mut().zip(x) {
         *y += x;
+    }
+}
+
+vectorized! {
+    /// y ← y + x, for callers that are not vectorised themselves.
+    pub(crate) fn add_row(y: &mut [f32], x: &[f32]) {
+        add_assign(y, x);
     }
 }
 

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::super::arguments::refuse;
-use super::super::dropout::DropoutMask;
+use super::super::dropout::{DropoutMask, drop_elements};
+use super::super::instruction_set::vectorized;
 use super::super::matmul::{Matrix, MatrixMut, multiply};
 use super::super::parallel::task_count;
 use super::super::softmax::softmax_in_place;
-use super::super::vector_math::{dot, vectorized};
+use super::super::vector_math::dot;
 use super::{AttentionConfig, AttentionMask};
 use crate::Result;
 
@@ -194,17 +195,11 @@ impl Kernel {
         p: &mut [f32],
     ) {
         multiply(&mut MatrixMut::new(p, queries, keys), query, key.transposed(), self.scale, false);
-        vectorized(|| {
-            for (i, row) in p.chunks_exact_mut(keys).enumerate() {
-                let visible = match self.mask {
-                    AttentionMask::None => keys,
-                    AttentionMask::Causal => keys - queries + i + 1,
-                };
-                let (seen, hidden) = row.split_at_mut(visible);
-                softmax_in_place(seen);
-                hidden.fill(0.0);
-            }
-        });
+        let visible = match self.mask {
+            AttentionMask::None => None,
+            AttentionMask::Causal => Some(keys - queries + 1),
+        };
+        masked_softmax(p, keys, visible);
     }
 
     pub(super) fn forward(&self, [query, key, value]: [Columns<'_>; 3]) -> Vec<f32> {
@@ -219,7 +214,7 @@ impl Kernel {
             for head in self.query_heads(task) {
                 self.probabilities(query.head(&task.queries, head, self.head_dim), key, size, scores);
                 if let Some(mask) = self.dropout_of(task, head) {
-                    vectorized(|| mask.apply(0, scores));
+                    drop_elements(mask, 0, scores);
                 }
                 // SAFETY: this task alone owns the query heads of its key-value head in its sequence.
                 let mut out = unsafe { output_columns.head(&task.queries, head, self.head_dim) };
@@ -257,13 +252,13 @@ impl Kernel {
                     None => &*probabilities,
                     Some(mask) => {
                         dropped.clone_from(probabilities);
-                        vectorized(|| mask.apply(0, dropped));
+                        drop_elements(mask, 0, dropped);
                         &*dropped
                     }
                 };
                 multiply(&mut dv, Matrix::new(dropped, queries, keys, keys).transposed(), g, 1.0, true);
                 multiply(&mut MatrixMut::new(score_gradients, queries, keys), g, v.transposed(), 1.0, false);
-                vectorized(|| softmax_gradient(score_gradients, probabilities, dropped, keys));
+                softmax_gradient(score_gradients, probabilities, dropped, keys);
                 let ds = Matrix::new(score_gradients, queries, keys, keys);
                 // SAFETY: as above.
                 let mut dq = unsafe { dq.head(&task.queries, head, self.head_dim) };
@@ -274,14 +269,24 @@ impl Kernel {
     }
 }
 
-/// Turns the gradients of the dropped-out probabilities into those of the scores, row by row.
-#[inline(always)]
-fn softmax_gradient(gradients: &mut [f32], probabilities: &[f32], dropped: &[f32], keys: usize) {
-    let rows = probabilities.chunks_exact(keys).zip(dropped.chunks_exact(keys));
-    for (gradients, (probabilities, dropped)) in gradients.chunks_exact_mut(keys).zip(rows) {
-        let shared = dot(gradients, dropped);
-        for (g, (&p, &d)) in gradients.iter_mut().zip(probabilities.iter().zip(dropped)) {
-            *g = (-p).mul_add(shared, d * *g);
+vectorized! {
+    /// Softmax over the keys that a query sees: all of them, or `visible` in the first row and one more in each next.
+    fn masked_softmax(scores: &mut [f32], keys: usize, visible: Option<usize>) {
+        for (i, row) in scores.chunks_exact_mut(keys).enumerate() {
+            let (seen, hidden) = row.split_at_mut(visible.map_or(keys, |visible| visible + i));
+            softmax_in_place(seen);
+            hidden.fill(0.0);
+        }
+    }
+
+    /// Turns the gradients of the dropped-out probabilities into those of the scores, row by row.
+    fn softmax_gradient(gradients: &mut [f32], probabilities: &[f32], dropped: &[f32], keys: usize) {
+        let rows = probabilities.chunks_exact(keys).zip(dropped.chunks_exact(keys));
+        for (gradients, (probabilities, dropped)) in gradients.chunks_exact_mut(keys).zip(rows) {
+            let shared = dot(gradients, dropped);
+            for (g, (&p, &d)) in gradients.iter_mut().zip(probabilities.iter().zip(dropped)) {
+                *g = (-p).mul_add(shared, d * *g);
+            }
         }
     }
 }
