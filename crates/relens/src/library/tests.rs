@@ -1,3 +1,5 @@
+mod faults;
+
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -316,62 +318,4 @@ fn a_folder_that_cannot_be_read_is_counted_and_keeps_its_pictures() {
     assert_eq!((summary.unreadable, summary.deleted, summary.unchanged), (1, 0, 1));
     fs_err::set_permissions(&locked, std::fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(place.index(&embedder()).unchanged, 2);
-}
-
-const KILLED_CHILD: &str = "RELENS_TEST_KILLED_CHILD";
-
-/// Not a test of its own: what the next test runs in a process that it kills.
-#[test]
-fn child_that_is_killed_while_indexing() {
-    let Some(directory) = std::env::var_os(KILLED_CHILD).map(PathBuf::from) else { return };
-    let mut slow = embedder();
-    slow.delay = Duration::from_millis(5);
-    let mut library = Library::open_or_create(&directory.join("library"), &(&slow).model()).unwrap();
-    library.index_directory(&directory.join("pictures"), &&slow, &OPTIONS, &()).unwrap();
-}
-
-#[test]
-fn a_kill_in_the_middle_leaves_the_last_batch_and_the_next_run_continues() {
-    let place = Place::new();
-    let count = 200;
-    for number in 0..count {
-        place.write(&format!("{number:03}.jpg"), if number % 2 == 0 { "dog" } else { "red cat" });
-    }
-    let library = place.directory.path().join("library");
-    let mut committed = 0;
-    for round in 1..=4 {
-        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "library::tests::child_that_is_killed_while_indexing"])
-            .env(KILLED_CHILD, place.directory.path())
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        // Kill at another moment each time, some while a transaction is open.
-        let enough = || {
-            let opened = Library::open(&library).and_then(|library| library.catalog().image_count());
-            opened.is_ok_and(|now| now > committed)
-        };
-        while !enough() && child.try_wait().unwrap().is_none() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        std::thread::sleep(Duration::from_millis(round * 3));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        let reopened = Library::open(&library).unwrap();
-        let now = reopened.index("words").unwrap().len();
-        assert!(now > committed && now.is_multiple_of(OPTIONS.batch_size), "{committed}, then {now}");
-        assert_eq!(now, reopened.catalog().image_count().unwrap());
-        committed = now;
-    }
-    assert!(committed < count, "the child was too fast to be killed");
-    let summary = place.index(&embedder());
-    assert_eq!((summary.unchanged, summary.added), (committed, count - committed));
-    let dogs = place.found("dog");
-    assert!(
-        dogs[..count / 2]
-            .iter()
-            .zip(0..)
-            .all(|(path, number)| { path.ends_with(format!("{:03}.jpg", number * 2)) })
-    );
 }
