@@ -11,8 +11,9 @@
 //! The kernels are compiled for several instruction sets and pick the best one at run time.
 
 mod activation;
-mod arguments;
+pub(crate) mod arguments;
 mod attention;
+mod depthwise_convolution;
 mod dropout;
 mod embedding;
 mod instruction_set;
@@ -25,11 +26,13 @@ mod offsets;
 mod parallel;
 mod rms_norm;
 mod rotary;
+mod same_padding;
 mod softmax;
 mod vector_math;
 
 pub use activation::{Activation, activation, gelu, gelu_tanh, quick_gelu, relu6, silu};
 pub use attention::{AttentionConfig, AttentionMask, attention, attention_separate};
+pub use depthwise_convolution::depthwise_conv2d;
 pub use dropout::{DropoutMask, dropout};
 pub use embedding::embedding;
 pub use l2_normalize::l2_normalize;
@@ -38,4 +41,5 @@ pub use linear::{linear, linear_activation};
 pub use mean_pool::mean_pool;
 pub use rms_norm::rms_norm;
 pub use rotary::{RotaryLayout, rotary};
+pub(crate) use same_padding::SamePadding;
 pub use softmax::{log_softmax_last_dim, softmax_last_dim};

@@ -1,6 +1,8 @@
 //! Pictures and numbers that the fixtures were computed from: the same formulas as `tools/reference/texture.py`.
 #![allow(dead_code, reason = "every test binary uses another part")]
 
+pub(crate) mod efficientnet;
+
 use std::path::PathBuf;
 
 use image::RgbImage;

@@ -1,0 +1,338 @@
+//! The 1×1 convolution: pixels times a panel of weights, with bias, residual and ReLU6 applied in registers.
+
+use pulp::{Simd, WithSimd};
+
+use super::panels::{AlignedBuffer, HALF_PANEL, PANEL, panel_count, panel_width};
+
+/// Weights `[inputs, outputs]` and bias of a convolution, cut into panels of outputs `[panels, inputs, width]`.
+pub(in crate::efficientnet) struct PackedWeights {
+    inputs: usize,
+    outputs: usize,
+    weights: AlignedBuffer,
+    bias: AlignedBuffer,
+}
+
+impl PackedWeights {
+    /// Packs `weight(input, output)` and `bias[output]`.
+    pub(in crate::efficientnet) fn new(
+        inputs: usize,
+        bias: &[f32],
+        weight: impl Fn(usize, usize) -> f32,
+    ) -> Self {
+        let outputs = bias.len();
+        let panels = panel_count(outputs);
+        let mut packed = AlignedBuffer::zeros(panels * inputs * PANEL);
+        let mut packed_bias = AlignedBuffer::zeros(panels * PANEL);
+        packed_bias.as_mut_slice()[..outputs].copy_from_slice(bias);
+        for (panel, values) in packed.as_mut_slice().chunks_exact_mut(inputs * PANEL).enumerate() {
+            let width = panel_width(outputs, panel);
+            for (input, row) in values.chunks_exact_mut(width).take(inputs).enumerate() {
+                for (value, output) in row.iter_mut().zip(panel * PANEL..outputs) {
+                    *value = weight(input, output);
+                }
+            }
+        }
+        Self { inputs, outputs, weights: packed, bias: packed_bias }
+    }
+
+    pub(super) fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    pub(super) fn panels(&self) -> usize {
+        panel_count(self.outputs)
+    }
+
+    fn panel(&self, panel: usize) -> (&[f32], &[f32]) {
+        let width = panel_width(self.outputs, panel);
+        let start = panel * self.inputs * PANEL;
+        let weights = &self.weights.as_slice()[start..start + self.inputs * width];
+        let bias = &self.bias.as_slice()[panel * PANEL..panel * PANEL + width];
+        (weights, bias)
+    }
+}
+
+/// Where the inputs of consecutive pixels lie: in segments of `segment_length` inputs, `segment_step` numbers apart.
+///
+/// Within a segment, pixels are `STEP` numbers apart: [`PANEL`] for activations in panels; for the stem, whose
+/// segments are rows of the picture under the kernel, twice the picture's channels.
+#[derive(Clone, Copy)]
+pub(super) struct Pixels<'a, const STEP: usize> {
+    /// From the first pixel's first input on.
+    pub(super) data: &'a [f32],
+    pub(super) count: usize,
+    pub(super) segment_length: usize,
+    pub(super) segment_step: usize,
+}
+
+/// Where the results go: pixels lie side by side, but after each `row` pixels, `gap` numbers are left alone.
+pub(super) struct Destination<'a> {
+    pub(super) data: &'a mut [f32],
+    pub(super) row: usize,
+    pub(super) gap: usize,
+}
+
+impl Destination<'_> {
+    fn needed(&self, pixels: usize) -> usize {
+        pixels * PANEL + pixels.saturating_sub(1) / self.row.max(1) * self.gap
+    }
+}
+
+/// What happens to the sums before they are written.
+#[derive(Clone, Copy)]
+pub(super) enum Epilogue<'a> {
+    /// Clamped to 0–6.
+    Relu6,
+    /// Nothing.
+    Linear,
+    /// The block's input is added: the same panel, the same pixels.
+    Residual(&'a [f32]),
+}
+
+/// Computes panel `panel` of a 1×1 convolution for consecutive pixels.
+///
+/// # Panics
+/// If a slice is shorter than the pixels need: what follows reads and writes without further checks.
+pub(super) fn convolve_panel<const STEP: usize>(
+    weights: &PackedWeights,
+    panel: usize,
+    pixels: Pixels<'_, STEP>,
+    destination: &mut Destination<'_>,
+    epilogue: Epilogue<'_>,
+) {
+    if pixels.count == 0 {
+        return;
+    }
+    let segments = weights.inputs.div_ceil(pixels.segment_length);
+    let last_segment = weights.inputs - (segments - 1) * pixels.segment_length;
+    let needed = (segments - 1) * pixels.segment_step + (pixels.count - 1) * STEP + last_segment;
+    let needed_early = match segments {
+        0 | 1 => 0,
+        _ => (segments - 2) * pixels.segment_step + (pixels.count - 1) * STEP + pixels.segment_length,
+    };
+    assert!(pixels.data.len() >= needed.max(needed_early), "inputs end early");
+    assert!(destination.data.len() >= destination.needed(pixels.count), "destination ends early");
+    if let Epilogue::Residual(residual) = epilogue {
+        assert!(residual.len() >= pixels.count * PANEL, "residual ends early");
+    }
+    let (weights_of_panel, bias) = weights.panel(panel);
+    pulp::Arch::new().dispatch(PanelProduct {
+        inputs: weights.inputs,
+        weights: weights_of_panel,
+        bias,
+        pixels,
+        destination,
+        epilogue,
+    });
+}
+
+struct PanelProduct<'a, 'd, const STEP: usize> {
+    inputs: usize,
+    weights: &'a [f32],
+    bias: &'a [f32],
+    pixels: Pixels<'a, STEP>,
+    destination: &'a mut Destination<'d>,
+    epilogue: Epilogue<'a>,
+}
+
+impl<const STEP: usize> WithSimd for PanelProduct<'_, '_, STEP> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        // SAFETY: `convolve_panel` checked that everything the tiles touch is inside the slices.
+        unsafe {
+            match (S::F32_LANES, self.bias.len()) {
+                (16, PANEL) => self.run_32_registers::<S, 2>(simd),
+                (16, HALF_PANEL) => self.run_32_registers::<S, 1>(simd),
+                (8, PANEL) => self.run_wide::<S, 4>(simd),
+                (8, HALF_PANEL) => self.run_narrow::<S, 2>(simd),
+                (4, PANEL) => self.run_wide::<S, 8>(simd),
+                (4, HALF_PANEL) => self.run_narrow::<S, 4>(simd),
+                (_, width) => self.run_scalar(width / HALF_PANEL),
+            }
+        }
+    }
+}
+
+/// Where the next tile begins.
+struct Cursor {
+    pixel: usize,
+    column: usize,
+    output: *mut f32,
+}
+
+impl<const STEP: usize> PanelProduct<'_, '_, STEP> {
+    /// Tiles of 14 pixels: pictures of 224 pixels a side have rows of 112, 56, 28, 14 and 7.
+    #[inline(always)]
+    unsafe fn run_32_registers<S: Simd, const V: usize>(&mut self, simd: S) {
+        let mut cursor = self.start();
+        // SAFETY: as for the caller.
+        unsafe {
+            self.tiles::<S, V, 14>(simd, &mut cursor);
+            self.tiles::<S, V, 7>(simd, &mut cursor);
+            self.tiles::<S, V, 4>(simd, &mut cursor);
+            self.tiles::<S, V, 2>(simd, &mut cursor);
+            self.tiles::<S, V, 1>(simd, &mut cursor);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn run_wide<S: Simd, const V: usize>(&mut self, simd: S) {
+        let mut cursor = self.start();
+        // SAFETY: as for the caller.
+        unsafe {
+            self.tiles::<S, V, 3>(simd, &mut cursor);
+            self.tiles::<S, V, 2>(simd, &mut cursor);
+            self.tiles::<S, V, 1>(simd, &mut cursor);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn run_narrow<S: Simd, const V: usize>(&mut self, simd: S) {
+        let mut cursor = self.start();
+        // SAFETY: as for the caller.
+        unsafe {
+            self.tiles::<S, V, 6>(simd, &mut cursor);
+            self.tiles::<S, V, 3>(simd, &mut cursor);
+            self.tiles::<S, V, 1>(simd, &mut cursor);
+        }
+    }
+
+    /// Without wide registers: sixteen channels at a time, which the compiler spreads over what there is.
+    #[inline(always)]
+    unsafe fn run_scalar(&mut self, halves: usize) {
+        let mut cursor = self.start();
+        let width = self.bias.len();
+        while cursor.pixel < self.pixels.count {
+            for half in 0..halves {
+                let channels = half * HALF_PANEL..(half + 1) * HALF_PANEL;
+                let mut sums = [0.0f32; HALF_PANEL];
+                sums.copy_from_slice(&self.bias[channels.clone()]);
+                for input in 0..self.inputs {
+                    let (segment, rest) =
+                        (input / self.pixels.segment_length, input % self.pixels.segment_length);
+                    let value =
+                        self.pixels.data[segment * self.pixels.segment_step + cursor.pixel * STEP + rest];
+                    let row = &self.weights[input * width..][channels.clone()];
+                    for (sum, weight) in sums.iter_mut().zip(row) {
+                        *sum += value * weight;
+                    }
+                }
+                match self.epilogue {
+                    Epilogue::Relu6 => sums.iter_mut().for_each(|sum| *sum = sum.clamp(0.0, 6.0)),
+                    Epilogue::Linear => {}
+                    Epilogue::Residual(residual) => {
+                        let row = &residual[cursor.pixel * PANEL..][channels.clone()];
+                        sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+                    }
+                }
+                // SAFETY: `convolve_panel` checked the destination's length.
+                unsafe {
+                    let target = cursor.output.add(half * HALF_PANEL);
+                    std::ptr::copy_nonoverlapping(sums.as_ptr(), target, HALF_PANEL);
+                }
+            }
+            // SAFETY: as above.
+            unsafe { self.advance(&mut cursor, 1) };
+        }
+    }
+
+    fn start(&mut self) -> Cursor {
+        Cursor { pixel: 0, column: 0, output: self.destination.data.as_mut_ptr() }
+    }
+
+    #[inline(always)]
+    unsafe fn advance(&self, cursor: &mut Cursor, pixels: usize) {
+        cursor.pixel += pixels;
+        for _ in 0..pixels {
+            // SAFETY: stays within or one past the destination; `wrapping_add` needs no promise behind its end.
+            cursor.output = cursor.output.wrapping_add(PANEL);
+            cursor.column += 1;
+            if cursor.column == self.destination.row {
+                cursor.column = 0;
+                cursor.output = cursor.output.wrapping_add(self.destination.gap);
+            }
+        }
+    }
+
+    /// Computes tiles of `R` pixels by `V` registers of channels while `R` pixels are left.
+    #[inline(always)]
+    unsafe fn tiles<S: Simd, const V: usize, const R: usize>(&self, simd: S, cursor: &mut Cursor) {
+        while cursor.pixel + R <= self.pixels.count {
+            // SAFETY: `convolve_panel` checked the lengths of all operands.
+            let mut sums = unsafe { self.sums::<S, V, R>(simd, cursor.pixel) };
+            match self.epilogue {
+                Epilogue::Relu6 => {
+                    let (zero, six) = (simd.splat_f32s(0.0), simd.splat_f32s(6.0));
+                    for sum in sums.as_flattened_mut() {
+                        *sum = simd.min_f32s(simd.max_f32s(*sum, zero), six);
+                    }
+                }
+                Epilogue::Linear => {}
+                Epilogue::Residual(residual) => {
+                    for (row, pixel) in sums.iter_mut().zip(cursor.pixel..) {
+                        for (sum, vector) in row.iter_mut().zip(0..) {
+                            // SAFETY: as above.
+                            let value = unsafe { load::<S>(residual.as_ptr().add(pixel * PANEL), vector) };
+                            *sum = simd.add_f32s(*sum, value);
+                        }
+                    }
+                }
+            }
+            for row in sums {
+                for (sum, vector) in row.into_iter().zip(0..) {
+                    // SAFETY: as above.
+                    unsafe { cursor.output.cast::<S::f32s>().add(vector).write_unaligned(sum) };
+                }
+                // SAFETY: as above.
+                unsafe { self.advance(cursor, 1) };
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn sums<S: Simd, const V: usize, const R: usize>(
+        &self,
+        simd: S,
+        pixel: usize,
+    ) -> [[S::f32s; V]; R] {
+        // SAFETY: `convolve_panel` checked the lengths of all operands.
+        unsafe {
+            let mut bias = [simd.splat_f32s(0.0); V];
+            for (vector, value) in bias.iter_mut().enumerate() {
+                *value = load::<S>(self.bias.as_ptr(), vector);
+            }
+            let mut sums = [bias; R];
+            let mut weights = self.weights.as_ptr();
+            let mut segment = self.pixels.data.as_ptr().add(pixel * STEP);
+            let mut left = self.inputs;
+            while left > 0 {
+                let length = left.min(self.pixels.segment_length);
+                for input in 0..length {
+                    let mut row = bias;
+                    for (vector, value) in row.iter_mut().enumerate() {
+                        *value = load::<S>(weights, vector);
+                    }
+                    weights = weights.add(V * S::F32_LANES);
+                    for (r, sums) in sums.iter_mut().enumerate() {
+                        let value = simd.splat_f32s(*segment.add(r * STEP + input));
+                        for (sum, weight) in sums.iter_mut().zip(row) {
+                            *sum = simd.mul_add_e_f32s(value, weight, *sum);
+                        }
+                    }
+                }
+                segment = segment.wrapping_add(self.pixels.segment_step);
+                left -= length;
+            }
+            sums
+        }
+    }
+}
+
+/// The `vector`-th register's worth of numbers behind `start`.
+#[inline(always)]
+pub(super) unsafe fn load<S: Simd>(start: *const f32, vector: usize) -> S::f32s {
+    // SAFETY: the caller promises that the numbers are there.
+    unsafe { start.cast::<S::f32s>().add(vector).read_unaligned() }
+}

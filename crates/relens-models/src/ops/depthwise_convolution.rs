@@ -1,0 +1,264 @@
+//! The depthwise convolution: every channel is filtered by itself.
+
+use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
+
+use super::SamePadding;
+use super::arguments::{Elements, contiguous_f32, elements, expect_dims, refuse, tensor_from};
+use super::parallel::{for_row_blocks, reduce_rows};
+use super::vector_math::vectorized;
+use crate::Result;
+
+/// Sizes of one call. Activations are `[batch, height, width, channels]`, so that the innermost loop runs over
+/// channels that lie side by side.
+#[derive(Clone, Copy)]
+struct DepthwiseConvolution {
+    batch: usize,
+    height: usize,
+    width: usize,
+    channels: usize,
+    kernel: usize,
+    stride: usize,
+    vertical: SamePadding,
+    horizontal: SamePadding,
+}
+
+impl DepthwiseConvolution {
+    fn output_row(&self) -> usize {
+        self.horizontal.outputs * self.channels
+    }
+
+    fn output_dims(&self) -> [usize; 4] {
+        [self.batch, self.vertical.outputs, self.horizontal.outputs, self.channels]
+    }
+
+    fn taps(&self) -> usize {
+        self.kernel * self.kernel
+    }
+
+    /// `[channels, taps]`, as checkpoints have it, to `[taps, channels]`.
+    fn taps_first(&self, weight: &[f32]) -> Vec<f32> {
+        let mut transposed = vec![0.0; weight.len()];
+        for (channel, taps) in weight.chunks_exact(self.taps()).enumerate() {
+            for (tap, value) in taps.iter().enumerate() {
+                transposed[tap * self.channels + channel] = *value;
+            }
+        }
+        transposed
+    }
+
+    /// Calls `visit(tap, input, output)` for every pair of positions that a tap joins in output row `row` (counted
+    /// over the batch): where input and output begin, the output within its row.
+    #[inline(always)]
+    fn for_each_pair(&self, row: usize, mut visit: impl FnMut(usize, usize, usize)) {
+        let (image, y) = (row / self.vertical.outputs, row % self.vertical.outputs);
+        for kernel_row in 0..self.kernel {
+            let Some(input_y) = (y * self.stride + kernel_row).checked_sub(self.vertical.before) else {
+                continue;
+            };
+            if input_y >= self.height {
+                continue;
+            }
+            let input_row = (image * self.height + input_y) * self.width;
+            for x in 0..self.horizontal.outputs {
+                for kernel_column in 0..self.kernel {
+                    let column = (x * self.stride + kernel_column).checked_sub(self.horizontal.before);
+                    let Some(input_x) = column.filter(|column| *column < self.width) else { continue };
+                    let tap = kernel_row * self.kernel + kernel_column;
+                    visit(tap, (input_row + input_x) * self.channels, x * self.channels);
+                }
+            }
+        }
+    }
+
+    fn forward(&self, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
+        let weight = self.taps_first(weight);
+        let dims = self.output_dims();
+        let mut output = vec![0.0; dims.iter().product()];
+        for_row_blocks(&mut output, self.output_row(), self.taps(), |first, block| {
+            vectorized(|| {
+                for (output, row) in block.chunks_exact_mut(self.output_row()).zip(first..) {
+                    for pixel in output.chunks_exact_mut(self.channels) {
+                        pixel.copy_from_slice(bias);
+                    }
+                    self.for_each_pair(row, |tap, input, position| {
+                        add_product(
+                            &mut output[position..position + self.channels],
+                            &x[input..input + self.channels],
+                            &weight[tap * self.channels..(tap + 1) * self.channels],
+                        );
+                    });
+                }
+            });
+        });
+        output
+    }
+
+    /// dx at a position: the sum over taps of w · g wherever the tap of an output looked at it.
+    fn input_gradient(&self, weight: &[f32], upstream: &[f32]) -> Vec<f32> {
+        let weight = self.taps_first(weight);
+        let row_length = self.width * self.channels;
+        let mut gradient = vec![0.0; self.batch * self.height * row_length];
+        for_row_blocks(&mut gradient, row_length, self.taps(), |first, block| {
+            vectorized(|| {
+                for (gradient, row) in block.chunks_exact_mut(row_length).zip(first..) {
+                    self.add_input_row_gradient(row, &weight, upstream, gradient);
+                }
+            });
+        });
+        gradient
+    }
+
+    #[inline(always)]
+    fn add_input_row_gradient(&self, row: usize, weight: &[f32], upstream: &[f32], gradient: &mut [f32]) {
+        let (image, y) = (row / self.height, row % self.height);
+        for kernel_row in 0..self.kernel {
+            let Some(offset) = (y + self.vertical.before).checked_sub(kernel_row) else { continue };
+            let output_y = offset / self.stride;
+            if !offset.is_multiple_of(self.stride) || output_y >= self.vertical.outputs {
+                continue;
+            }
+            let start = (image * self.vertical.outputs + output_y) * self.output_row();
+            let upstream = &upstream[start..start + self.output_row()];
+            for (x, upstream) in upstream.chunks_exact(self.channels).enumerate() {
+                for kernel_column in 0..self.kernel {
+                    let column = (x * self.stride + kernel_column).checked_sub(self.horizontal.before);
+                    let Some(input_x) = column.filter(|column| *column < self.width) else { continue };
+                    let tap = kernel_row * self.kernel + kernel_column;
+                    add_product(
+                        &mut gradient[input_x * self.channels..(input_x + 1) * self.channels],
+                        upstream,
+                        &weight[tap * self.channels..(tap + 1) * self.channels],
+                    );
+                }
+            }
+        }
+    }
+
+    /// dw of a tap: Σ x · g over the positions that it joined; behind the taps, db = Σ g.
+    fn parameter_gradients(&self, x: &[f32], upstream: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        let rows = self.batch * self.vertical.outputs;
+        let taps_length = self.taps() * self.channels;
+        let cost = self.output_row() * self.taps();
+        let mut sums = reduce_rows(rows, taps_length + self.channels, cost, |rows, partial| {
+            vectorized(|| {
+                let (taps, bias) = partial.split_at_mut(taps_length);
+                for row in rows {
+                    let upstream = &upstream[row * self.output_row()..(row + 1) * self.output_row()];
+                    self.for_each_pair(row, |tap, input, position| {
+                        add_product(
+                            &mut taps[tap * self.channels..(tap + 1) * self.channels],
+                            &x[input..input + self.channels],
+                            &upstream[position..position + self.channels],
+                        );
+                    });
+                    for pixel in upstream.chunks_exact(self.channels) {
+                        super::vector_math::add_assign(bias, pixel);
+                    }
+                }
+            });
+        });
+        let bias = sums.split_off(taps_length);
+        let mut weight = vec![0.0; taps_length];
+        for (tap, values) in sums.chunks_exact(self.channels).enumerate() {
+            for (channel, value) in values.iter().enumerate() {
+                weight[channel * self.taps() + tap] = *value;
+            }
+        }
+        (weight, bias)
+    }
+}
+
+#[inline(always)]
+fn add_product(sums: &mut [f32], left: &[f32], right: &[f32]) {
+    for ((sum, &left), &right) in sums.iter_mut().zip(left).zip(right) {
+        *sum += left * right;
+    }
+}
+
+impl CustomOp3 for DepthwiseConvolution {
+    fn name(&self) -> &'static str {
+        "depthwise-conv2d"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+        bias: &CpuStorage,
+        bias_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let output = self.forward(
+            elements(x, x_layout)?,
+            elements(weight, weight_layout)?,
+            elements(bias, bias_layout)?,
+        );
+        Ok((CpuStorage::F32(output), Shape::from(&self.output_dims()[..])))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        _res: &Tensor,
+        grad_res: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let grad_res = grad_res.contiguous()?;
+        let guards = (Elements::of(x), Elements::of(weight), Elements::of(&grad_res));
+        let (xs, ws, upstream) = (guards.0.get()?, guards.1.get()?, guards.2.get()?);
+        let dx = match x.track_op() {
+            true => Some(tensor_from(self.input_gradient(ws, upstream), x)?),
+            false => None,
+        };
+        if !weight.track_op() && !bias.track_op() {
+            return Ok((dx, None, None));
+        }
+        let (dw, db) = self.parameter_gradients(xs, upstream);
+        Ok((dx, Some(tensor_from(dw, weight)?), Some(tensor_from(db, bias)?)))
+    }
+}
+
+/// Filters every channel by its own kernel, with TensorFlow's "same" padding: ⌈size / stride⌉ outputs an axis, and
+/// of an odd number of zeros, the larger part behind.
+///
+/// # Shapes
+/// - `x`: `[batch, height, width, channels]`
+/// - `weight`: `[channels, 1, kernel, kernel]`, as checkpoints have it
+/// - `bias`: `[channels]`
+/// - output: `[batch, ⌈height / stride⌉, ⌈width / stride⌉, channels]`
+///
+/// # Errors
+/// When the shapes do not fit each other, one is empty, or the stride is zero.
+pub fn depthwise_conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, stride: usize) -> Result<Tensor> {
+    const NAME: &str = "depthwise_conv2d";
+    let (&[batch, height, width, channels], &[_, _, kernel, _]) = (x.dims(), weight.dims()) else {
+        return Err(refuse(
+            NAME,
+            "x of four dimensions and a weight of four",
+            format!("{:?} and {:?}", x.dims(), weight.dims()),
+        ));
+    };
+    if stride == 0 || [height, width, channels, kernel].contains(&0) {
+        return Err(refuse(
+            NAME,
+            "sizes and a stride of at least one",
+            format!("x {:?}, weight {:?}, stride {stride}", x.dims(), weight.dims()),
+        ));
+    }
+    expect_dims(NAME, "weight", weight, &[channels, 1, kernel, kernel])?;
+    expect_dims(NAME, "bias", bias, &[channels])?;
+    let operation = DepthwiseConvolution {
+        batch,
+        height,
+        width,
+        channels,
+        kernel,
+        stride,
+        vertical: SamePadding::new(height, kernel, stride),
+        horizontal: SamePadding::new(width, kernel, stride),
+    };
+    let (x, weight) = (contiguous_f32(NAME, x)?, contiguous_f32(NAME, weight)?);
+    Ok(x.apply_op3(&weight, &contiguous_f32(NAME, bias)?, operation)?)
+}
