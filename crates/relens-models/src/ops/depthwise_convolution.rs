@@ -4,8 +4,9 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 
 use super::SamePadding;
 use super::arguments::{Elements, contiguous_f32, elements, expect_dims, refuse, tensor_from};
+use super::instruction_set::vectorized;
 use super::parallel::{for_row_blocks, reduce_rows};
-use super::vector_math::vectorized;
+use super::vector_math::add_assign;
 use crate::Result;
 
 /// Sizes of one call. Activations are `[batch, height, width, channels]`, so that the innermost loop runs over
@@ -46,26 +47,44 @@ impl DepthwiseConvolution {
         transposed
     }
 
-    /// Calls `visit(tap, input, output)` for every pair of positions that a tap joins in output row `row` (counted
-    /// over the batch): where input and output begin, the output within its row.
-    #[inline(always)]
-    fn for_each_pair(&self, row: usize, mut visit: impl FnMut(usize, usize, usize)) {
+    /// The pairs of positions that a tap joins in output row `row`, counted over the batch.
+    fn joined_by_taps(&self, row: usize) -> Vec<Joined> {
         let (image, y) = (row / self.vertical.outputs, row % self.vertical.outputs);
+        let mut joined = Vec::with_capacity(self.taps() * self.horizontal.outputs);
         for kernel_row in 0..self.kernel {
-            let Some(input_y) = (y * self.stride + kernel_row).checked_sub(self.vertical.before) else {
-                continue;
-            };
-            if input_y >= self.height {
-                continue;
-            }
+            let input_y = (y * self.stride + kernel_row).checked_sub(self.vertical.before);
+            let Some(input_y) = input_y.filter(|row| *row < self.height) else { continue };
             let input_row = (image * self.height + input_y) * self.width;
-            for x in 0..self.horizontal.outputs {
-                for kernel_column in 0..self.kernel {
-                    let column = (x * self.stride + kernel_column).checked_sub(self.horizontal.before);
-                    let Some(input_x) = column.filter(|column| *column < self.width) else { continue };
-                    let tap = kernel_row * self.kernel + kernel_column;
-                    visit(tap, (input_row + input_x) * self.channels, x * self.channels);
-                }
+            self.join_columns(kernel_row, input_row, row * self.horizontal.outputs, &mut joined);
+        }
+        joined
+    }
+
+    /// The pairs of positions that a tap joins in input row `row`, counted over the batch.
+    fn joined_to_input(&self, row: usize) -> Vec<Joined> {
+        let (image, y) = (row / self.height, row % self.height);
+        let mut joined = Vec::with_capacity(self.taps() * self.horizontal.outputs);
+        for kernel_row in 0..self.kernel {
+            let Some(offset) = (y + self.vertical.before).checked_sub(kernel_row) else { continue };
+            let output_y = offset / self.stride;
+            if offset.is_multiple_of(self.stride) && output_y < self.vertical.outputs {
+                let output_row = (image * self.vertical.outputs + output_y) * self.horizontal.outputs;
+                self.join_columns(kernel_row, row * self.width, output_row, &mut joined);
+            }
+        }
+        joined
+    }
+
+    fn join_columns(&self, kernel_row: usize, input_row: usize, output_row: usize, joined: &mut Vec<Joined>) {
+        for x in 0..self.horizontal.outputs {
+            for kernel_column in 0..self.kernel {
+                let column = (x * self.stride + kernel_column).checked_sub(self.horizontal.before);
+                let Some(input_x) = column.filter(|column| *column < self.width) else { continue };
+                joined.push(Joined {
+                    tap: (kernel_row * self.kernel + kernel_column) * self.channels,
+                    input: (input_row + input_x) * self.channels,
+                    output: (output_row + x) * self.channels,
+                });
             }
         }
     }
@@ -75,20 +94,19 @@ impl DepthwiseConvolution {
         let dims = self.output_dims();
         let mut output = vec![0.0; dims.iter().product()];
         for_row_blocks(&mut output, self.output_row(), self.taps(), |first, block| {
-            vectorized(|| {
-                for (output, row) in block.chunks_exact_mut(self.output_row()).zip(first..) {
-                    for pixel in output.chunks_exact_mut(self.channels) {
-                        pixel.copy_from_slice(bias);
-                    }
-                    self.for_each_pair(row, |tap, input, position| {
-                        add_product(
-                            &mut output[position..position + self.channels],
-                            &x[input..input + self.channels],
-                            &weight[tap * self.channels..(tap + 1) * self.channels],
-                        );
-                    });
+            for (output, row) in block.chunks_exact_mut(self.output_row()).zip(first..) {
+                for pixel in output.chunks_exact_mut(self.channels) {
+                    pixel.copy_from_slice(bias);
                 }
-            });
+                let start = row * self.output_row();
+                let product = |joined: Joined| Product {
+                    sum: joined.output - start,
+                    left: joined.input,
+                    right: joined.tap,
+                };
+                let products: Vec<_> = self.joined_by_taps(row).into_iter().map(product).collect();
+                add_products(output, x, &weight, self.channels, &products);
+            }
         });
         output
     }
@@ -99,63 +117,34 @@ impl DepthwiseConvolution {
         let row_length = self.width * self.channels;
         let mut gradient = vec![0.0; self.batch * self.height * row_length];
         for_row_blocks(&mut gradient, row_length, self.taps(), |first, block| {
-            vectorized(|| {
-                for (gradient, row) in block.chunks_exact_mut(row_length).zip(first..) {
-                    self.add_input_row_gradient(row, &weight, upstream, gradient);
-                }
-            });
+            for (gradient, row) in block.chunks_exact_mut(row_length).zip(first..) {
+                let start = row * row_length;
+                let product = |joined: Joined| Product {
+                    sum: joined.input - start,
+                    left: joined.output,
+                    right: joined.tap,
+                };
+                let products: Vec<_> = self.joined_to_input(row).into_iter().map(product).collect();
+                add_products(gradient, upstream, &weight, self.channels, &products);
+            }
         });
         gradient
     }
 
-    #[inline(always)]
-    fn add_input_row_gradient(&self, row: usize, weight: &[f32], upstream: &[f32], gradient: &mut [f32]) {
-        let (image, y) = (row / self.height, row % self.height);
-        for kernel_row in 0..self.kernel {
-            let Some(offset) = (y + self.vertical.before).checked_sub(kernel_row) else { continue };
-            let output_y = offset / self.stride;
-            if !offset.is_multiple_of(self.stride) || output_y >= self.vertical.outputs {
-                continue;
-            }
-            let start = (image * self.vertical.outputs + output_y) * self.output_row();
-            let upstream = &upstream[start..start + self.output_row()];
-            for (x, upstream) in upstream.chunks_exact(self.channels).enumerate() {
-                for kernel_column in 0..self.kernel {
-                    let column = (x * self.stride + kernel_column).checked_sub(self.horizontal.before);
-                    let Some(input_x) = column.filter(|column| *column < self.width) else { continue };
-                    let tap = kernel_row * self.kernel + kernel_column;
-                    add_product(
-                        &mut gradient[input_x * self.channels..(input_x + 1) * self.channels],
-                        upstream,
-                        &weight[tap * self.channels..(tap + 1) * self.channels],
-                    );
-                }
-            }
-        }
-    }
-
-    /// dw of a tap: Σ x · g over the positions that it joined; behind the taps, db = Σ g.
+    /// dw of a tap: Σ x · g over the positions that it joined; and db = Σ g.
     fn parameter_gradients(&self, x: &[f32], upstream: &[f32]) -> (Vec<f32>, Vec<f32>) {
         let rows = self.batch * self.vertical.outputs;
         let taps_length = self.taps() * self.channels;
         let cost = self.output_row() * self.taps();
         let mut sums = reduce_rows(rows, taps_length + self.channels, cost, |rows, partial| {
-            vectorized(|| {
-                let (taps, bias) = partial.split_at_mut(taps_length);
-                for row in rows {
-                    let upstream = &upstream[row * self.output_row()..(row + 1) * self.output_row()];
-                    self.for_each_pair(row, |tap, input, position| {
-                        add_product(
-                            &mut taps[tap * self.channels..(tap + 1) * self.channels],
-                            &x[input..input + self.channels],
-                            &upstream[position..position + self.channels],
-                        );
-                    });
-                    for pixel in upstream.chunks_exact(self.channels) {
-                        super::vector_math::add_assign(bias, pixel);
-                    }
-                }
-            });
+            let (taps, bias) = partial.split_at_mut(taps_length);
+            add_rows(bias, &upstream[rows.start * self.output_row()..rows.end * self.output_row()]);
+            for row in rows {
+                let product =
+                    |joined: Joined| Product { sum: joined.tap, left: joined.input, right: joined.output };
+                let products: Vec<_> = self.joined_by_taps(row).into_iter().map(product).collect();
+                add_products(taps, x, upstream, self.channels, &products);
+            }
         });
         let bias = sums.split_off(taps_length);
         let mut weight = vec![0.0; taps_length];
@@ -168,10 +157,36 @@ impl DepthwiseConvolution {
     }
 }
 
-#[inline(always)]
-fn add_product(sums: &mut [f32], left: &[f32], right: &[f32]) {
-    for ((sum, &left), &right) in sums.iter_mut().zip(left).zip(right) {
-        *sum += left * right;
+/// Where the channels of a tap, and of the input and output that it joins, begin.
+struct Joined {
+    tap: usize,
+    input: usize,
+    output: usize,
+}
+
+/// Where the channels of the two factors, and of the sum that their product goes to, begin.
+struct Product {
+    sum: usize,
+    left: usize,
+    right: usize,
+}
+
+vectorized! {
+    fn add_products(sums: &mut [f32], left: &[f32], right: &[f32], channels: usize, products: &[Product]) {
+        for product in products {
+            let sums = &mut sums[product.sum..product.sum + channels];
+            let left = &left[product.left..product.left + channels];
+            let right = &right[product.right..product.right + channels];
+            for ((sum, &left), &right) in sums.iter_mut().zip(left).zip(right) {
+                *sum += left * right;
+            }
+        }
+    }
+
+    fn add_rows(sums: &mut [f32], rows: &[f32]) {
+        for row in rows.chunks_exact(sums.len()) {
+            add_assign(sums, row);
+        }
     }
 }
 
