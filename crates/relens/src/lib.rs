@@ -11,5 +11,6 @@ pub mod evd;
 pub mod index;
 pub mod library;
 pub mod pipeline;
+pub mod retriever;
 mod similarity;
 mod storage_error;

@@ -1,0 +1,171 @@
+//! A dual encoder with everything around it: from pictures and texts to [`Embeddings`].
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use candle_core::Tensor;
+use relens_models::dual_encoder::{CONFIG_FILE, DualEncoder, TEXT_CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE};
+use relens_models::image_preprocessing::{Preprocessor, RgbImage};
+use relens_models::tokenizer::Tokenizer;
+
+use crate::bundled;
+use crate::embeddings::Embeddings;
+use crate::error::{Error, Result};
+
+/// The bundled retriever that is used when none is named.
+pub const DEFAULT_MODEL: &str = "relens-mini";
+
+/// How many pictures go through the image tower at once: enough for every thread, little memory.
+const IMAGE_BATCH: usize = 16;
+/// How many texts go through the text tower at once.
+const TEXT_BATCH: usize = 64;
+
+/// Embeds pictures and texts into one space.
+///
+/// ```no_run
+/// use relens::retriever::Retriever;
+///
+/// let retriever = Retriever::bundled("relens-mini")?;
+/// let texts = retriever.embed_texts(&["a dog in the snow", "two children on a beach"])?;
+/// assert_eq!(texts.dim(), retriever.dim());
+/// # Ok::<(), relens::error::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Retriever {
+    name: String,
+    encoder: DualEncoder,
+    preprocessor: Preprocessor,
+    tokenizer: OnceLock<Tokenizer>,
+    fingerprint: String,
+}
+
+impl Retriever {
+    /// Opens a model by the path of its directory, or else by the name of a bundled model.
+    ///
+    /// # Errors
+    /// There is no such directory and no such bundled model, or the model is malformed.
+    pub fn load(model: &str) -> Result<Self> {
+        let path = Path::new(model);
+        if path.is_dir() { Self::open(path) } else { Self::bundled(model) }
+    }
+
+    /// Opens a model that comes with relens.
+    ///
+    /// # Errors
+    /// There is no bundled model of this name, or it is malformed.
+    pub fn bundled(name: &str) -> Result<Self> {
+        Self::open(bundled::model(name)?)
+    }
+
+    /// Opens a model directory in the open_clip layout (see [`relens_models::dual_encoder`]).
+    ///
+    /// # Errors
+    /// A file is missing or malformed.
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
+        let directory = directory.as_ref();
+        let encoder = DualEncoder::open(directory)?;
+        let preprocessor = Preprocessor::new(encoder.config().preprocess_cfg.clone())?;
+        let fingerprint = fingerprint(directory)?;
+        Ok(Self { name: name_of(directory), encoder, preprocessor, tokenizer: OnceLock::new(), fingerprint })
+    }
+
+    /// The model directory's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A hash of everything that decides the vectors: vectors of equal fingerprints may be compared.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Components of a vector.
+    pub fn dim(&self) -> usize {
+        self.encoder.embed_dim()
+    }
+
+    /// The logarithm of the learned temperature: `exp(logit_scale)` multiplied cosines in training.
+    pub fn logit_scale(&self) -> f32 {
+        self.encoder.logit_scale()
+    }
+
+    /// The towers behind this retriever.
+    pub fn encoder(&self) -> &DualEncoder {
+        &self.encoder
+    }
+
+    /// What happens to a picture before the image tower.
+    pub fn preprocessor(&self) -> &Preprocessor {
+        &self.preprocessor
+    }
+
+    /// What cuts texts into tokens; read at the first call.
+    ///
+    /// # Errors
+    /// `tokenizer.json` is missing or malformed.
+    pub fn tokenizer(&self) -> Result<&Tokenizer> {
+        if let Some(tokenizer) = self.tokenizer.get() {
+            return Ok(tokenizer);
+        }
+        let context_length = self.encoder.config().model_cfg.text_cfg.context_length;
+        let tokenizer = Tokenizer::open(self.encoder.directory().join(TOKENIZER_FILE), context_length)?;
+        Ok(self.tokenizer.get_or_init(|| tokenizer))
+    }
+
+    /// Embeds pictures.
+    ///
+    /// # Errors
+    /// The image tower cannot be built.
+    pub fn embed_images(&self, images: &[RgbImage]) -> Result<Embeddings> {
+        let mut embeddings = Embeddings::new(self.dim());
+        for batch in images.chunks(IMAGE_BATCH) {
+            let prepared = self.preprocessor.batch(batch)?;
+            embeddings.append(&self.rows(&self.encoder.encode_image(&prepared)?, "pictures")?)?;
+        }
+        Ok(embeddings)
+    }
+
+    /// Embeds texts; what is longer than the model's context is cut.
+    ///
+    /// # Errors
+    /// The text tower or the tokenizer cannot be built.
+    pub fn embed_texts<S: AsRef<str>>(&self, texts: &[S]) -> Result<Embeddings> {
+        let tokenizer = self.tokenizer()?;
+        let mut embeddings = Embeddings::new(self.dim());
+        for batch in texts.chunks(TEXT_BATCH) {
+            let batch: Vec<&str> = batch.iter().map(AsRef::as_ref).collect();
+            let tokens = tokenizer.encode_batch(&batch)?;
+            embeddings.append(&self.rows(&self.encoder.encode_text(&tokens)?, "texts")?)?;
+        }
+        Ok(embeddings)
+    }
+
+    fn rows(&self, vectors: &Tensor, what: &str) -> Result<Embeddings> {
+        let values = vectors.flatten_all().and_then(|flat| flat.to_vec1::<f32>());
+        let embeddings = Embeddings::from_rows(self.dim(), values.map_err(relens_models::ModelError::from)?)?;
+        // Finite weights can still overflow on the way; such a vector must not reach an index.
+        embeddings.ensure_finite(what)?;
+        Ok(embeddings)
+    }
+}
+
+/// The last component of the directory's path, resolved so that `.` has a name too.
+fn name_of(directory: &Path) -> String {
+    let resolved: PathBuf = fs_err::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
+    resolved
+        .file_name()
+        .map_or_else(|| resolved.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+/// Hashes the files that decide the vectors. BLAKE3 reads a mapped file on all threads: milliseconds for a small model.
+fn fingerprint(directory: &Path) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    for file in [CONFIG_FILE, TEXT_CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE] {
+        let path = directory.join(file);
+        hasher.update(file.as_bytes());
+        hasher.update_mmap_rayon(&path).map_err(|source| {
+            Error::Io(std::io::Error::new(source.kind(), format!("{}: {source}", path.display())))
+        })?;
+    }
+    Ok(hasher.finalize().to_hex().to_string())
+}
