@@ -139,6 +139,10 @@ pub enum TrainingError {
     #[error(transparent)]
     Model(#[from] relens_models::ModelError),
 
+    /// A data set could not be read, or an evaluation failed.
+    #[error(transparent)]
+    Retrieval(#[from] relens::error::Error),
+
     /// The tensor library failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

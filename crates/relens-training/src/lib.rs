@@ -9,6 +9,7 @@ pub mod progress;
 pub mod random;
 pub mod run_log;
 pub mod schedule;
+pub mod stages;
 pub mod trainer;
 
 pub use error::{Result, TrainingError};

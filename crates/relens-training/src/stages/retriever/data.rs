@@ -1,0 +1,142 @@
+//! Training and validation pictures with their texts, extra captions included.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use relens::dataset::Dataset;
+use serde::Deserialize;
+
+use super::config::DataConfig;
+use crate::{Result, TrainingError};
+
+/// One picture with the positions of its texts in [`Corpus::texts`].
+#[derive(Debug, Clone)]
+pub(super) struct Picture {
+    pub(super) path: PathBuf,
+    /// Its captions.
+    pub(super) captions: Vec<usize>,
+    /// Further texts that came from other files.
+    pub(super) extra_captions: Vec<usize>,
+}
+
+impl Picture {
+    /// The file's name without its directories.
+    pub(super) fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
+/// Pictures and texts of training and validation in one numbering: training first.
+#[derive(Debug, Clone)]
+pub(super) struct Corpus {
+    pub(super) pictures: Vec<Picture>,
+    pub(super) texts: Vec<String>,
+    /// The pictures before this are for training.
+    pub(super) training_pictures: usize,
+    /// The texts before this are for training.
+    pub(super) training_texts: usize,
+}
+
+impl Corpus {
+    /// Reads both splits.
+    ///
+    /// # Errors
+    /// Annotations that cannot be read, a split that is not there, has a picture without a file, no captions, or
+    /// shares a picture with the other split; a broken line of an extra caption file.
+    pub(super) fn read(config: &DataConfig) -> Result<Self> {
+        let dataset = Dataset::open(&config.annotations, &config.images).map_err(TrainingError::from)?;
+        let train = dataset.split(&config.train_split)?;
+        let validation = dataset.split(&config.validation_split)?;
+        for (field, split) in [("data.train_split", &train), ("data.validation_split", &validation)] {
+            split.ensure_images_exist()?;
+            if split.caption_count() == 0 || split.images.len() < 2 {
+                return Err(TrainingError::Data {
+                    path: config.annotations.clone(),
+                    reason: format!(
+                        "`{field}`: expected at least two pictures with captions, found {} pictures, {} captions",
+                        split.images.len(),
+                        split.caption_count()
+                    ),
+                });
+            }
+        }
+        refuse_overlap(config, &train, &validation)?;
+        let extra = read_extra_captions(&config.extra_captions)?;
+        let mut corpus =
+            Self { pictures: Vec::new(), texts: Vec::new(), training_pictures: 0, training_texts: 0 };
+        corpus.add(&train, &extra);
+        corpus.training_pictures = corpus.pictures.len();
+        corpus.training_texts = corpus.texts.len();
+        corpus.add(&validation, &HashMap::new());
+        Ok(corpus)
+    }
+
+    fn add(&mut self, split: &Dataset, extra: &HashMap<u64, Vec<String>>) {
+        for image in split.images.iter().filter(|image| !image.captions.is_empty()) {
+            let captions = self.add_texts(&image.captions);
+            let extra_captions = self.add_texts(extra.get(&image.id).map_or(&[], Vec::as_slice));
+            self.pictures.push(Picture { path: image.path.clone(), captions, extra_captions });
+        }
+    }
+
+    fn add_texts(&mut self, texts: &[String]) -> Vec<usize> {
+        let start = self.texts.len();
+        self.texts.extend_from_slice(texts);
+        (start..self.texts.len()).collect()
+    }
+
+    /// The pictures to learn from.
+    pub(super) fn training(&self) -> &[Picture] {
+        &self.pictures[..self.training_pictures]
+    }
+
+    /// The pictures to measure on.
+    pub(super) fn validation(&self) -> &[Picture] {
+        &self.pictures[self.training_pictures..]
+    }
+}
+
+fn refuse_overlap(config: &DataConfig, train: &Dataset, validation: &Dataset) -> Result<()> {
+    let seen: std::collections::HashSet<&PathBuf> = train.images.iter().map(|image| &image.path).collect();
+    match validation.images.iter().find(|image| seen.contains(&image.path)) {
+        Some(image) => Err(TrainingError::Data {
+            path: image.path.clone(),
+            reason: format!(
+                "this picture is in both `{}` and `{}`; expected splits without a common picture",
+                config.train_split, config.validation_split
+            ),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// A line of an extra caption file.
+#[derive(Deserialize)]
+struct ExtraCaption {
+    imgid: u64,
+    text: String,
+}
+
+fn read_extra_captions(paths: &[PathBuf]) -> Result<HashMap<u64, Vec<String>>> {
+    let mut extra: HashMap<u64, Vec<String>> = HashMap::new();
+    for path in paths {
+        let text = fs_err::read_to_string(path)?;
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            let caption = parse_extra_caption(path, number + 1, line)?;
+            extra.entry(caption.imgid).or_default().push(caption.text);
+        }
+    }
+    Ok(extra)
+}
+
+fn parse_extra_caption(path: &Path, number: usize, line: &str) -> Result<ExtraCaption> {
+    let broken = |reason: String| TrainingError::Data {
+        path: path.to_owned(),
+        reason: format!("line {number}: expected {{\"imgid\": N, \"text\": \"…\"}}, {reason}"),
+    };
+    let caption: ExtraCaption = serde_json::from_str(line).map_err(|error| broken(error.to_string()))?;
+    if caption.text.trim().is_empty() {
+        return Err(broken("found an empty text".into()));
+    }
+    Ok(caption)
+}

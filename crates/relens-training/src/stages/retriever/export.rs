@@ -1,0 +1,129 @@
+//! The finished model: an open_clip directory, f16, with the standardisation inside its weights.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+use relens::embeddings::Embeddings;
+use relens_models::dual_encoder::{
+    CONFIG_FILE, DualEncoder, ImageHead, TEXT_CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE,
+};
+use relens_models::efficientnet::{EfficientNet, EfficientNetConfig};
+use relens_models::ops::l2_normalize;
+use relens_models::weights::{ElementType, tensors_to_bytes};
+use serde_json::{Map, Value};
+
+use super::MODEL_DIRECTORY;
+use super::materials::Materials;
+use super::network::Network;
+use super::validation::{Measurement, append};
+use crate::Result;
+use crate::checkpoint::write_atomically;
+
+/// What the exported model measures on the validation split; written last, so that it marks a whole export.
+const METRICS_FILE: &str = "metrics.json";
+/// The directory while it is written.
+const PARTIAL: &str = ".partial-model";
+/// Rows that are embedded at once.
+const ROWS: usize = 64;
+
+/// The numbers of an earlier export, if it is whole.
+pub(super) fn finished(run: &Path) -> Result<Option<Map<String, Value>>> {
+    let path = run.join(MODEL_DIRECTORY).join(METRICS_FILE);
+    if !path.exists() {
+        return Ok(None);
+    }
+    Ok(serde_json::from_slice(&fs_err::read(&path)?).ok())
+}
+
+/// Writes the model and measures what was written.
+pub(super) fn export(run: &Path, materials: &Materials, network: &Network) -> Result<Map<String, Value>> {
+    let partial = run.join(PARTIAL);
+    if partial.exists() {
+        fs_err::remove_dir_all(&partial)?;
+    }
+    fs_err::create_dir_all(&partial)?;
+    let weights = tensors_to_bytes(&exported_weights(materials, network)?, ElementType::F16)?;
+    write_atomically(&partial.join(WEIGHTS_FILE), &weights)?;
+    write_atomically(&partial.join(CONFIG_FILE), materials.pretrained.config.to_json()?.as_bytes())?;
+    for (name, source) in [
+        (TEXT_CONFIG_FILE, &materials.pretrained.text_config_path),
+        (TOKENIZER_FILE, &materials.pretrained.tokenizer_path),
+    ] {
+        write_atomically(&partial.join(name), &fs_err::read(source)?)?;
+    }
+    let metrics = measure(&partial, materials)?;
+    let text = serde_json::to_vec_pretty(&metrics).map_err(std::io::Error::from)?;
+    write_atomically(&partial.join(METRICS_FILE), &text)?;
+    let target: PathBuf = run.join(MODEL_DIRECTORY);
+    if target.exists() {
+        fs_err::remove_dir_all(&target)?;
+    }
+    fs_err::rename(&partial, &target)?;
+    Ok(metrics)
+}
+
+/// All tensors in the checkpoint's layout: what was trained replaces what training began with.
+fn exported_weights(materials: &Materials, network: &Network) -> Result<BTreeMap<String, Tensor>> {
+    let mut weights = BTreeMap::new();
+    for name in materials.weights.names() {
+        let shape = materials.weights.shape(name).unwrap_or_default();
+        weights.insert(name.to_owned(), materials.weights.tensor(name, shape)?);
+    }
+    let layouts = network.layouts();
+    for (name, value) in network.variables()? {
+        let stored = match layouts.get(&name) {
+            Some(layout) => layout.to_stored(&value)?,
+            None => value,
+        };
+        weights.insert(name, stored);
+    }
+    if let Some(layer) = materials.pretrained.first_image_layer() {
+        network.image_standardization().fold_into_linear(&mut weights, layer)?;
+    }
+    Ok(weights)
+}
+
+/// Recall of the model in `directory`, on what is cached of the trunk's frozen part, and its own text tower.
+fn measure(directory: &Path, materials: &Materials) -> Result<Map<String, Value>> {
+    let encoder = DualEncoder::open(directory)?;
+    let images = exported_images(&encoder, materials)?;
+    let texts: Vec<&str> = materials
+        .corpus
+        .validation()
+        .iter()
+        .flat_map(|picture| picture.captions.iter().map(|&text| materials.corpus.texts[text].as_str()))
+        .collect();
+    let mut captions = Embeddings::new(encoder.embed_dim());
+    for chunk in texts.chunks(ROWS) {
+        append(&mut captions, &encoder.encode_text(&materials.tokenizer.encode_batch(chunk)?)?)?;
+    }
+    Ok(Measurement::of(materials, images, captions)?.metrics())
+}
+
+/// Embeddings of the validation pictures.
+fn exported_images(encoder: &DualEncoder, materials: &Materials) -> Result<Embeddings> {
+    let rows = &materials.image_views[0];
+    let model = &encoder.config().model_cfg;
+    let visual = encoder.parameters().pp("visual");
+    let head = ImageHead::load(&visual.pp("head"), &model.vision_cfg, rows.width(), model.embed_dim)?;
+    let live = match &materials.feature_maps {
+        Some(maps) => {
+            let config = EfficientNetConfig::from_timm_name(&model.vision_cfg.timm_model_name)?;
+            Some((maps, EfficientNet::new(config, &visual.pp("trunk"))?))
+        }
+        None => None,
+    };
+    let mut images = Embeddings::new(encoder.embed_dim());
+    let (mut start, end) = (materials.corpus.training_pictures, rows.rows());
+    while start < end {
+        let stop = (start + ROWS).min(end);
+        let features = match &live {
+            Some((maps, trunk)) => trunk.pooled_from(&maps.full(start..stop)?, maps.block)?,
+            None => Tensor::from_vec(rows.to_f32(start..stop), (stop - start, rows.width()), &Device::Cpu)?,
+        };
+        append(&mut images, &l2_normalize(&head.forward(&features)?)?)?;
+        start = stop;
+    }
+    Ok(images)
+}

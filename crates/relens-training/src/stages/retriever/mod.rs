@@ -1,0 +1,43 @@
+//! Training a retriever: two pretrained towers, heads into one space, a contrastive loss over captions.
+//!
+//! The method is LiT's and LP-FT's: the image trunk stays frozen and its features are cached, heads are trained
+//! first, then the text tower with a small learning rate. At some ten thousand captions the limit is over-fitting, so
+//! most settings are about that: views, feature dropout and noise, joint positives, soft targets, weight averages.
+//!
+//! Departures from CLIP: several captions of a picture are positives together; features are standardised, which is
+//! folded into the exported weights; what is measured and exported are averaged weights.
+//!
+//! ```no_run
+//! use relens_training::progress::Silent;
+//! use relens_training::stages::retriever::{self, RetrieverConfig};
+//!
+//! let config = RetrieverConfig::read("configs/retriever.toml".as_ref())?;
+//! let summary = retriever::run(&config, &mut Silent)?;
+//! println!("{} has {:?}", summary.model.display(), summary.metrics);
+//! # Ok::<(), relens_training::TrainingError>(())
+//! ```
+
+mod assembly;
+mod batches;
+pub mod config;
+mod data;
+mod export;
+mod feature_cache;
+mod feature_maps;
+mod features;
+mod materials;
+mod network;
+mod run;
+mod standardization;
+mod step;
+mod teacher;
+#[cfg(test)]
+mod tests;
+mod validation;
+mod views;
+
+pub use config::RetrieverConfig;
+pub use run::{RunSummary, run};
+
+/// The finished model's directory inside a run's.
+pub const MODEL_DIRECTORY: &str = "model";

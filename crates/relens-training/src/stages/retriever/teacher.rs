@@ -1,0 +1,143 @@
+//! Teachers: finished models whose similarities are soft targets.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+use relens_models::dual_encoder::{DualEncoder, TOKENIZER_FILE};
+use relens_models::image_preprocessing::Preprocessor;
+use relens_models::tokenizer::Tokenizer;
+
+use super::batches::Batch;
+use super::config::{TeacherConfig, ViewConfig};
+use super::data::Corpus;
+use super::feature_cache::{CacheKey, FeatureCache, Fingerprint};
+use super::features::{ImageEncoding, ImageFeatures, POOLED, tower_fingerprint};
+use super::views::View;
+use crate::Result;
+use crate::progress::Progress;
+
+/// Texts that a teacher embeds at once.
+const TEXTS: usize = 256;
+
+/// An ensemble of teachers: their embeddings of all training pictures and texts.
+#[derive(Debug)]
+pub(super) struct Teachers {
+    /// `[pictures, width]` and `[texts, width]` of each.
+    embeddings: Vec<(Tensor, Tensor)>,
+    /// Factor on the mean cosine before the softmax.
+    pub(super) scale: f64,
+    /// Share of the target.
+    pub(super) weight: f64,
+}
+
+/// What all teachers are shown.
+pub(super) struct TeacherInputs<'a> {
+    pub(super) corpus: &'a Corpus,
+    pub(super) picture_hashes: &'a [[u8; 32]],
+    pub(super) cache: &'a FeatureCache,
+    pub(super) views: &'a ViewConfig,
+}
+
+impl Teachers {
+    /// Embeds the training split with each teacher; `None` where the configuration asks for none.
+    pub(super) fn load(
+        config: &TeacherConfig,
+        inputs: &TeacherInputs<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<Option<Self>> {
+        if config.weight == 0.0 || config.models.is_empty() {
+            return Ok(None);
+        }
+        let mut embeddings = Vec::new();
+        let mut scales = 0f64;
+        for path in &config.models {
+            let encoder = DualEncoder::open(model_directory(path))?;
+            scales += f64::from(encoder.logit_scale()).exp();
+            let images = embed_pictures(&encoder, inputs, progress)?;
+            let texts = embed_texts(&encoder, inputs, progress)?;
+            embeddings.push((images, texts));
+        }
+        let scale = if config.scale > 0.0 { config.scale } else { scales / config.models.len() as f64 };
+        Ok(Some(Self { embeddings, scale, weight: config.weight }))
+    }
+
+    /// The mean of the teachers' cosines: `[pictures of the batch, texts of the batch]`.
+    pub(super) fn similarities(&self, batch: &Batch) -> Result<Tensor> {
+        let positions = |positions: &[usize]| -> Result<Tensor> {
+            let positions: Vec<u32> = positions.iter().map(|&position| position as u32).collect();
+            Ok(Tensor::new(positions, &Device::Cpu)?)
+        };
+        let (pictures, texts) = (positions(&batch.pictures)?, positions(&batch.texts)?);
+        let mut sum: Option<Tensor> = None;
+        for (images, captions) in &self.embeddings {
+            let images = images.index_select(&pictures, 0)?;
+            let captions = captions.index_select(&texts, 0)?;
+            let similarities = images.matmul(&captions.t()?.contiguous()?)?;
+            sum = Some(match sum {
+                Some(sum) => (sum + similarities)?,
+                None => similarities,
+            });
+        }
+        let sum = sum.ok_or_else(|| {
+            crate::TrainingError::argument("Teachers::similarities", "at least one teacher", "none")
+        })?;
+        Ok((sum / self.embeddings.len() as f64)?)
+    }
+}
+
+/// A model directory, or the one that a run has finished.
+fn model_directory(path: &Path) -> PathBuf {
+    let finished = path.join(super::MODEL_DIRECTORY);
+    if finished.is_dir() { finished } else { path.to_owned() }
+}
+
+fn embed_pictures(
+    encoder: &DualEncoder,
+    inputs: &TeacherInputs<'_>,
+    progress: &mut dyn Progress,
+) -> Result<Tensor> {
+    let image = encoder.image_encoder()?;
+    let features = ImageFeatures {
+        cache: inputs.cache,
+        tower_fingerprint: &tower_fingerprint(encoder.parameters().weights(), "visual.trunk.")?,
+        preprocessor: &Preprocessor::new(encoder.config().preprocess_cfg.clone())?,
+        views: inputs.views,
+    };
+    let encoding = ImageEncoding {
+        kind: POOLED.to_owned(),
+        width: image.tower().width(),
+        forward: &|pictures| Ok(image.tower().features(pictures)?),
+    };
+    let (pictures, hashes) = (&inputs.corpus.pictures, inputs.picture_hashes);
+    let rows = features.rows(&encoding, pictures, hashes, View::Full, progress)?;
+    let count = inputs.corpus.training_pictures;
+    let values = Tensor::from_vec(rows.to_f32(0..count), (count, rows.width()), &Device::Cpu)?;
+    Ok(relens_models::ops::l2_normalize(&image.head().forward(&values)?)?)
+}
+
+fn embed_texts(
+    encoder: &DualEncoder,
+    inputs: &TeacherInputs<'_>,
+    progress: &mut dyn Progress,
+) -> Result<Tensor> {
+    let context_length = encoder.config().model_cfg.text_cfg.context_length;
+    let tokenizer = Tokenizer::open(encoder.directory().join(TOKENIZER_FILE), context_length)?;
+    let texts = &inputs.corpus.texts[..inputs.corpus.training_texts];
+    let mut fingerprint = Fingerprint::default()
+        .with(tower_fingerprint(encoder.parameters().weights(), "text.")?)
+        .with(context_length.to_le_bytes());
+    for text in texts {
+        fingerprint = fingerprint.with(text);
+    }
+    let key = CacheKey {
+        kind: "teacher-text".to_owned(),
+        fingerprint: fingerprint.finish(),
+        rows: texts.len(),
+        width: encoder.embed_dim(),
+    };
+    let rows = inputs.cache.rows(&key, TEXTS, progress, |range| {
+        let texts: Vec<&str> = texts[range].iter().map(String::as_str).collect();
+        Ok(encoder.encode_text(&tokenizer.encode_batch(&texts)?)?.flatten_all()?.to_vec1()?)
+    })?;
+    Ok(Tensor::from_vec(rows.to_f32(0..rows.rows()), (rows.rows(), rows.width()), &Device::Cpu)?)
+}

@@ -1,0 +1,185 @@
+//! Recall on the validation split.
+
+use candle_core::{Device, Tensor};
+use relens::embeddings::Embeddings;
+use relens::enhancer::CombinedQueries;
+use relens::evaluation::{GroundTruthRanks, RankingMetrics};
+use serde_json::{Map, Value, json};
+
+use super::config::SelectionMetric;
+use super::data::Picture;
+use super::materials::Materials;
+use super::step::StepContext;
+use crate::Result;
+
+/// Rows that are embedded at once.
+const ROWS: usize = 256;
+/// Feature maps that go through the end of the trunk at once.
+const MAPS: usize = 32;
+/// The cut-offs that are reported.
+const RECALL_AT: [usize; 3] = [1, 5, 10];
+/// Best pictures that a sample shows.
+const SAMPLE_PICTURES: usize = 3;
+
+/// What one measurement found.
+#[derive(Debug)]
+pub(super) struct Measurement {
+    image_retrieval: RankingMetrics,
+    text_retrieval: RankingMetrics,
+    ranks: GroundTruthRanks,
+    images: Embeddings,
+    texts: Embeddings,
+}
+
+impl Measurement {
+    /// Ranks embeddings of the validation pictures and of their captions, in order.
+    pub(super) fn of(materials: &Materials, images: Embeddings, texts: Embeddings) -> Result<Self> {
+        let image_of_caption: Vec<usize> = materials
+            .corpus
+            .validation()
+            .iter()
+            .enumerate()
+            .flat_map(|(index, picture)| picture.captions.iter().map(move |_| index))
+            .collect();
+        let queries = CombinedQueries::single(texts.clone());
+        let ranks = GroundTruthRanks::compute(&images, &queries, &image_of_caption)?;
+        Ok(Self {
+            image_retrieval: RankingMetrics::from_ranks(&ranks.text_to_image, &RECALL_AT)?,
+            text_retrieval: RankingMetrics::from_ranks(&ranks.image_to_text, &RECALL_AT)?,
+            ranks,
+            images,
+            texts,
+        })
+    }
+
+    /// The numbers under clip_benchmark's names.
+    pub(super) fn metrics(&self) -> Map<String, Value> {
+        let mut record = Map::new();
+        let directions = [("image", &self.image_retrieval), ("text", &self.text_retrieval)];
+        for (name, metrics) in directions {
+            for (k, recall) in &metrics.recall {
+                record.insert(format!("{name}_retrieval_recall@{k}"), json!(recall));
+            }
+            record.insert(format!("{name}_retrieval_median_rank"), json!(metrics.median_rank));
+        }
+        record
+    }
+
+    /// The number that checkpoints are compared by, as a fraction.
+    pub(super) fn selection(&self, metric: SelectionMetric) -> f64 {
+        let cutoffs: &[usize] = match metric {
+            SelectionMetric::MeanRecallAt1 => &RECALL_AT[..1],
+            SelectionMetric::MeanRecall => &RECALL_AT,
+        };
+        let recalls = [&self.image_retrieval, &self.text_retrieval].into_iter().flat_map(|metrics| {
+            metrics.recall.iter().filter(|(k, _)| cutoffs.contains(k)).map(|(_, recall)| *recall)
+        });
+        recalls.sum::<f64>() / (2 * cutoffs.len()) as f64
+    }
+
+    /// Some captions, spread over the split, with what they found.
+    pub(super) fn samples(
+        &self,
+        materials: &Materials,
+        step: u64,
+        count: usize,
+    ) -> Result<Vec<Map<String, Value>>> {
+        let pictures = materials.corpus.validation();
+        let captions: Vec<(usize, usize)> = caption_positions(pictures);
+        let stride = (captions.len() / count.max(1)).max(1);
+        let mut samples = Vec::with_capacity(count);
+        for (caption, &(picture, text)) in captions.iter().enumerate().step_by(stride).take(count) {
+            let scores = self.images.scores(self.texts.row(caption))?;
+            let mut order: Vec<usize> = (0..scores.len()).collect();
+            order.sort_by(|&left, &right| scores[right].total_cmp(&scores[left]));
+            let best: Vec<Value> = order
+                .iter()
+                .take(SAMPLE_PICTURES)
+                .map(|&index| json!({"picture": pictures[index].name(), "score": scores[index]}))
+                .collect();
+            samples.push(Map::from_iter([
+                ("step".to_owned(), json!(step)),
+                ("query".to_owned(), json!(materials.corpus.texts[text])),
+                ("picture".to_owned(), json!(pictures[picture].name())),
+                ("rank".to_owned(), json!(self.ranks.text_to_image.get(caption))),
+                ("best".to_owned(), Value::Array(best)),
+            ]));
+        }
+        Ok(samples)
+    }
+}
+
+/// (picture, text) of every validation caption.
+fn caption_positions(pictures: &[Picture]) -> Vec<(usize, usize)> {
+    let of = |(index, picture): (usize, &Picture)| -> Vec<(usize, usize)> {
+        picture.captions.iter().map(|&text| (index, text)).collect()
+    };
+    pictures.iter().enumerate().flat_map(of).collect()
+}
+
+impl StepContext<'_> {
+    /// Measures the weights as they are now.
+    pub(super) fn measure(&self) -> Result<Measurement> {
+        Measurement::of(self.materials, self.validation_images()?, self.validation_texts()?)
+    }
+
+    fn validation_images(&self) -> Result<Embeddings> {
+        let materials = self.materials;
+        let rows = &materials.image_views[0];
+        let (mut start, end) = (materials.corpus.training_pictures, rows.rows());
+        let mut embeddings = Embeddings::new(materials.pretrained.config.model_cfg.embed_dim);
+        let maps = materials.feature_maps.as_ref().filter(|_| self.image_live);
+        while start < end {
+            let stop = (start + maps.map_or(ROWS, |_| MAPS)).min(end);
+            let features = match maps {
+                Some(maps) => self.network.image_features(&maps.full(start..stop)?, maps.block)?.detach(),
+                None => {
+                    let mut values = rows.to_f32(start..stop);
+                    let standardization = self.network.image_standardization();
+                    values.chunks_mut(rows.width()).for_each(|row| standardization.apply(row));
+                    Tensor::from_vec(values, (stop - start, rows.width()), &Device::Cpu)?
+                }
+            };
+            append(&mut embeddings, &self.network.embed_image_features(&features)?)?;
+            start = stop;
+        }
+        Ok(embeddings)
+    }
+
+    fn validation_texts(&self) -> Result<Embeddings> {
+        let materials = self.materials;
+        let texts: Vec<usize> = materials
+            .corpus
+            .validation()
+            .iter()
+            .flat_map(|picture| picture.captions.iter().copied())
+            .collect();
+        let mut embeddings = Embeddings::new(materials.pretrained.config.model_cfg.embed_dim);
+        for chunk in texts.chunks(ROWS) {
+            let features = if self.text_live {
+                let texts: Vec<&str> =
+                    chunk.iter().map(|&text| materials.corpus.texts[text].as_str()).collect();
+                let tokens = materials.tokenizer.encode_batch(&texts)?;
+                self.network.text_features(&tokens, None)?.detach()
+            } else {
+                let rows = &materials.text_versions[0];
+                let mut values = vec![0f32; chunk.len() * rows.width()];
+                for (row, &text) in values.chunks_mut(rows.width()).zip(chunk) {
+                    rows.read(text, row);
+                    materials.text_standardization.apply(row);
+                }
+                Tensor::from_vec(values, (chunk.len(), rows.width()), &Device::Cpu)?
+            };
+            append(&mut embeddings, &self.network.embed_text_features(&features)?)?;
+        }
+        Ok(embeddings)
+    }
+}
+
+/// Appends the rows of `[rows, dim]`.
+pub(super) fn append(embeddings: &mut Embeddings, rows: &Tensor) -> Result<()> {
+    let values = rows.flatten_all()?.to_vec1::<f32>()?;
+    let rows = Embeddings::from_rows(embeddings.dim(), values)?;
+    rows.ensure_finite("validation embeddings")?;
+    Ok(embeddings.append(&rows)?)
+}
