@@ -8,8 +8,8 @@ use crate::TrainingError;
 use crate::checkpoint::CheckpointStore;
 use crate::progress::{Progress, Silent};
 
-/// Set in the process that is going to be killed: where it trains.
-const CHILD: &str = "RELENS_TEST_KILLED_RUN";
+/// Set in the processes that are going to fail: where they train.
+const CHILD: &str = "RELENS_TEST_FAILING_RUN";
 
 /// The files that have to be equal.
 const FILES: [&str; 4] =
@@ -114,8 +114,8 @@ fn a_finished_run_is_left_alone() {
     assert!(again.metrics.contains_key("image_retrieval_recall@1"));
 }
 
-/// Not a test of its own: the process that [`a_killed_run_goes_on`] kills.
 #[test]
+#[ignore = "is run by the test of a killed run, which kills it"]
 fn child_that_is_killed() {
     if let Some(directory) = std::env::var_os(CHILD) {
         train(&tiny::config(Path::new(&directory)), &mut Slow).unwrap();
@@ -128,7 +128,7 @@ fn a_killed_run_goes_on() {
     let directory = tempfile::tempdir().unwrap();
     for kills in 1..=2 {
         let mut child = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "stages::retriever::tests::resuming::child_that_is_killed"])
+            .args(["--ignored", "--exact", "stages::retriever::tests::resuming::child_that_is_killed"])
             .env(CHILD, directory.path())
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())
@@ -148,4 +148,43 @@ fn a_killed_run_goes_on() {
     }
     train(&tiny::config(directory.path()), &mut Silent).unwrap();
     assert_same(expected.path(), directory.path());
+}
+
+#[cfg(unix)]
+#[test]
+#[ignore = "is run by the test of a full disk, where no file may grow beyond a limit"]
+fn child_that_meets_a_full_disk() {
+    let Some(directory) = std::env::var_os(CHILD) else { return };
+    let error = train(&tiny::config(Path::new(&directory)), &mut Silent).unwrap_err().to_string();
+    assert!(
+        error.contains("checkpoints/.partial-step-") && error.contains("optimizer.safetensors"),
+        "{error}"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_disk_that_fills_up_keeps_the_checkpoints_and_the_next_run_continues() {
+    let expected = uninterrupted();
+    let directory = tempfile::tempdir().unwrap();
+    // A limit on the size of files (in blocks of 512 bytes; the signal ignored) fails a write as a full disk does.
+    // The first phase's optimizer state fits, the second's does not.
+    let script = "trap '' XFSZ; ulimit -f 40; exec \"$0\" --ignored --exact \
+                  stages::retriever::tests::resuming::child_that_meets_a_full_disk";
+    let output = std::process::Command::new("sh")
+        .args(["-c", script])
+        .arg(std::env::current_exe().unwrap())
+        .env(CHILD, directory.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let checkpoints = CheckpointStore::open(directory.path(), 2).unwrap();
+    let last = checkpoints.latest().unwrap().unwrap().step;
+    assert!(last > 0 && last < expected_steps(expected.path()), "{last}");
+    train(&tiny::config(directory.path()), &mut Silent).unwrap();
+    assert_same(expected.path(), directory.path());
+}
+
+fn expected_steps(directory: &Path) -> u64 {
+    CheckpointStore::open(directory, 2).unwrap().latest().unwrap().unwrap().step
 }
