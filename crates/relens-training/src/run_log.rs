@@ -15,6 +15,7 @@ use crate::{Result, TrainingError};
 
 const CONFIG: &str = "config.toml";
 const LOCK: &str = ".lock";
+const CHECKPOINTS: &str = "checkpoints";
 
 /// A run's directory, held by this process alone.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct RunDirectory {
 
 impl RunDirectory {
     /// Creates or reopens the directory for a run with these settings, and writes the resolved `config.toml`.
+    ///
+    /// A run that ended before its first checkpoint has nothing to go on with, and may be started with other settings.
     ///
     /// # Errors
     /// [`TrainingError::RunLocked`] if another process trains there; [`TrainingError::RunChanged`] if the run was
@@ -43,7 +46,7 @@ impl RunDirectory {
             path: config_path.clone(),
             reason: error.to_string(),
         })?;
-        if config_path.exists() {
+        if config_path.exists() && Self::holds_checkpoints(path) {
             let difference = difference(&fs_err::read_to_string(&config_path)?, &new);
             if !difference.is_empty() {
                 return Err(TrainingError::RunChanged { path: config_path, difference });
@@ -52,6 +55,12 @@ impl RunDirectory {
             write_atomically(&config_path, new.as_bytes())?;
         }
         Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Whether a run at `path` has saved a checkpoint, so that it can go on.
+    pub fn holds_checkpoints(path: &Path) -> bool {
+        let entries = fs_err::read_dir(path.join(CHECKPOINTS)).into_iter().flatten().flatten();
+        entries.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("step-"))
     }
 
     /// The directory.

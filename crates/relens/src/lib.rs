@@ -12,5 +12,6 @@ pub mod index;
 pub mod library;
 pub mod pipeline;
 pub mod retriever;
+mod retriever_roles;
 mod similarity;
 mod storage_error;

@@ -1,6 +1,7 @@
 //! The bundled retriever against open_clip on the same weights.
 //!
 //! The golden numbers come from `tools/reference/make_dual_encoder_fixtures.py`.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use relens::embeddings::Embeddings;
 use relens::retriever::Retriever;

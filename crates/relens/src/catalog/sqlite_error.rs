@@ -34,8 +34,15 @@ pub(crate) fn database_error(path: &Path, expected: &str, error: rusqlite::Error
 
 fn is_failed_write(error: &rusqlite::Error) -> bool {
     use rusqlite::ffi::{
-        SQLITE_IOERR_FSYNC, SQLITE_IOERR_SHMSIZE, SQLITE_IOERR_TRUNCATE, SQLITE_IOERR_WRITE,
+        SQLITE_IOERR_FSYNC, SQLITE_IOERR_SHMOPEN, SQLITE_IOERR_SHMSIZE, SQLITE_IOERR_TRUNCATE,
+        SQLITE_IOERR_WRITE,
     };
-    let codes = [SQLITE_IOERR_WRITE, SQLITE_IOERR_FSYNC, SQLITE_IOERR_TRUNCATE, SQLITE_IOERR_SHMSIZE];
+    let codes = [
+        SQLITE_IOERR_WRITE,
+        SQLITE_IOERR_FSYNC,
+        SQLITE_IOERR_TRUNCATE,
+        SQLITE_IOERR_SHMOPEN,
+        SQLITE_IOERR_SHMSIZE,
+    ];
     error.sqlite_error().is_some_and(|error| codes.contains(&error.extended_code))
 }
