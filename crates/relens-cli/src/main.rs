@@ -1,2 +1,57 @@
-//! The relens command.
-fn main() {}
+//! The `relens` command: what can be typed, one file a command under [`commands`].
+//!
+//! Results go to standard output and nothing else does; progress, notes and errors go to standard error. The forms
+//! that other programs may rely on are described in `docs/machine-readable.md`.
+
+mod cli;
+mod commands;
+mod enhancer_choice;
+mod indexing;
+mod interrupt;
+mod library_location;
+mod logging;
+mod model_choice;
+mod output;
+mod progress;
+mod ranking_output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What a finished command tells its caller: the work could not be done.
+const FAILED: u8 = 1;
+
+fn main() -> ExitCode {
+    let arguments = cli::Cli::parse();
+    logging::start(arguments.verbose, arguments.quiet);
+    match arguments.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if output::reader_is_gone(&error) => ExitCode::SUCCESS,
+        Err(error) => ExitCode::from(report(&error)),
+    }
+}
+
+/// Prints the error and its causes; the exit code it deserves.
+fn report(error: &anyhow::Error) -> u8 {
+    if let Some(usage) = error.downcast_ref::<clap::Error>() {
+        // Nothing is left to tell if standard error is closed.
+        let _ = usage.print();
+        return u8::try_from(usage.exit_code()).unwrap_or(FAILED);
+    }
+    let style = output::error_style();
+    progress::print_line(&format!("{style}error:{style:#} {error}"));
+    let mut previous = error.to_string();
+    for cause in error.chain().skip(1) {
+        let message = cause.to_string();
+        // Transparent wrappers and messages that already quote their cause would say everything twice.
+        if !previous.contains(&message) {
+            progress::print_line(&format!("  because: {message}"));
+        }
+        previous = message;
+    }
+    FAILED
+}

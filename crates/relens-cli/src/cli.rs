@@ -1,0 +1,83 @@
+//! The command line: global options and the list of commands.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::commands;
+
+/// Search pictures with words, offline.
+///
+/// relens turns pictures and texts into vectors with a model that comes with it, keeps the pictures' vectors in a
+/// library on disk, and ranks them against what you type. Nothing leaves this computer.
+///
+/// Start with `relens quickstart`, then `relens index DIR` and `relens search "two dogs on a beach"`.
+#[derive(Debug, Parser)]
+#[command(name = "relens", version, max_term_width = 100, after_long_help = ENVIRONMENT)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Tell more on standard error: -v for what is being done, -vv for every detail.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    pub(crate) verbose: u8,
+
+    /// No progress and no notes on standard error, only errors.
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+const ENVIRONMENT: &str = "\
+Environment:
+  RELENS_HOME  directory of the default library; without it $XDG_DATA_HOME/relens or ~/.local/share/relens
+  RELENS_DATA  directory with models/ and gallery/ to use before those that come with relens
+  NO_COLOR     set to anything: no colours and no links in the terminal
+
+Exit codes:
+  0  done
+  1  failed: the message says what was expected and what was found
+  2  wrong usage of the command line";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Quickstart(commands::quickstart::QuickstartArguments),
+    Index(commands::index::IndexArguments),
+    Search(commands::search::SearchArguments),
+    Embed(commands::embed::EmbedArguments),
+    Eval(commands::eval::EvalArguments),
+    #[command(subcommand)]
+    Train(commands::train::TrainCommand),
+    #[command(subcommand)]
+    Models(commands::models::ModelsCommand),
+}
+
+impl Cli {
+    /// Runs the command that was typed.
+    pub(crate) fn run(self) -> Result<()> {
+        match self.command {
+            Command::Quickstart(arguments) => arguments.run(),
+            Command::Index(arguments) => arguments.run(),
+            Command::Search(arguments) => arguments.run(),
+            Command::Embed(arguments) => arguments.run(),
+            Command::Eval(arguments) => arguments.run(),
+            Command::Train(command) => command.run(),
+            Command::Models(command) => command.run(),
+        }
+    }
+}
+
+/// An error for a command line that cannot be meant; it ends with exit code 2.
+pub(crate) fn usage_error(message: impl std::fmt::Display) -> anyhow::Error {
+    use clap::CommandFactory;
+    Cli::command().error(clap::error::ErrorKind::ValueValidation, message).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

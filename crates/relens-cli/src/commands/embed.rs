@@ -1,0 +1,98 @@
+//! `relens embed`: the vectors of pictures and texts.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::{ArgGroup, Args};
+use relens::embeddings::Embeddings;
+use relens::retriever::Retriever;
+use relens_models::image_preprocessing::decode_image;
+use serde::Serialize;
+
+use crate::cli;
+use crate::model_choice::ModelOption;
+use crate::output::{self, Output};
+
+/// How many inputs are embedded before their vectors are printed: many inputs need little memory.
+const BATCH: usize = 32;
+
+/// Print the vectors of pictures and texts.
+///
+/// Vectors are L2-normalised: the dot product of two is their cosine similarity. Pictures are printed first, then
+/// texts, each in the order given.
+///
+/// Without --json a line is: image or text, a tab, the input, a tab, the components separated by spaces.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("inputs").required(true).multiple(true).args(["image", "text"]))]
+pub(crate) struct EmbedArguments {
+    #[command(flatten)]
+    model: ModelOption,
+
+    /// A picture to embed; may be repeated.
+    #[arg(long, value_name = "FILE")]
+    image: Vec<PathBuf>,
+
+    /// A text to embed; may be repeated.
+    #[arg(long, value_name = "TEXT")]
+    text: Vec<String>,
+
+    /// One JSON object a line: {"kind": "image" or "text", "input", "embedding": [numbers]}.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A line of the machine-readable form.
+#[derive(Debug, Serialize)]
+struct EmbeddingLine<'a> {
+    kind: &'static str,
+    input: &'a str,
+    embedding: &'a [f32],
+}
+
+impl EmbedArguments {
+    pub(crate) fn run(self) -> Result<()> {
+        if let Some(position) = self.text.iter().position(|text| text.trim().is_empty()) {
+            return Err(cli::usage_error(format!("text number {} is empty", position + 1)));
+        }
+        let retriever = self.model.open()?;
+        let mut output = Output::new();
+        for paths in self.image.chunks(BATCH) {
+            let embeddings = embed_pictures(&retriever, paths)?;
+            for (path, embedding) in paths.iter().zip(embeddings.iter()) {
+                self.write(&mut output, "image", output::path_bytes(path), embedding)?;
+            }
+            output.writer.flush()?;
+        }
+        for texts in self.text.chunks(BATCH) {
+            let embeddings = retriever.embed_texts(texts)?;
+            for (text, embedding) in texts.iter().zip(embeddings.iter()) {
+                self.write(&mut output, "text", text.as_bytes(), embedding)?;
+            }
+            output.writer.flush()?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, output: &mut Output, kind: &'static str, input: &[u8], embedding: &[f32]) -> Result<()> {
+        let writer = &mut output.writer;
+        if self.json {
+            let input = String::from_utf8_lossy(input);
+            serde_json::to_writer(&mut *writer, &EmbeddingLine { kind, input: &input, embedding })?;
+        } else {
+            write!(writer, "{kind}\t")?;
+            writer.write_all(input)?;
+            for (position, component) in embedding.iter().enumerate() {
+                write!(writer, "{}{component}", if position == 0 { '\t' } else { ' ' })?;
+            }
+        }
+        writeln!(writer)?;
+        Ok(())
+    }
+}
+
+/// Decodes and embeds pictures, all or none.
+pub(crate) fn embed_pictures<P: AsRef<Path>>(retriever: &Retriever, paths: &[P]) -> Result<Embeddings> {
+    let pictures = paths.iter().map(decode_image).collect::<Result<Vec<_>, _>>()?;
+    retriever.embed_images(&pictures).context("embedding pictures")
+}

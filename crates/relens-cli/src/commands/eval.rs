@@ -1,0 +1,153 @@
+//! `relens eval`: how well captions find their pictures, and pictures their captions.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use comfy_table::{CellAlignment, Table, presets};
+use rayon::prelude::*;
+use relens::dataset::Dataset;
+use relens::embeddings::Embeddings;
+use relens::error::Error;
+use relens::evaluation::{RankingMetrics, RetrievalReport, evaluate};
+use relens::retriever::Retriever;
+use relens_models::image_preprocessing::{RgbImage, decode_image};
+
+use crate::enhancer_choice::EnhancerOption;
+use crate::interrupt;
+use crate::model_choice::ModelOption;
+use crate::output::Output;
+use crate::progress::Progress;
+
+/// Pictures that are decoded, then embedded together: bounds the memory whatever the dataset's size.
+const PICTURES_PER_BATCH: usize = 64;
+
+/// Measure retrieval on a captioned dataset.
+///
+/// Every caption searches for its picture (text to image) and every picture for its captions (image to text). The
+/// numbers are Recall@K over all captions, median and mean rank, and mean reciprocal rank; a tie with a wrong answer
+/// counts against us.
+///
+/// The format of the annotations is recognised: Karpathy JSON, Flickr8k.token.txt, COCO captions JSON,
+/// clip_benchmark CSV, JSON Lines.
+#[derive(Debug, Args)]
+pub(crate) struct EvalArguments {
+    /// The captions.
+    #[arg(long, value_name = "FILE")]
+    annotations: PathBuf,
+
+    /// Where the pictures that the annotations name are.
+    #[arg(long, value_name = "DIR")]
+    images: PathBuf,
+
+    /// The part of the dataset to measure, such as val or test. Without it, the whole dataset.
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+
+    #[command(flatten)]
+    model: ModelOption,
+
+    #[command(flatten)]
+    enhancer: EnhancerOption,
+
+    /// The cut-offs K of Recall@K, separated by commas.
+    #[arg(long, value_name = "K,…", value_delimiter = ',', default_value = "1,5,10", value_parser = positive)]
+    recall_k: Vec<usize>,
+
+    /// Write the numbers to this file as one JSON object (`-`: standard output) instead of showing a table.
+    #[arg(long, value_name = "OUT")]
+    json: Option<PathBuf>,
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match text.trim().parse() {
+        Ok(0) | Err(_) => Err(format!("expected a number of at least 1, found `{text}`")),
+        Ok(number) => Ok(number),
+    }
+}
+
+impl EvalArguments {
+    pub(crate) fn run(self) -> Result<()> {
+        let start = Instant::now();
+        interrupt::watch();
+        let enhancer = self.enhancer.open()?;
+        let mut dataset = Dataset::open(&self.annotations, &self.images)?;
+        if let Some(split) = &self.split {
+            dataset = dataset.split(split)?;
+        }
+        dataset.ensure_images_exist()?;
+        let retriever = self.model.open()?;
+        let images = embed_images(&dataset, &retriever)?;
+        let (progress, total) = (Progress::start("captions", 0), dataset.caption_count() as u64);
+        let done = std::cell::Cell::new(0);
+        let advance = |captions: usize| {
+            done.set(done.get() + captions as u64);
+            progress.update(done.get(), total);
+        };
+        let evaluated = evaluate(&dataset, &images, &retriever, enhancer.as_ref(), &self.recall_k, &advance)?;
+        progress.finish();
+        let report = RetrievalReport { seconds: start.elapsed().as_secs_f64(), ..evaluated.report };
+        match self.json.as_deref() {
+            None => show(&report),
+            Some(path) if path == Path::new("-") => Ok(report.write_json(Output::new().writer)?),
+            Some(path) => save(&report, path),
+        }
+    }
+}
+
+/// Embeds the dataset's pictures in order. One that cannot be read is an error: without it the numbers would lie.
+fn embed_images(dataset: &Dataset, retriever: &Retriever) -> Result<Embeddings> {
+    let (mut embeddings, total) = (Embeddings::new(retriever.dim()), dataset.images.len() as u64);
+    let progress = Progress::start("pictures", total);
+    for batch in dataset.images.chunks(PICTURES_PER_BATCH) {
+        if interrupt::requested() {
+            return Err(Error::Cancelled.into());
+        }
+        let pictures =
+            batch.par_iter().map(|image| decode_image(&image.path)).collect::<Result<Vec<RgbImage>, _>>()?;
+        embeddings.append(&retriever.embed_images(&pictures)?)?;
+        progress.update(embeddings.rows() as u64, total);
+    }
+    progress.finish();
+    Ok(embeddings)
+}
+
+/// Writes the file whole or not at all.
+fn save(report: &RetrievalReport, path: &Path) -> Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let named = || format!("{}: the result cannot be written", path.display());
+    let mut file = tempfile::NamedTempFile::new_in(directory).with_context(named)?;
+    report.write_json(&mut file).with_context(named)?;
+    file.persist(path).map_err(|failed| failed.error).with_context(named)?;
+    Ok(())
+}
+
+fn show(report: &RetrievalReport) -> Result<()> {
+    let mut output = Output::new();
+    let RetrievalReport { n_images, n_texts, model, enhancer, seconds, .. } = report;
+    writeln!(output.writer, "{n_images} pictures, {n_texts} captions, {model}, {enhancer}, {seconds:.1} s")?;
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    let recalls = report.image_retrieval.recall.iter().map(|(k, _)| format!("R@{k}"));
+    let ranks = ["median rank", "mean rank", "MRR"].map(str::to_owned);
+    table.set_header(std::iter::once(String::new()).chain(recalls).chain(ranks));
+    table.add_row(row("text → image", &report.image_retrieval));
+    table.add_row(row("image → text", &report.text_retrieval));
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    writeln!(output.writer, "{table}")?;
+    Ok(output.writer.flush()?)
+}
+
+fn row(direction: &str, metrics: &RankingMetrics) -> Vec<String> {
+    let recalls = metrics.recall.iter().map(|(_, recall)| format!("{:.1}", 100.0 * recall));
+    let ranks = [
+        format!("{:.1}", metrics.median_rank),
+        format!("{:.1}", metrics.mean_rank),
+        format!("{:.3}", metrics.mean_reciprocal_rank),
+    ];
+    std::iter::once(direction.to_owned()).chain(recalls).chain(ranks).collect()
+}

@@ -1,0 +1,9 @@
+//! One file a command.
+
+pub(crate) mod embed;
+pub(crate) mod eval;
+pub(crate) mod index;
+pub(crate) mod models;
+pub(crate) mod quickstart;
+pub(crate) mod search;
+pub(crate) mod train;

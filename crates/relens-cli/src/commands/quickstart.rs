@@ -1,0 +1,157 @@
+//! `relens quickstart`: what a newcomer runs first.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use relens::bundled;
+use relens::enhancer::{Identity, Query};
+use relens::error::Error;
+use relens::library::{FoundImage, IndexingOptions};
+use relens::retriever::Retriever;
+use serde::Deserialize;
+
+use crate::indexing::{self, Existing};
+use crate::library_location::LibraryOption;
+use crate::model_choice::ModelOption;
+use crate::output::{self, Output};
+use crate::ranking_output::{self, FoundPicture};
+
+/// How many pictures are shown for each search.
+const SHOWN: usize = 3;
+
+/// What the gallery is searched for: each has an answer there, most have a near miss too.
+const GALLERY_QUERIES: [&str; 6] = [
+    "two dogs looking out of a house",
+    "people making music on a stage",
+    "a cup of coffee on a wooden table",
+    "a wild animal in the snow",
+    "an old castle beside the water",
+    "an orange flower",
+];
+
+/// What anybody's pictures may show.
+const EVERYDAY_QUERIES: [&str; 5] = [
+    "children playing outside",
+    "a group of people smiling",
+    "a dog on the grass",
+    "mountains and water",
+    "a street with cars",
+];
+
+/// See what relens does: index some pictures and search them.
+///
+/// Without options, forty pictures that come with relens are indexed into a library that is thrown away afterwards.
+/// With --images, your own directory is indexed into the default library (or the one that --library names), so that
+/// `relens search` works on it right away. No network is needed.
+#[derive(Debug, Args)]
+pub(crate) struct QuickstartArguments {
+    /// A directory with your own pictures.
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
+
+    #[command(flatten)]
+    library: LibraryOption,
+
+    #[command(flatten)]
+    model: ModelOption,
+}
+
+/// What the gallery's `attribution.json` says about a picture.
+#[derive(Debug, Deserialize)]
+struct Attribution {
+    file: String,
+    title: String,
+}
+
+impl QuickstartArguments {
+    pub(crate) fn run(self) -> Result<()> {
+        let retriever = self.model.open()?;
+        let mut output = Output::new();
+        match &self.images {
+            Some(pictures) => {
+                let directory = self.library.directory()?;
+                let show = Showcase { pictures, queries: &EVERYDAY_QUERIES, titles: HashMap::new() };
+                show.run(&directory, &retriever, &mut output)?;
+                writeln!(
+                    output.writer,
+                    "The pictures are now in {}. Next, search them:",
+                    directory.display()
+                )?;
+                writeln!(output.writer, "  relens search \"two dogs on a beach\"\n  relens search --help")?;
+            }
+            None => {
+                let gallery = bundled::gallery()?;
+                let (temporary, titles) = (tempfile::tempdir()?, titles(&gallery)?);
+                let show = Showcase { pictures: &gallery, queries: &GALLERY_QUERIES, titles };
+                show.run(temporary.path(), &retriever, &mut output)?;
+                writeln!(output.writer, "Next, your own pictures:")?;
+                writeln!(output.writer, "  relens index ~/Pictures")?;
+                writeln!(output.writer, "  relens search \"two dogs on a beach\"\n")?;
+                let attribution = gallery.join("ATTRIBUTION.md");
+                let attribution = output.link(&attribution, &attribution.display().to_string());
+                let faint = output.style(output::faint());
+                writeln!(output.writer, "{faint}Who made these pictures: {attribution}{faint:#}")?;
+            }
+        }
+        Ok(output.writer.flush()?)
+    }
+}
+
+/// Some pictures and what to search them for.
+struct Showcase<'a> {
+    pictures: &'a Path,
+    queries: &'a [&'a str],
+    titles: HashMap<String, String>,
+}
+
+impl Showcase<'_> {
+    fn run(&self, directory: &Path, retriever: &Retriever, output: &mut Output) -> Result<()> {
+        let start = Instant::now();
+        let (library, summary) = indexing::index(
+            directory,
+            self.pictures,
+            retriever,
+            &IndexingOptions::default(),
+            Existing::Keep,
+        )?;
+        if summary.cancelled {
+            return Err(Error::Cancelled.into());
+        }
+        let (images, seconds, model) =
+            (library.catalog().image_count()?, start.elapsed().as_secs_f64(), retriever.name());
+        writeln!(output.writer, "{images} pictures indexed by {model} in {seconds:.1} s.\n")?;
+        let strong = output.style(output::strong());
+        for query in self.queries {
+            writeln!(output.writer, "relens search {strong}\"{query}\"{strong:#}")?;
+            let (found, _) = library.search(&Query::new(query)?, SHOWN, &Identity, retriever)?;
+            let found: Vec<FoundPicture<'_>> = found.iter().map(|found| self.titled(found)).collect();
+            ranking_output::write_list(output, &found, "")?;
+            writeln!(output.writer)?;
+        }
+        Ok(())
+    }
+
+    fn titled<'a>(&'a self, found: &'a FoundImage) -> FoundPicture<'a> {
+        let path = &found.image.path;
+        let name = path.file_name().and_then(|name| name.to_str());
+        FoundPicture {
+            path,
+            score: found.score,
+            title: name.and_then(|name| self.titles.get(name)).map(String::as_str),
+        }
+    }
+}
+
+/// What the gallery's pictures show, by their file names.
+fn titles(gallery: &Path) -> Result<HashMap<String, String>> {
+    let path = gallery.join("attribution.json");
+    let attributions: Vec<Attribution> =
+        serde_json::from_slice(&fs_err::read(&path)?).with_context(|| {
+            format!("{}: expected a JSON array of {{\"file\", \"title\", …}}", path.display())
+        })?;
+    Ok(attributions.into_iter().map(|picture| (picture.file, picture.title)).collect())
+}

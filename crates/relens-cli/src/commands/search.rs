@@ -1,0 +1,115 @@
+//! `relens search`: the library's pictures, ranked for a text or a picture.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use relens::bundled;
+use relens::enhancer::Query;
+use relens::index::Index;
+use relens::library::{FoundImage, Library};
+use relens::retriever::Retriever;
+
+use crate::commands::embed::embed_pictures;
+use crate::enhancer_choice::EnhancerOption;
+use crate::library_location::LibraryOption;
+use crate::output::Output;
+use crate::ranking_output::{self, FoundPicture};
+use crate::{cli, model_choice, progress};
+
+/// Find pictures by a description, or by another picture.
+///
+/// Results are ranked by the cosine similarity of query and picture, 1 at most. A terminal shows a list with links;
+/// a pipe gets a path, a tab and the score a line.
+#[derive(Debug, Args)]
+pub(crate) struct SearchArguments {
+    /// What the pictures should show, in your own words.
+    #[arg(value_name = "QUERY", required_unless_present = "image", conflicts_with = "image")]
+    query: Option<String>,
+
+    /// Find pictures that look like this one, instead of a text.
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
+
+    /// How many pictures to show.
+    #[arg(short, value_name = "NUMBER", default_value = "10", value_parser = clap::value_parser!(u32).range(1..))]
+    k: u32,
+
+    #[command(flatten)]
+    library: LibraryOption,
+
+    /// The retriever: the name of a bundled model or a model directory. Default: the one that made the library.
+    #[arg(long, value_name = "NAME|DIR")]
+    model: Option<String>,
+
+    #[command(flatten)]
+    enhancer: EnhancerOption,
+
+    /// Print a JSON array of {"path", "score"}, best first.
+    #[arg(long)]
+    json: bool,
+}
+
+impl SearchArguments {
+    pub(crate) fn run(self) -> Result<()> {
+        // Checked here and not by clap, which would print a query of any length back.
+        let query = self.query.as_deref().map(Query::new).transpose().map_err(cli::usage_error)?;
+        let enhancer = self.enhancer.open()?;
+        let library = Library::open(&self.library.directory()?)?;
+        let retriever = self.retriever(&library)?;
+        let k = self.k as usize;
+        let found = match (&query, &self.image) {
+            (Some(query), _) => {
+                tell_if_cut(&retriever, query)?;
+                library.search(query, k, enhancer.as_ref(), &retriever)?.0
+            }
+            (None, Some(image)) => search_by_picture(&library, &retriever, image, k)?,
+            (None, None) => Vec::new(),
+        };
+        let found: Vec<FoundPicture<'_>> = found.iter().map(untitled).collect();
+        let mut output = Output::new();
+        match (self.json, output.for_people) {
+            (true, _) => ranking_output::write_json(&mut output, &found),
+            (false, false) => ranking_output::write_lines(&mut output, &found),
+            (false, true) => ranking_output::write_list(&mut output, &found, ""),
+        }
+    }
+
+    /// The model that was named, or the one that made the library.
+    fn retriever(&self, library: &Library) -> Result<Retriever> {
+        if let Some(model) = &self.model {
+            return model_choice::open(model);
+        }
+        let name = &library.catalog().model().name;
+        let directory = bundled::model(name).with_context(|| {
+            format!("the library was made by the model `{name}`, which is not bundled: name its directory with --model")
+        })?;
+        Ok(Retriever::open(directory)?)
+    }
+}
+
+fn untitled(found: &FoundImage) -> FoundPicture<'_> {
+    FoundPicture { path: &found.image.path, score: found.score, title: None }
+}
+
+fn search_by_picture(
+    library: &Library,
+    retriever: &Retriever,
+    picture: &Path,
+    k: usize,
+) -> Result<Vec<FoundImage>> {
+    let index = library.index(retriever.fingerprint())?;
+    let query = embed_pictures(retriever, &[picture])?;
+    let hits = index.search(&query, k)?.pop().unwrap_or_default();
+    Ok(library.resolve(&hits)?)
+}
+
+/// What a model cannot read must not be ignored silently.
+fn tell_if_cut(retriever: &Retriever, query: &Query) -> Result<()> {
+    let tokenizer = retriever.tokenizer()?;
+    if tokenizer.encode_batch(&[query.text()])?.truncated.contains(&true) {
+        let (limit, name) = (tokenizer.context_length(), retriever.name());
+        progress::note(&format!("the query is long: {name} reads the first {limit} tokens of it"));
+    }
+    Ok(())
+}

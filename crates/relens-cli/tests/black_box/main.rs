@@ -1,0 +1,18 @@
+//! The real binary, run in fresh directories.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+mod bad_libraries;
+mod bad_models;
+mod bad_pictures;
+mod bad_queries;
+mod embedding;
+mod evaluation;
+mod indexing;
+mod interruption;
+mod model_directory;
+mod models;
+mod quickstart;
+mod searching;
+mod training;
+mod usage;
+mod workplace;
