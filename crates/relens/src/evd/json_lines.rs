@@ -6,7 +6,7 @@
 //! {"entity":"bicycle","visual":true,"frequency":120,"aliases":["bike"],"senses":[{"descriptions":[…]}]}
 //! ```
 //!
-//! What [`write`] has written, [`read`] reads, and writing that again gives the same bytes.
+//! What [`write()`] has written, [`read`] reads, and writing that again gives the same bytes.
 
 use std::collections::HashMap;
 use std::io::Write;
