@@ -59,7 +59,9 @@ impl library::Progress for Watch {
     fn started(&self, plan: &ScanPlan) {
         let total = plan.files_to_read() as u64;
         self.total.store(total, Ordering::Relaxed);
-        self.progress.get_or_init(|| Progress::start("index", total));
+        if total > 0 {
+            self.progress.get_or_init(|| Progress::start("index", total));
+        }
         for warning in &plan.warnings {
             progress::note(&format!("cannot be looked into: {}", warning.reason));
         }

@@ -1,7 +1,8 @@
 //! Loops over slices that the compiler turns into SIMD, and the transcendental functions that it cannot find itself.
 //!
 //! Every function is `#[inline(always)]`, so that it takes on the instruction set of the
-//! [`vectorized`](super::instruction_set::vectorized) function around it. Reductions keep [`LANES`] running values whatever the machine, so a sum has the same bits on all of them.
+//! [`vectorized`] function around it. Reductions keep [`LANES`] running values whatever the machine, so a sum has the
+//! same bits on all of them.
 
 use super::instruction_set::vectorized;
 
