@@ -71,20 +71,19 @@ impl BlockConfig {
 
 impl EfficientNetConfig {
     /// The configuration of a timm model: `tf_efficientnet_lite0` to `tf_efficientnet_lite4`, with or without a
-    /// pretraining tag behind a dot, with or without `tf_`.
+    /// pretraining tag behind a dot. The variants without `tf_` pad and normalise otherwise and are refused.
     ///
     /// # Errors
     /// [`ModelError::Argument`] for any other name.
     pub fn from_timm_name(name: &str) -> Result<Self> {
         let architecture = name.split('.').next().unwrap_or(name);
-        let architecture = architecture.strip_prefix("tf_").unwrap_or(architecture);
         // Width and depth multipliers and input size of timm's `_gen_efficientnet_lite`.
         let (width, depth, input_size) = match architecture {
-            "efficientnet_lite0" => (1.0, 1.0, 224),
-            "efficientnet_lite1" => (1.0, 1.1, 240),
-            "efficientnet_lite2" => (1.1, 1.2, 260),
-            "efficientnet_lite3" => (1.2, 1.4, 280),
-            "efficientnet_lite4" => (1.4, 1.8, 300),
+            "tf_efficientnet_lite0" => (1.0, 1.0, 224),
+            "tf_efficientnet_lite1" => (1.0, 1.1, 240),
+            "tf_efficientnet_lite2" => (1.1, 1.2, 260),
+            "tf_efficientnet_lite3" => (1.2, 1.4, 280),
+            "tf_efficientnet_lite4" => (1.4, 1.8, 300),
             _ => {
                 return Err(refuse(
                     "EfficientNetConfig::from_timm_name",
@@ -178,7 +177,7 @@ mod tests {
 
     #[test]
     fn lite4_is_wider_and_deeper() {
-        let config = EfficientNetConfig::from_timm_name("efficientnet_lite4").unwrap();
+        let config = EfficientNetConfig::from_timm_name("tf_efficientnet_lite4").unwrap();
         let outputs: Vec<_> = config.blocks.iter().map(|block| block.outputs).collect();
         assert_eq!(outputs.len(), 1 + 4 + 4 + 6 + 6 + 8 + 1);
         assert_eq!([outputs[0], outputs[1], outputs[5], outputs[29]], [24, 32, 56, 448]);
@@ -187,6 +186,7 @@ mod tests {
 
     #[test]
     fn other_names_and_shapes_are_refused() {
+        assert!(EfficientNetConfig::from_timm_name("efficientnet_lite0").is_err());
         let message = EfficientNetConfig::from_timm_name("resnet50").unwrap_err().to_string();
         assert!(message.contains("found resnet50"), "{message}");
         let mut config = EfficientNetConfig::from_timm_name("tf_efficientnet_lite0").unwrap();
