@@ -201,9 +201,11 @@ mod tests {
     }
 
     #[test]
-    fn other_settings_are_refused_by_name() {
+    fn other_settings_are_refused_by_name_once_there_is_a_checkpoint() {
         let directory = tempfile::tempdir().unwrap();
+        drop(RunDirectory::open(directory.path(), &config(0.3)).unwrap());
         drop(RunDirectory::open(directory.path(), &config(0.1)).unwrap());
+        std::fs::create_dir_all(directory.path().join("checkpoints/step-5")).unwrap();
         drop(RunDirectory::open(directory.path(), &config(0.1)).unwrap());
         let error = RunDirectory::open(directory.path(), &config(0.2)).unwrap_err().to_string();
         assert!(error.contains("nested.rate: 0.1 → 0.2"), "{error}");
