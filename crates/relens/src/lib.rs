@@ -15,3 +15,8 @@ pub mod retriever;
 mod retriever_roles;
 mod similarity;
 mod storage_error;
+
+/// The README's program must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
