@@ -68,13 +68,31 @@ pub(super) fn convolve_depthwise_panel(
     if rows == 0 || columns == 0 {
         return;
     }
+    let arch = pulp::Arch::new();
+    let mut task = checked(weights, panel, padded, (rows, columns), output);
+    match (weights.kernel, weights.stride) {
+        (3, 1) => arch.dispatch(Fixed::<3, 1>(task)),
+        (3, 2) => arch.dispatch(Fixed::<3, 2>(task)),
+        (5, 1) => arch.dispatch(Fixed::<5, 1>(task)),
+        (5, 2) => arch.dispatch(Fixed::<5, 2>(task)),
+        (kernel, stride) => convolve_any(&mut task, kernel, stride),
+    }
+}
+
+/// The convolution as a task for any instruction set, after the lengths of all slices have been checked.
+pub(super) fn checked<'a>(
+    weights: &'a DepthwiseWeights,
+    panel: usize,
+    padded: &'a [f32],
+    (rows, columns): (usize, usize),
+    output: &'a mut [f32],
+) -> PanelTask<'a> {
     let (kernel, stride) = (weights.kernel, weights.stride);
     let row_length = ((columns - 1) * stride + kernel) * PANEL;
     assert!(padded.len() >= ((rows - 1) * stride + kernel) * row_length, "inputs end early");
     assert!(output.len() >= rows * columns * PANEL, "output ends early");
     let taps = kernel * kernel;
-    let arch = pulp::Arch::new();
-    let mut task = PanelTask {
+    PanelTask {
         weights: &weights.weights.as_slice()[panel * taps * PANEL..(panel + 1) * taps * PANEL],
         bias: &weights.bias.as_slice()[panel * PANEL..(panel + 1) * PANEL],
         channels: panel_width(weights.channels, panel),
@@ -83,17 +101,11 @@ pub(super) fn convolve_depthwise_panel(
         rows,
         columns,
         output,
-    };
-    match (kernel, stride) {
-        (3, 1) => arch.dispatch(Fixed::<3, 1>(task)),
-        (3, 2) => arch.dispatch(Fixed::<3, 2>(task)),
-        (5, 1) => arch.dispatch(Fixed::<5, 1>(task)),
-        (5, 2) => arch.dispatch(Fixed::<5, 2>(task)),
-        _ => convolve_any(&mut task, kernel, stride),
     }
 }
 
-struct PanelTask<'a> {
+/// One panel of a depthwise convolution, ready to be computed.
+pub(super) struct PanelTask<'a> {
     weights: &'a [f32],
     bias: &'a [f32],
     channels: usize,
@@ -121,7 +133,8 @@ fn convolve_any(task: &mut PanelTask<'_>, kernel: usize, stride: usize) {
     }
 }
 
-struct Fixed<'a, const K: usize, const STRIDE: usize>(PanelTask<'a>);
+/// The task for a kernel and stride that the compiler knows.
+pub(super) struct Fixed<'a, const K: usize, const STRIDE: usize>(pub(super) PanelTask<'a>);
 
 impl<const K: usize, const STRIDE: usize> WithSimd for Fixed<'_, K, STRIDE> {
     type Output = ();

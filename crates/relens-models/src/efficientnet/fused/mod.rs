@@ -5,6 +5,8 @@ mod depthwise;
 mod panels;
 mod product;
 mod scratch;
+#[cfg(test)]
+mod tests;
 
 use rayon::prelude::*;
 

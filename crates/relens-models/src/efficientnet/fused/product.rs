@@ -100,33 +100,39 @@ pub(super) fn convolve_panel<const STEP: usize>(
     destination: &mut Destination<'_>,
     epilogue: Epilogue<'_>,
 ) {
-    if pixels.count == 0 {
-        return;
+    if pixels.count > 0 {
+        pulp::Arch::new().dispatch(checked(weights, panel, pixels, destination, epilogue));
     }
-    let segments = weights.inputs.div_ceil(pixels.segment_length);
+}
+
+/// The product as a task for any instruction set, after the lengths of all slices have been checked.
+pub(super) fn checked<'a, 'd, const STEP: usize>(
+    weights: &'a PackedWeights,
+    panel: usize,
+    pixels: Pixels<'a, STEP>,
+    destination: &'a mut Destination<'d>,
+    epilogue: Epilogue<'a>,
+) -> PanelProduct<'a, 'd, STEP> {
+    let last_pixel = pixels.count.saturating_sub(1) * STEP;
+    let segments = weights.inputs.div_ceil(pixels.segment_length).max(1);
     let last_segment = weights.inputs - (segments - 1) * pixels.segment_length;
-    let needed = (segments - 1) * pixels.segment_step + (pixels.count - 1) * STEP + last_segment;
+    let needed = (segments - 1) * pixels.segment_step + last_pixel + last_segment;
     let needed_early = match segments {
         0 | 1 => 0,
-        _ => (segments - 2) * pixels.segment_step + (pixels.count - 1) * STEP + pixels.segment_length,
+        _ => (segments - 2) * pixels.segment_step + last_pixel + pixels.segment_length,
     };
     assert!(pixels.data.len() >= needed.max(needed_early), "inputs end early");
     assert!(destination.data.len() >= destination.needed(pixels.count), "destination ends early");
     if let Epilogue::Residual(residual) = epilogue {
         assert!(residual.len() >= pixels.count * PANEL, "residual ends early");
     }
-    let (weights_of_panel, bias) = weights.panel(panel);
-    pulp::Arch::new().dispatch(PanelProduct {
-        inputs: weights.inputs,
-        weights: weights_of_panel,
-        bias,
-        pixels,
-        destination,
-        epilogue,
-    });
+    let inputs = weights.inputs;
+    let (weights, bias) = weights.panel(panel);
+    PanelProduct { inputs, weights, bias, pixels, destination, epilogue }
 }
 
-struct PanelProduct<'a, 'd, const STEP: usize> {
+/// One panel of a 1×1 convolution, ready to be computed.
+pub(super) struct PanelProduct<'a, 'd, const STEP: usize> {
     inputs: usize,
     weights: &'a [f32],
     bias: &'a [f32],
