@@ -1,13 +1,18 @@
 //! How a text and an image are computed, and differentiated.
 
+pub mod architecture;
 pub mod bert;
 pub mod dual_encoder;
 pub mod efficientnet;
 pub mod error;
+pub mod eva02;
 pub mod image_preprocessing;
 pub mod layers;
+pub mod modified_resnet;
 pub mod ops;
+pub mod text_transformer;
 pub mod tokenizer;
+pub mod vision_transformer;
 pub mod weights;
 
 pub use error::{ModelError, Result};

@@ -31,6 +31,29 @@ impl Linear {
         Ok(Self { weight: parameters.linear_weight("weight", inputs, outputs)?, bias: None })
     }
 
+    /// Takes a weight (stored `[out, in]`) and a bias under names of their own, as `in_proj_weight` and `in_proj_bias`.
+    ///
+    /// # Errors
+    /// As [`Linear::load`].
+    pub fn load_named(
+        parameters: &Parameters,
+        (weight, bias): (&str, &str),
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<Self> {
+        let weight = parameters.linear_weight(weight, inputs, outputs)?;
+        Ok(Self { weight, bias: Some(parameters.tensor(bias, &[outputs])?) })
+    }
+
+    /// The map to `outputs` of the outputs alone, from the `first` on.
+    ///
+    /// # Errors
+    /// When there are not as many outputs.
+    pub fn narrow(&self, first: usize, outputs: usize) -> Result<Self> {
+        let bias = self.bias.as_ref().map(|bias| bias.narrow(0, first, outputs)).transpose()?;
+        Ok(Self { weight: self.weight.narrow(1, first, outputs)?.contiguous()?, bias })
+    }
+
     /// Uses tensors at hand: `weight` of shape `[in, out]`, `bias` of shape `[out]`.
     pub fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
         Self { weight, bias }

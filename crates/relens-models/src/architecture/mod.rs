@@ -1,0 +1,69 @@
+//! From the files of a model directory to the towers that they describe.
+//!
+//! Two layouts are read:
+//!
+//! | layout | what describes the towers | weights |
+//! | --- | --- | --- |
+//! | open_clip | `open_clip_config.json` | `open_clip_model.safetensors` |
+//! | Hugging Face | `config.json` of a `CLIPModel`, `SiglipModel` or `ChineseCLIPModel`, `preprocessor_config.json` | `model.safetensors`, or its shards and `model.safetensors.index.json` |
+//!
+//! Both become an [`Architecture`]: which towers there are, where in the checkpoint, and what projects their features
+//! into the shared space.
+
+mod fields;
+mod hugging_face;
+mod image_side;
+mod open_clip;
+mod preprocessor_config;
+mod projection;
+mod text_side;
+mod timm_towers;
+mod weight_files;
+
+use std::path::Path;
+
+pub use image_side::{ImageEncoder, ImageSide, ImageTowerConfig};
+pub use projection::{Projection, ProjectionConfig};
+pub use text_side::{TextEncoder, TextSide, TextTowerConfig, TokenPooling};
+pub use weight_files::{open_weights, weight_files};
+
+use crate::image_preprocessing::PreprocessConfig;
+use crate::{ModelError, Result};
+
+/// The towers of a model, where its checkpoint keeps them, and what they expect.
+#[derive(Debug, Clone)]
+pub struct Architecture {
+    /// Dimensions of the shared space.
+    pub embed_dim: usize,
+    /// The image tower.
+    pub image: ImageSide,
+    /// The text tower.
+    pub text: TextSide,
+    /// What happens to pictures before the image tower.
+    pub preprocess: PreprocessConfig,
+}
+
+impl Architecture {
+    /// Reads the configuration of a model directory, open_clip's if there is one, else Hugging Face's.
+    ///
+    /// # Errors
+    /// When neither is there, a file is malformed, or it asks for what relens does not have.
+    pub fn open(directory: &Path) -> Result<Self> {
+        let open_clip = directory.join(open_clip::CONFIG_FILE);
+        if open_clip.is_file() {
+            return open_clip::read(&open_clip);
+        }
+        let hugging_face = directory.join(hugging_face::CONFIG_FILE);
+        if hugging_face.is_file() {
+            return hugging_face::read(&hugging_face);
+        }
+        Err(ModelError::Config {
+            path: directory.to_owned(),
+            reason: format!(
+                "expected {} (open_clip) or {} (Hugging Face), found neither",
+                open_clip::CONFIG_FILE,
+                hugging_face::CONFIG_FILE
+            ),
+        })
+    }
+}

@@ -1,0 +1,50 @@
+//! Attention from a few queries to the tokens of a sequence: how transformers pool.
+
+use candle_core::Tensor;
+
+use super::{ConcatenatedLinear, Linear};
+use crate::Result;
+use crate::ops::{self, AttentionConfig, AttentionMask};
+
+/// Multi-head attention whose queries come from elsewhere than its keys and values.
+#[derive(Debug, Clone)]
+pub struct CrossAttention {
+    query: Linear,
+    key_value: ConcatenatedLinear,
+    output: Linear,
+    heads: usize,
+}
+
+impl CrossAttention {
+    /// `query` makes the queries; `key` and `value` look at the sequence; `output` projects what the heads gathered.
+    ///
+    /// # Errors
+    /// When `key` and `value` do not fit each other.
+    pub fn new(query: Linear, key: Linear, value: Linear, output: Linear, heads: usize) -> Result<Self> {
+        Ok(Self { query, key_value: ConcatenatedLinear::new(vec![key, value])?, output, heads })
+    }
+
+    /// One pooled row for every row of `queries`, of which each sequence has the same number.
+    ///
+    /// # Shapes
+    /// - `queries`: `[batch · queries, query_width]`
+    /// - `context`: `[total_tokens, context_width]`
+    /// - `offsets`: `batch + 1` many, ascending from 0 to `total_tokens`
+    /// - output: `[batch · queries, output_width]`
+    ///
+    /// # Errors
+    /// When the shapes or the offsets do not fit.
+    pub fn forward(&self, queries: &Tensor, context: &Tensor, offsets: &[usize]) -> Result<Tensor> {
+        let batch = offsets.len().saturating_sub(1);
+        let rows = queries.dim(0)?;
+        let each = rows.checked_div(batch).unwrap_or(0);
+        let query_offsets: Vec<usize> = (0..=batch).map(|sequence| sequence * each).collect();
+        let projected = self.key_value.forward(context)?;
+        let width = projected.dim(1)? / 2;
+        let (key, value) = (projected.narrow(1, 0, width)?, projected.narrow(1, width, width)?);
+        let config = AttentionConfig::new(self.heads, AttentionMask::None);
+        let query = self.query.forward(queries)?;
+        let mixed = ops::attention_separate(&query, &key, &value, &query_offsets, offsets, &config)?;
+        self.output.forward(&mixed)
+    }
+}

@@ -1,0 +1,48 @@
+//! The block of a modified ResNet.
+
+use candle_core::Tensor;
+
+use super::EXPANSION;
+use super::convolution::{NormalizedConvolution, average_pool};
+use crate::Result;
+use crate::weights::Parameters;
+
+/// 1×1, 3×3, 1×1 convolutions beside a shortcut; a stride is an average pool before the last convolution.
+#[derive(Debug, Clone)]
+pub(super) struct Bottleneck {
+    reduce: NormalizedConvolution,
+    spatial: NormalizedConvolution,
+    expand: NormalizedConvolution,
+    shortcut: Option<NormalizedConvolution>,
+    stride: usize,
+}
+
+impl Bottleneck {
+    pub(super) fn load(parameters: &Parameters, inputs: usize, inner: usize, stride: usize) -> Result<Self> {
+        let outputs = inner * EXPANSION;
+        let load = |names, sizes, kernel| NormalizedConvolution::load(parameters, names, sizes, kernel);
+        let shortcut = if stride > 1 || inputs != outputs {
+            Some(load(("downsample.0", "downsample.1"), (inputs, outputs), 1)?)
+        } else {
+            None
+        };
+        Ok(Self {
+            reduce: load(("conv1", "bn1"), (inputs, inner), 1)?,
+            spatial: load(("conv2", "bn2"), (inner, inner), 3)?,
+            expand: load(("conv3", "bn3"), (inner, outputs), 1)?,
+            shortcut,
+            stride,
+        })
+    }
+
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let reduced = self.reduce.forward(x, 1)?.relu()?;
+        let convolved = self.spatial.forward(&reduced, 1)?.relu()?;
+        let expanded = self.expand.forward(&average_pool(&convolved, self.stride)?, 1)?;
+        let shortcut = match &self.shortcut {
+            Some(shortcut) => shortcut.forward(&average_pool(x, self.stride)?, 1)?,
+            None => x.clone(),
+        };
+        Ok((expanded + shortcut)?.relu()?)
+    }
+}

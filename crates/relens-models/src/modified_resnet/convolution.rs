@@ -1,0 +1,76 @@
+//! Convolutions with the normalisation behind them folded in.
+
+use candle_core::Tensor;
+
+use crate::weights::Parameters;
+use crate::{ModelError, Result, ops};
+
+/// Added to the variance by batch normalisation, PyTorch's default.
+const EPS: f64 = 1e-5;
+
+/// A square convolution without bias, then batch normalisation with frozen statistics, which is an affine map of each
+/// channel and is folded into weight and bias.
+#[derive(Debug, Clone)]
+pub(super) struct NormalizedConvolution {
+    /// `[outputs, inputs, kernel, kernel]`, or `[inputs, outputs]` for a 1×1 kernel.
+    weight: Tensor,
+    bias: Tensor,
+    kernel: usize,
+}
+
+impl NormalizedConvolution {
+    /// Reads `{convolution}.weight` and the four tensors of the normalisation.
+    pub(super) fn load(
+        parameters: &Parameters,
+        (convolution, norm): (&str, &str),
+        (inputs, outputs): (usize, usize),
+        kernel: usize,
+    ) -> Result<Self> {
+        let weight = parameters.pp(convolution).tensor("weight", &[outputs, inputs, kernel, kernel])?;
+        let norm = parameters.pp(norm);
+        let variance = norm.tensor("running_var", &[outputs])?;
+        let lowest = variance.min(0)?.to_scalar::<f32>()?;
+        if f64::from(lowest) + EPS <= 0.0 {
+            let name = norm.full_name("running_var");
+            return Err(ModelError::Config {
+                path: norm.weights().path().to_path_buf(),
+                reason: format!("tensor `{name}` holds {lowest}, expected variances, which are not negative"),
+            });
+        }
+        let scale = (norm.tensor("weight", &[outputs])? / (variance + EPS)?.sqrt()?)?;
+        let bias = (norm.tensor("bias", &[outputs])? - (norm.tensor("running_mean", &[outputs])? * &scale)?)?;
+        let weight = weight.broadcast_mul(&scale.reshape(((), 1, 1, 1))?)?;
+        let weight = if kernel == 1 { weight.flatten_from(1)?.t()?.contiguous()? } else { weight };
+        Ok(Self { weight, bias, kernel })
+    }
+
+    /// Convolves with zeros of half a kernel around the picture.
+    ///
+    /// # Shapes
+    /// - `x`: `[images, height, width, inputs]`
+    /// - output: `[images, ⌈height / stride⌉, ⌈width / stride⌉, outputs]`
+    pub(super) fn forward(&self, x: &Tensor, stride: usize) -> Result<Tensor> {
+        if self.kernel == 1 {
+            return ops::linear(x, &self.weight, Some(&self.bias));
+        }
+        let channels_first = x.permute((0, 3, 1, 2))?.contiguous()?;
+        let convolved = channels_first.conv2d(&self.weight, self.kernel / 2, stride, 1, 1)?;
+        Ok(convolved.permute((0, 2, 3, 1))?.contiguous()?.broadcast_add(&self.bias)?)
+    }
+}
+
+/// The mean of each `stride` × `stride` square; what exceeds a multiple of the stride is left out.
+///
+/// # Shapes
+/// - `x`: `[images, height, width, channels]`
+/// - output: `[images, ⌊height / stride⌋, ⌊width / stride⌋, channels]`
+pub(super) fn average_pool(x: &Tensor, stride: usize) -> Result<Tensor> {
+    if stride == 1 {
+        return Ok(x.clone());
+    }
+    let (images, height, width, channels) = x.dims4()?;
+    let (rows, columns) = (height / stride, width / stride);
+    let whole = x.narrow(1, 0, rows * stride)?.narrow(2, 0, columns * stride)?.contiguous()?;
+    let squares = whole.reshape((images * rows, stride, columns, stride, channels))?;
+    Ok(squares.mean((1, 3))?.reshape((images, rows, columns, channels))?)
+}

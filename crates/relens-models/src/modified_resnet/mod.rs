@@ -1,0 +1,110 @@
+//! CLIP's modified ResNet (Radford et al., 2021): RN50, RN101 and their larger relatives.
+//!
+//! It differs from a plain ResNet in a stem of three convolutions, in strides that are average pools before the
+//! convolutions (anti-aliasing), and in attention instead of a mean at the end.
+
+mod attention_pool;
+mod bottleneck;
+mod convolution;
+
+use candle_core::Tensor;
+
+use self::attention_pool::AttentionPool;
+use self::bottleneck::Bottleneck;
+use self::convolution::{NormalizedConvolution, average_pool};
+use crate::weights::Parameters;
+use crate::{ModelError, Result};
+
+/// Output channels of a block for each of its inner channels.
+const EXPANSION: usize = 4;
+
+/// How much smaller the last feature map is than the picture.
+const TOTAL_STRIDE: usize = 32;
+
+/// The sizes of a modified ResNet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModifiedResNetConfig {
+    /// Side of the square picture in pixels.
+    pub image_size: usize,
+    /// Channels after the stem; 64 for RN50 and RN101.
+    pub width: usize,
+    /// Blocks of each stage; 3, 4, 6, 3 for RN50.
+    pub layers: [usize; 4],
+    /// Heads of the attention pool; a divisor of 32 × `width`.
+    pub heads: usize,
+    /// Width of the result: the shared space's.
+    pub outputs: usize,
+}
+
+/// A modified ResNet with its attention pool, which ends in the shared space.
+#[derive(Debug, Clone)]
+pub struct ModifiedResNet {
+    image_size: usize,
+    stem: [NormalizedConvolution; 3],
+    blocks: Vec<Bottleneck>,
+    pool: AttentionPool,
+}
+
+impl ModifiedResNet {
+    /// Takes the tensors of open_clip's `ModifiedResNet`.
+    ///
+    /// # Errors
+    /// When a tensor is missing, of another shape or type, not finite, or a variance is negative.
+    pub fn load(parameters: &Parameters, config: &ModifiedResNetConfig) -> Result<Self> {
+        let width = config.width;
+        let stem = |index: usize, inputs: usize, outputs: usize| {
+            let names = (format!("conv{index}"), format!("bn{index}"));
+            NormalizedConvolution::load(parameters, (&names.0, &names.1), (inputs, outputs), 3)
+        };
+        let mut blocks = Vec::new();
+        let mut inputs = width;
+        for (stage, &count) in config.layers.iter().enumerate() {
+            let place = parameters.pp(format!("layer{}", stage + 1));
+            let inner = width << stage;
+            for block in 0..count {
+                let stride = if stage > 0 && block == 0 { 2 } else { 1 };
+                blocks.push(Bottleneck::load(&place.pp(block), inputs, inner, stride)?);
+                inputs = inner * EXPANSION;
+            }
+        }
+        Ok(Self {
+            image_size: config.image_size,
+            stem: [stem(1, 3, width / 2)?, stem(2, width / 2, width / 2)?, stem(3, width / 2, width)?],
+            blocks,
+            pool: AttentionPool::load(&parameters.pp("attnpool"), config, inputs)?,
+        })
+    }
+
+    /// Pictures in the shared space.
+    ///
+    /// # Shapes
+    /// - `images`: `[images, image_size, image_size, 3]`
+    /// - output: `[images, outputs]`
+    ///
+    /// # Errors
+    /// When the shape does not fit.
+    pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
+        let side = self.image_size;
+        if images.dims().len() != 4 || images.dims()[1..] != [side, side, 3] {
+            return Err(ModelError::Argument {
+                operation: "ModifiedResNet",
+                expected: format!("pictures of shape [images, {side}, {side}, 3]"),
+                found: format!("{:?}", images.dims()),
+            });
+        }
+        let [first, second, third] = &self.stem;
+        let mut x = first.forward(images, 2)?.relu()?;
+        x = second.forward(&x, 1)?.relu()?;
+        x = third.forward(&x, 1)?.relu()?;
+        x = average_pool(&x, 2)?;
+        for block in &self.blocks {
+            x = block.forward(&x)?;
+        }
+        self.pool.forward(&x)
+    }
+}
+
+/// Side of the last feature map.
+fn final_side(image_size: usize) -> usize {
+    image_size / TOTAL_STRIDE
+}

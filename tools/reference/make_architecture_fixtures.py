@@ -1,0 +1,357 @@
+"""Tiny seeded models of every architecture, in open_clip's and Hugging Face's layouts, with what they compute.
+
+Writes one directory for each model into crates/relens-models/tests/fixtures/architectures: the files that the
+library itself would write (weights in f16, which the reference computes with too) and golden.safetensors with
+- images [n, height, width, 3], image_embeddings [n, dim];
+- ids (packed), offsets, text_embeddings [n, dim], both embeddings L2-normalised;
+- upstream [n, dim] and gradient.NAME of (text_embeddings * upstream).sum() for every tensor of the text side.
+
+    python3 tools/reference/make_architecture_fixtures.py
+"""
+
+import functools
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import open_clip
+import timm
+import torch
+import transformers
+from open_clip.tokenizer import SimpleTokenizer, default_bpe
+from safetensors.torch import save_file
+from torch.nn import functional as F
+
+FIXTURES = Path(__file__).parents[2] / "crates/relens-models/tests/fixtures/architectures"
+MERGES = 300
+CONTEXT_LENGTH = 12
+EMBED_DIM = 20
+IMAGE_SIZE = 32
+VOCABULARY = 512 + MERGES + 2
+
+TEXTS = [
+    "a dog runs",
+    "The two children, playing football on the beach at night",
+    "",
+    "!#! !",
+    "café 一只狗 🐕",
+]
+
+
+def randomise(model: torch.nn.Module, seed: int) -> None:
+    """Moves every parameter, norms and biases too, and rounds it to f16."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            scale = 0.3 if parameter.dim() < 2 or "embedding" in name else 0.5 * parameter[0].numel() ** -0.5
+            parameter.add_(noise * scale).copy_(parameter.half().float())
+        for name, buffer in model.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.copy_((torch.randn(buffer.shape, generator=generator) * 0.2).half().float())
+            elif name.endswith("running_var"):
+                buffer.copy_((torch.rand(buffer.shape, generator=generator) + 0.5).half().float())
+
+
+def merges_file() -> Path:
+    path = FIXTURES / "bpe_merges.txt.gz"
+    lines = gzip.open(default_bpe()).read().decode("utf-8").split("\n")[: MERGES + 1]
+    with path.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as file:
+        file.write("\n".join(lines).encode("utf-8"))
+    return path
+
+
+def write_clip_tokenizer(directory: Path, tokenizer: SimpleTokenizer) -> None:
+    """vocab.json and merges.txt, as Hugging Face's CLIP has them."""
+    names = {
+        token.replace("<start_of_text>", "<|startoftext|>").replace("<end_of_text>", "<|endoftext|>"): id
+        for token, id in tokenizer.encoder.items()
+    }
+    (directory / "vocab.json").write_text(json.dumps(names, ensure_ascii=False, separators=(",", ":")))
+    merges = sorted(tokenizer.bpe_ranks, key=tokenizer.bpe_ranks.get)
+    lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
+    (directory / "merges.txt").write_text("\n".join(lines) + "\n")
+
+
+def packed(sequences: list[list[int]]) -> dict[str, torch.Tensor]:
+    offsets = [0]
+    for ids in sequences:
+        offsets.append(offsets[-1] + len(ids))
+    flat = [id for ids in sequences for id in ids]
+    return {"ids": torch.tensor(flat).float(), "offsets": torch.tensor(offsets).float()}
+
+
+def save_model(directory: Path, model: torch.nn.Module, weights: str, shards: int = 1) -> None:
+    tensors = {name: value.half().contiguous() for name, value in model.state_dict().items()}
+    tensors = {name: value for name, value in tensors.items() if "num_batches" not in name and "position_ids" not in name}
+    if shards == 1:
+        save_file(tensors, directory / weights, metadata={"format": "pt"})
+        return
+    names = sorted(tensors)
+    stem, suffix = weights.split(".")
+    index = {}
+    for shard in range(shards):
+        file = f"{stem}-{shard + 1:05}-of-{shards:05}.{suffix}"
+        part = {name: tensors[name] for name in names[shard::shards]}
+        save_file(part, directory / file, metadata={"format": "pt"})
+        index |= dict.fromkeys(part, file)
+    total = sum(value.numel() * 2 for value in tensors.values())
+    content = {"metadata": {"total_size": total}, "weight_map": index}
+    (directory / f"{weights}.index.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+def save_golden(directory: Path, model, encode_image, encode_text, text_side, sequences, image_size=IMAGE_SIZE) -> None:
+    """Computes in double precision; `text_side` says which tensors belong to the text."""
+    torch.manual_seed(5)
+    images = torch.randn(2, 3, image_size, image_size).half().float()
+    model.double().eval()
+    image_embeddings = F.normalize(encode_image(images.double()), dim=-1)
+    text_embeddings = F.normalize(encode_text(), dim=-1)
+    upstream = torch.randn(text_embeddings.shape)
+    (text_embeddings * upstream).sum().backward()
+    golden = {
+        "images": images.permute(0, 2, 3, 1).contiguous(),
+        "image_embeddings": image_embeddings.detach().float(),
+        "text_embeddings": text_embeddings.detach().float(),
+        "upstream": upstream,
+        **packed(sequences),
+    }
+    for name, parameter in model.named_parameters():
+        if text_side(name):
+            assert parameter.grad is not None, name
+            golden[f"gradient.{name}"] = parameter.grad.float()
+    save_file(golden, directory / "golden.safetensors")
+
+
+def fresh(name: str) -> Path:
+    directory = FIXTURES / name
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    return directory
+
+
+def strip(ids: torch.Tensor, padding: int) -> list[list[int]]:
+    """Rows without the padding at their ends."""
+    rows = []
+    for row in ids.tolist():
+        while row and row[-1] == padding:
+            row.pop()
+        rows.append(row)
+    return rows
+
+
+def native_text(**changes) -> dict:
+    return {
+        "context_length": CONTEXT_LENGTH,
+        "vocab_size": VOCABULARY,
+        "width": 16,
+        "heads": 2,
+        "layers": 2,
+        **changes,
+    }
+
+
+def native_vision(**changes) -> dict:
+    return {"image_size": IMAGE_SIZE, "layers": 2, "width": 24, "head_width": 8, "patch_size": 8, **changes}
+
+
+def open_clip_model(name: str, model_cfg: dict, tokenizer: SimpleTokenizer, seed: int, trunk_args: dict | None = None) -> None:
+    directory = fresh(name)
+    arguments = {key: value for key, value in model_cfg.items() if key != "custom_text"}
+    vision_cfg = dict(arguments["vision_cfg"])
+    vision_cfg.pop("timm_model_args", None)
+    arguments["vision_cfg"] = vision_cfg
+    if "multimodal_cfg" in model_cfg:
+        build = open_clip.CoCa
+    elif model_cfg.get("custom_text"):
+        build = open_clip.CustomTextCLIP
+    else:
+        build = open_clip.CLIP
+    create = timm.create_model
+    timm.create_model = functools.partial(create, **(trunk_args or {}))
+    try:
+        model = build(**arguments)
+    finally:
+        timm.create_model = create
+    randomise(model, seed)
+    save_model(directory, model, "open_clip_model.safetensors")
+    text_cfg = model_cfg["text_cfg"]
+    context_length = text_cfg["context_length"]
+    if text_cfg.get("no_causal_mask"):
+        torch.manual_seed(3)
+        ids = torch.randint(2, text_cfg["vocab_size"], (3, context_length))
+        ids[1, 5:] = 1
+        sequences = ids.tolist()
+    else:
+        ids = tokenizer(TEXTS, context_length)
+        sequences = strip(ids, 0)
+        write_clip_tokenizer(directory, tokenizer)
+        (directory / "texts.json").write_text(json.dumps(TEXTS, ensure_ascii=False) + "\n")
+    config = {"model_cfg": model_cfg, "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}}
+    (directory / "open_clip_config.json").write_text(json.dumps(config, indent=1) + "\n")
+    save_golden(
+        directory,
+        model,
+        model.encode_image,
+        lambda: model.encode_text(ids),
+        lambda name: not name.startswith(("visual.", "logit", "text_decoder.")),
+        sequences,
+        model_cfg["vision_cfg"]["image_size"],
+    )
+
+
+def open_clip_models(tokenizer: SimpleTokenizer) -> None:
+    clip = {"embed_dim": EMBED_DIM, "quick_gelu": True, "vision_cfg": native_vision(), "text_cfg": native_text()}
+    open_clip_model("open_clip_vit", clip, tokenizer, 1)
+
+    resnet = {
+        "embed_dim": EMBED_DIM,
+        "vision_cfg": {"image_size": 64, "layers": [1, 2, 1, 1], "width": 4, "head_width": 32, "patch_size": None},
+        "text_cfg": native_text(),
+    }
+    open_clip_model("open_clip_resnet", resnet, tokenizer, 2)
+
+    coca = {
+        "embed_dim": EMBED_DIM,
+        "vision_cfg": native_vision(attentional_pool=True, attn_pooler_queries=4, attn_pooler_heads=4, output_tokens=True),
+        "text_cfg": native_text(embed_cls=True, output_tokens=True),
+        "multimodal_cfg": {"context_length": CONTEXT_LENGTH, "vocab_size": VOCABULARY, "width": EMBED_DIM, "heads": 2, "layers": 0},
+        "custom_text": True,
+    }
+    open_clip_model("open_clip_coca", coca, tokenizer, 3)
+
+    eva_args = {"img_size": IMAGE_SIZE, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2}
+    eva = {
+        "embed_dim": EMBED_DIM,
+        "vision_cfg": {
+            "image_size": IMAGE_SIZE,
+            "timm_model_name": "eva02_base_patch16_clip_224",
+            "timm_model_args": eva_args,
+            "timm_model_pretrained": False,
+            "timm_pool": "token",
+            "timm_proj": None,
+        },
+        "text_cfg": native_text(),
+        "custom_text": True,
+    }
+    open_clip_model("open_clip_eva02", eva, tokenizer, 4, eva_args)
+
+    siglip_args = {"img_size": IMAGE_SIZE, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2}
+    siglip = {
+        "embed_dim": 24,
+        "init_logit_bias": -10,
+        "custom_text": True,
+        "vision_cfg": {
+            "image_size": IMAGE_SIZE,
+            "timm_model_name": "vit_base_patch16_siglip_224",
+            "timm_model_args": siglip_args,
+            "timm_model_pretrained": False,
+            "timm_pool": "map",
+            "timm_proj": "none",
+        },
+        "text_cfg": native_text(
+            vocab_size=60,
+            hf_tokenizer_name="timm/ViT-B-16-SigLIP",
+            tokenizer_kwargs={"clean": "canonicalize"},
+            no_causal_mask=True,
+            proj_bias=True,
+            pool_type="last",
+            norm_kwargs={"eps": 1e-6},
+            act_kwargs={"approximate": "tanh"},
+        ),
+    }
+    open_clip_model("open_clip_siglip", siglip, tokenizer, 5, siglip_args)
+
+
+def hugging_face_model(name: str, model, sequences: list[list[int]], seed: int, shards: int = 1) -> Path:
+    directory = fresh(name)
+    randomise(model, seed)
+    model.config.architectures = [type(model).__name__]
+    (directory / "config.json").write_text(json.dumps(model.config.to_dict(), indent=1) + "\n")
+    save_model(directory, model, "model.safetensors", shards)
+    processor = {
+        "crop_size": {"height": IMAGE_SIZE, "width": IMAGE_SIZE},
+        "do_center_crop": True,
+        "do_convert_rgb": True,
+        "do_normalize": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_mean": [0.5, 0.4, 0.3],
+        "image_processor_type": "CLIPImageProcessor",
+        "image_std": [0.2, 0.25, 0.3],
+        "resample": 3,
+        "rescale_factor": 0.00392156862745098,
+        "size": {"shortest_edge": IMAGE_SIZE},
+    }
+    (directory / "preprocessor_config.json").write_text(json.dumps(processor, indent=1) + "\n")
+
+    def encode_text() -> torch.Tensor:
+        rows = [model.get_text_features(input_ids=torch.tensor([ids])).pooler_output for ids in sequences]
+        return torch.cat(rows)
+
+    save_golden(
+        directory,
+        model,
+        lambda images: model.get_image_features(pixel_values=images).pooler_output,
+        encode_text,
+        lambda name: name.startswith("text_") and "pooler" not in name,
+        sequences,
+    )
+    return directory
+
+
+def hugging_face_models(tokenizer: SimpleTokenizer) -> None:
+    ids = strip(tokenizer(TEXTS, CONTEXT_LENGTH), 0)
+    text = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 16,
+        "intermediate_size": 40,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "max_position_embeddings": CONTEXT_LENGTH,
+    }
+    vision = {
+        "hidden_size": 24,
+        "intermediate_size": 52,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 3,
+        "image_size": IMAGE_SIZE,
+        "patch_size": 8,
+    }
+    eot = tokenizer.eot_token_id
+    clip = transformers.CLIPConfig(
+        text_config={**text, "eos_token_id": eot, "bos_token_id": eot - 1, "pad_token_id": 1},
+        vision_config={**vision, "hidden_act": "gelu"},
+        projection_dim=EMBED_DIM,
+    )
+    directory = hugging_face_model("hugging_face_clip", transformers.CLIPModel(clip), ids, 11, shards=2)
+    write_clip_tokenizer(directory, tokenizer)
+
+    torch.manual_seed(3)
+    padded = torch.randint(2, 60, (3, CONTEXT_LENGTH))
+    padded[1, 5:] = 1
+    siglip = transformers.SiglipConfig(
+        text_config={**text, "vocab_size": 60, "projection_size": 24}, vision_config=vision
+    )
+    hugging_face_model("hugging_face_siglip", transformers.SiglipModel(siglip), padded.tolist(), 12)
+
+    chinese = transformers.ChineseCLIPConfig(
+        text_config={**text, "vocab_size": 90, "max_position_embeddings": 40}, vision_config=vision, projection_dim=EMBED_DIM
+    )
+    torch.manual_seed(4)
+    sequences = [torch.randint(1, 90, (length,)).tolist() for length in (7, 1, 12)]
+    hugging_face_model("hugging_face_chinese_clip", transformers.ChineseCLIPModel(chinese), sequences, 13)
+
+
+def main() -> None:
+    FIXTURES.mkdir(parents=True, exist_ok=True)
+    tokenizer = SimpleTokenizer(bpe_path=str(merges_file()), context_length=CONTEXT_LENGTH)
+    open_clip_models(tokenizer)
+    hugging_face_models(tokenizer)
+    versions = {module.__name__: module.__version__ for module in (torch, open_clip, timm, transformers)}
+    (FIXTURES / "versions.json").write_text(json.dumps(versions, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
