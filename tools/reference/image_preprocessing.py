@@ -1,10 +1,10 @@
 """Golden fixtures for relens-models' image_preprocessing: what Pillow and open_clip make of the same pictures.
 
-    python3 tools/reference/image_preprocessing.py crates/relens-models/tests/fixtures [../shared/data/flickr8k/images]
+    python3 tools/reference/image_preprocessing.py crates/relens-models/tests/fixtures gallery
 
 writes image_resize.safetensors, image_preprocess.safetensors, image_decode.safetensors (beside each encoded picture
-what Pillow decodes: upright and RGB) and, given a folder of photographs, image_photographs.safetensors (of some of
-them, every eighth row as decoded, and the whole resized to 64 x 64).
+what Pillow decodes: upright and RGB) and, from the gallery's photographs, image_gallery.safetensors (of every fifth
+one, some rows as decoded, and the whole resized to 64 x 64).
 """
 
 import io
@@ -125,9 +125,9 @@ def decoded() -> dict[str, torch.Tensor]:
 
 def photographs(folder: Path) -> dict[str, torch.Tensor]:
     tensors = {}
-    for path in sorted(folder.glob("*.jpg"))[::900]:
+    for path in sorted(folder.glob("*.jpg"))[::5]:
         picture = Image.open(path).convert("RGB")
-        tensors[f"rows.{path.stem}"] = torch.tensor(np.array(picture)[::8].copy())
+        tensors[f"rows.{path.stem}"] = torch.tensor(np.array(picture)[::64].copy())
         tensors[f"small.{path.stem}"] = torch.tensor(np.array(picture.resize((64, 64), Image.BICUBIC)))
     return tensors
 
@@ -137,8 +137,7 @@ def main() -> None:
     save_file(resized(), folder / "image_resize.safetensors", versions())
     save_file(preprocessed(), folder / "image_preprocess.safetensors", versions())
     save_file(decoded(), folder / "image_decode.safetensors", versions())
-    if len(sys.argv) > 2:
-        save_file(photographs(Path(sys.argv[2])), folder / "image_photographs.safetensors", versions())
+    save_file(photographs(Path(sys.argv[2])), folder / "image_gallery.safetensors", versions())
 
 
 if __name__ == "__main__":
