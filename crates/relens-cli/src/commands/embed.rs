@@ -1,18 +1,16 @@
 //! `relens embed`: the vectors of pictures and texts.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{ArgGroup, Args};
-use relens::embeddings::Embeddings;
-use relens::retriever::Retriever;
-use relens_models::image_preprocessing::decode_image;
 use serde::Serialize;
 
 use crate::cli;
 use crate::model_choice::ModelOption;
 use crate::output::{self, Output};
+use crate::picture_embedding::embed_pictures;
 
 /// How many inputs are embedded before their vectors are printed: many inputs need little memory.
 const BATCH: usize = 32;
@@ -89,10 +87,4 @@ impl EmbedArguments {
         writeln!(writer)?;
         Ok(())
     }
-}
-
-/// Decodes and embeds pictures, all or none.
-pub(crate) fn embed_pictures<P: AsRef<Path>>(retriever: &Retriever, paths: &[P]) -> Result<Embeddings> {
-    let pictures = paths.iter().map(decode_image).collect::<Result<Vec<_>, _>>()?;
-    retriever.embed_images(&pictures).context("embedding pictures")
 }

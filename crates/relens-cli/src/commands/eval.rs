@@ -7,22 +7,18 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
-use rayon::prelude::*;
 use relens::dataset::Dataset;
 use relens::embeddings::Embeddings;
 use relens::error::Error;
 use relens::evaluation::{RankingMetrics, RetrievalReport, evaluate};
 use relens::retriever::Retriever;
-use relens_models::image_preprocessing::{RgbImage, decode_image};
 
 use crate::enhancer_choice::EnhancerOption;
 use crate::interrupt;
 use crate::model_choice::ModelOption;
 use crate::output::Output;
+use crate::picture_embedding::{PICTURES_PER_BATCH, embed_pictures};
 use crate::progress::Progress;
-
-/// Pictures that are decoded, then embedded together: bounds the memory whatever the dataset's size.
-const PICTURES_PER_BATCH: usize = 64;
 
 /// Measure retrieval on a captioned dataset.
 ///
@@ -105,9 +101,8 @@ fn embed_images(dataset: &Dataset, retriever: &Retriever) -> Result<Embeddings> 
         if interrupt::requested() {
             return Err(Error::Cancelled.into());
         }
-        let pictures =
-            batch.par_iter().map(|image| decode_image(&image.path)).collect::<Result<Vec<RgbImage>, _>>()?;
-        embeddings.append(&retriever.embed_images(&pictures)?)?;
+        let paths: Vec<&Path> = batch.iter().map(|image| image.path.as_path()).collect();
+        embeddings.append(&embed_pictures(retriever, &paths)?)?;
         progress.update(embeddings.rows() as u64, total);
     }
     progress.finish();

@@ -10,10 +10,10 @@ use relens::index::Index;
 use relens::library::{FoundImage, Library};
 use relens::retriever::Retriever;
 
-use crate::commands::embed::embed_pictures;
 use crate::enhancer_choice::EnhancerOption;
 use crate::library_location::LibraryOption;
 use crate::output::Output;
+use crate::picture_embedding::embed_pictures;
 use crate::ranking_output::{self, FoundPicture};
 use crate::{cli, model_choice, progress};
 
