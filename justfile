@@ -12,11 +12,25 @@ check:
 quickstart:
     cargo run --release -- quickstart
 
+# What the tests and timings that need more than this repository read; they skip where it is missing
+shared := env("RELENS_SHARED", "../shared")
+
 # Compute the reference numbers anew with PyTorch, then compare ours with them
 parity python="python3":
     {{python}} -m pip install --quiet --requirement tools/reference/requirements.txt
-    for script in tools/reference/make_*.py; do {{python}} "$script"; done
+    {{python}} tools/reference/make_ops_fixtures.py
+    {{python}} tools/reference/make_architecture_fixtures.py
+    {{python}} tools/reference/make_objectives_fixtures.py crates/relens-training/tests/fixtures
+    {{python}} tools/reference/image_preprocessing.py crates/relens-models/tests/fixtures gallery
+    {{python}} tools/reference/efficientnet.py crates/relens-models/tests/fixtures
+    {{python}} tools/reference/make_dual_encoder_fixtures.py models/relens-mini crates/relens/tests/fixtures/relens-mini.json
+    if [ -d "{{shared}}/weights/all-MiniLM-L6-v2" ]; then {{python}} tools/reference/make_text_fixtures.py "{{shared}}/weights/all-MiniLM-L6-v2"; fi
     cargo test --release --package relens-models --package relens --package relens-training
+
+# Time the towers beside PyTorch, alternating
+speed python="python3":
+    cargo build --release --package relens-models --examples
+    {{python}} tools/reference/time_image.py --architecture tf_efficientnet_lite2
 
 # Time our kernels, towers and indexes
 bench *arguments:
