@@ -12,6 +12,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::evd::knowledge;
 
 /// The environment variable that names a directory with `models/` and `gallery/` in it.
 pub const DATA_VARIABLE: &str = "RELENS_DATA";
@@ -26,7 +27,7 @@ pub fn model(name: &str) -> Result<PathBuf> {
     locate_in(&places, &format!("models/{name}"))
 }
 
-/// The names of all bundled models, sorted.
+/// The names of all bundled models, sorted. The knowledge base beside them is none.
 pub fn model_names() -> Vec<String> {
     model_names_in(&roots())
 }
@@ -72,7 +73,7 @@ fn model_names_in(roots: &[PathBuf]) -> Vec<String> {
     let entries =
         roots.iter().filter_map(|root| fs_err::read_dir(root.join("models")).ok()).flatten().flatten();
     let names: BTreeSet<String> = entries
-        .filter(|entry| entry.path().is_dir())
+        .filter(|entry| entry.path().is_dir() && !entry.path().join(knowledge::BUNDLED_FILE).is_file())
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect();
     names.into_iter().collect()
@@ -97,6 +98,9 @@ mod tests {
         assert_eq!(locate_in(&roots, "models/b").unwrap(), first.path().join("models/b"));
         assert_eq!(locate_in(&roots, "models/a").unwrap(), second.path().join("models/a"));
         assert_eq!(model_names_in(&roots), ["a", "b"]);
+        fs_err::write(first.path().join("models/b").join(knowledge::BUNDLED_FILE), "").unwrap();
+        fs_err::remove_dir(second.path().join("models/b")).unwrap();
+        assert_eq!(model_names_in(&roots), ["a"], "a knowledge base is no model");
     }
 
     #[test]

@@ -86,6 +86,11 @@ impl Embeddings {
         &self.data
     }
 
+    /// All values to be changed in place, row-major `[rows, dim]`.
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [f32] {
+        &mut self.data
+    }
+
     /// Gives the values away, row-major `[rows, dim]`.
     pub fn into_vec(self) -> Vec<f32> {
         self.data

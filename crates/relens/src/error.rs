@@ -200,6 +200,15 @@ pub enum Error {
         found: usize,
     },
 
+    /// There is no enhancer of this name.
+    #[error("unknown enhancer `{name}`; available: {available}, or a file that ends in .toml")]
+    UnknownEnhancer {
+        /// The name asked for.
+        name: String,
+        /// The names that there are.
+        available: String,
+    },
+
     /// An enhancer failed.
     #[error("enhancer `{enhancer}`: {reason}")]
     Enhancer {

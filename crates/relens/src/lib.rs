@@ -11,10 +11,12 @@ pub mod evd;
 pub mod index;
 pub mod library;
 pub mod pipeline;
+pub mod remembering_embedder;
 pub mod retriever;
 mod retriever_roles;
 mod similarity;
 mod storage_error;
+pub mod wordnet;
 
 /// The README's program must compile.
 #[cfg(doctest)]

@@ -1,5 +1,7 @@
 //! From a query to a ranking: enhancer, retriever, index.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use crate::embeddings::Embeddings;
@@ -100,10 +102,33 @@ pub fn embed_enhanced(
     for query in &enhanced {
         query.ensure_usable(enhancer.name())?;
     }
-    let texts: Vec<&str> =
-        enhanced.iter().flat_map(|query| query.texts.iter().map(|text| text.text.as_str())).collect();
-    let combined = CombinedQueries::combine(&enhanced, &embedder.embed_texts(&texts)?, enhancer.name())?;
+    let mut embeddings = embed_once(&enhanced, embedder)?;
+    let mut first = 0;
+    for query in &enhanced {
+        for refinement in &query.refinements {
+            refinement.apply(&mut embeddings, first)?;
+        }
+        first += query.texts.len();
+    }
+    let combined = CombinedQueries::combine(&enhanced, &embeddings, enhancer.name())?;
     Ok((enhanced, combined))
+}
+
+/// The embeddings of all texts in order, each different text embedded once.
+fn embed_once(enhanced: &[EnhancedQuery], embedder: &dyn TextEmbedder) -> Result<Embeddings> {
+    let mut different: Vec<&str> = Vec::new();
+    let mut positions: HashMap<&str, usize> = HashMap::new();
+    let texts = enhanced.iter().flat_map(|query| &query.texts);
+    let rows: Vec<usize> = texts
+        .map(|text| {
+            *positions.entry(&text.text).or_insert_with(|| {
+                different.push(&text.text);
+                different.len() - 1
+            })
+        })
+        .collect();
+    let embeddings = embedder.embed_texts(&different)?;
+    if different.len() == rows.len() { Ok(embeddings) } else { embeddings.select(&rows) }
 }
 
 #[cfg(test)]

@@ -211,7 +211,7 @@ mod tests {
 
     fn query(weights: &[f32], combination: Combination) -> EnhancedQuery {
         let texts = weights.iter().map(|&weight| WeightedText { text: "text".to_owned(), weight }).collect();
-        EnhancedQuery { texts, combination, trace: Vec::new() }
+        EnhancedQuery { texts, combination, trace: Vec::new(), refinements: Vec::new() }
     }
 
     /// Two texts at right angles, three images between them.

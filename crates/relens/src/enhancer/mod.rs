@@ -1,17 +1,33 @@
 //! From what people type to what the retriever reads.
 //!
 //! A [`QueryEnhancer`] turns one [`Query`] into texts with weights, a [`Combination`] and a trace of why.
-//! [`identity`] is the baseline that every other enhancer is compared with.
+//! [`identity`] is the baseline that every other enhancer is compared with; each of the others is a method of the
+//! literature, in a file of its own. [`spec`] opens them by name or from a small TOML.
 
+pub mod adapter;
 pub mod combination;
+pub mod composer;
+pub mod concat;
+pub mod descriptions;
+pub mod ensemble;
+pub mod entity_finder;
 pub mod identity;
+pub mod llm;
+pub mod mix;
 mod query;
+pub mod refinement;
+pub mod retrieval_augmented;
+pub mod reweighted;
+pub mod selection;
+pub mod spec;
+pub mod wordnet;
 
 use serde::Serialize;
 
 pub use combination::{Combination, CombinedQueries};
 pub use identity::Identity;
 pub use query::{LONGEST_QUERY, Query};
+pub use refinement::{RefineEmbeddings, Refinement};
 
 use crate::error::{Error, Result};
 
@@ -55,6 +71,9 @@ pub struct EnhancedQuery {
     pub combination: Combination,
     /// Why, in the order in which it happened.
     pub trace: Vec<TraceEntry>,
+    /// What happens to the texts' embeddings before they are combined.
+    #[serde(skip)]
+    pub refinements: Vec<Refinement>,
 }
 
 /// One step of an enhancer.
@@ -102,6 +121,7 @@ impl EnhancedQuery {
             texts: vec![WeightedText { text: query.text().to_owned(), weight: 1.0 }],
             combination: Combination::Replace,
             trace: vec![TraceEntry::Kept { reason: reason.to_owned() }],
+            refinements: Vec::new(),
         }
     }
 
@@ -117,7 +137,12 @@ impl EnhancedQuery {
         let original = WeightedText { text: query.text().to_owned(), weight: original_weight };
         let original = (combination != Combination::Replace || rewrites.is_empty()).then_some(original);
         let rewrites = rewrites.into_iter().map(|text| WeightedText { text, weight: 1.0 });
-        Self { texts: original.into_iter().chain(rewrites).collect(), combination, trace }
+        Self {
+            texts: original.into_iter().chain(rewrites).collect(),
+            combination,
+            trace,
+            refinements: Vec::new(),
+        }
     }
 
     /// Refuses texts that make no score.
@@ -140,6 +165,22 @@ impl EnhancedQuery {
         }
         Ok(())
     }
+}
+
+/// What a trace says of the entities that were found.
+fn entity_trace(found: &[entity_finder::FoundEntity<'_>]) -> Vec<TraceEntry> {
+    if found.is_empty() {
+        return vec![TraceEntry::Kept { reason: "it names no entity of the knowledge base".to_owned() }];
+    }
+    found.iter().map(entity_finder::FoundEntity::trace).collect()
+}
+
+/// The one answer of a batch of one query.
+fn single(mut enhanced: Vec<EnhancedQuery>, enhancer: &str) -> Result<EnhancedQuery> {
+    enhanced.pop().ok_or_else(|| Error::Enhancer {
+        enhancer: enhancer.to_owned(),
+        reason: "expected an answer for one query, found none".to_owned(),
+    })
 }
 
 #[cfg(test)]

@@ -166,6 +166,7 @@ mod tests {
                 texts: vec![WeightedText { text: "a".into(), weight: 1.0 }; count],
                 combination,
                 trace: Vec::new(),
+                refinements: Vec::new(),
             }).collect();
             let texts = texts.select(&(0..texts_of.iter().sum()).collect::<Vec<_>>()).unwrap();
             let captions = CombinedQueries::combine(&queries, &texts, "test").unwrap();

@@ -77,7 +77,7 @@ pub fn write(entities: &[Entity], writer: &mut impl Write) -> Result<()> {
 }
 
 /// Parses one JSON line; an error names the line and the field.
-pub(super) fn parse_line<'de, T: Deserialize<'de>>(path: &Path, number: usize, line: &'de str) -> Result<T> {
+pub(crate) fn parse_line<'de, T: Deserialize<'de>>(path: &Path, number: usize, line: &'de str) -> Result<T> {
     let mut deserializer = serde_json::Deserializer::from_str(line);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let field = error.path().to_string();

@@ -98,6 +98,11 @@ impl Knowledge {
         &self.entities
     }
 
+    /// Gives the entities away.
+    pub fn into_entities(self) -> Vec<Entity> {
+        self.entities
+    }
+
     /// The entity of this name or alias.
     pub fn by_name(&self, name: &str) -> Option<&Entity> {
         let position = self.by_name.get(name).or_else(|| self.by_name.get(&normalise_name(name)))?;
@@ -177,5 +182,26 @@ mod tests {
         let twice = vec![Entity::not_visual("a"), Entity::not_visual("a")];
         let error = Knowledge::new(twice, "test").unwrap_err().to_string();
         assert_eq!(error, "entity `a`, field `entity`: expected a name that is there once, found `a` again");
+    }
+
+    #[test]
+    fn the_bundled_knowledge_base_is_whole() {
+        let directory = bundled::model(BUNDLED).unwrap();
+        let bundled = Knowledge::bundled().unwrap();
+        let visual = bundled.entities().iter().filter(|entity| entity.visual).count();
+        assert!(visual >= 1500, "{visual} visual entities");
+        let mut written = Vec::new();
+        json_lines::write(bundled.entities(), &mut written).unwrap();
+        assert!(
+            written == fs_err::read(directory.join(BUNDLED_FILE)).unwrap(),
+            "it is not in its canonical form"
+        );
+        let vocabulary =
+            crate::evd::Vocabulary::open(&directory.join(crate::evd::vocabulary::BUNDLED_FILE)).unwrap();
+        assert!(vocabulary.count("dog") > vocabulary.count("zebra"));
+        let found =
+            bundled.find("Three hot air balloons over a bike race, people in T-shirts and children's faces");
+        let names: Vec<&str> = found.iter().map(|mention| bundled.entity(mention).name.as_str()).collect();
+        assert_eq!(names, ["hot air balloon", "bike", "race", "people", "shirt", "child", "face"]);
     }
 }

@@ -7,6 +7,7 @@
 //! - [`lookup`]: finds the entities of a query, longest match first, by lemma.
 //! - [`sense`]: which of several senses a query means.
 //! - [`knowledge`]: all of it in memory, as enhancers use it.
+//! - [`builder`]: puts a knowledge base together; [`vocabulary`]: the words that captions use.
 //! - [`lint`]: what a person should look at again.
 //!
 //! ```
@@ -21,6 +22,7 @@
 //! # Ok::<(), relens::error::Error>(())
 //! ```
 
+pub mod builder;
 pub mod descriptors;
 pub mod entity;
 pub mod json_lines;
@@ -31,8 +33,10 @@ pub mod lookup;
 pub mod records;
 pub mod sense;
 pub mod store;
+pub mod vocabulary;
 
 pub use entity::{Description, Entity, Sense, Source};
 pub use knowledge::Knowledge;
 pub use lookup::Mention;
 pub use store::{ImportMode, KnowledgeStore};
+pub use vocabulary::Vocabulary;

@@ -143,11 +143,18 @@ impl Lookup {
     }
 }
 
-/// Whether the word at `position` is what the word before it does.
+/// Whether the word at `position` is what somebody named before it does.
 fn is_verb(words: &[Word<'_>], position: usize) -> bool {
     let Some(word) = words.get(position).filter(|word| word.joins) else { return false };
-    let previous = position.checked_sub(1).and_then(|before| words.get(before));
-    verbs::is_verb(&word.text, previous.map(|previous| previous.text.as_ref()))
+    let before = |steps: usize| position.checked_sub(steps).and_then(|position| words.get(position));
+    // Something between the two, as in "children's faces", and they are no subject and verb.
+    let previous = before(1).filter(|previous| previous.range.end + 1 == word.range.start);
+    let earlier = before(2).filter(|_| previous.is_some_and(|previous| previous.joins));
+    verbs::is_verb(
+        &word.text,
+        previous.map(|word| word.text.as_ref()),
+        earlier.map(|word| word.text.as_ref()),
+    )
 }
 
 fn mention(text: &str, words: &[Word<'_>], candidate: Candidate) -> Mention {

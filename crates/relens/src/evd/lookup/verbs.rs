@@ -229,9 +229,30 @@ const ACTING: &[&str] = &[
     "you",
 ];
 
-/// Whether `word` is what the `previous` word does.
-pub(super) fn is_verb(word: &str, previous: Option<&str>) -> bool {
-    previous.is_some_and(|previous| ACTING.contains(&previous)) && NOUN_OR_VERB.contains(&word)
+/// Of those, words that are a verb far more often than not: a noun only where a determiner leads up to them.
+const MOSTLY_VERB: &[&str] = &[
+    "climb", "climbs", "fetch", "flip", "flips", "jump", "jumps", "kick", "kicks", "laugh", "laughs",
+    "point", "points", "pose", "poses", "ride", "rides", "run", "runs", "smile", "smiles", "stand", "stands",
+    "walk", "walks", "watch", "watches",
+];
+const DETERMINERS: &[&str] = &[
+    "another", "any", "each", "every", "four", "her", "his", "its", "many", "my", "no", "of", "one", "our",
+    "several", "some", "that", "the", "their", "these", "this", "those", "three", "two", "your",
+];
+
+/// Whether `word` is what somebody does, seen from the two words before it: the nearer one first.
+pub(super) fn is_verb(word: &str, previous: Option<&str>, before: Option<&str>) -> bool {
+    if !NOUN_OR_VERB.contains(&word) {
+        return false;
+    }
+    let Some(previous) = previous else { return false };
+    if ACTING.contains(&previous) {
+        return true;
+    }
+    let leads = |determiner: &str| {
+        DETERMINERS.contains(&determiner) || matches!(determiner, "a" | "an") && !word.ends_with('s')
+    };
+    MOSTLY_VERB.contains(&word) && !leads(previous) && !before.is_some_and(leads)
 }
 
 #[cfg(test)]
@@ -240,10 +261,14 @@ mod tests {
 
     #[test]
     fn what_somebody_does_is_no_thing() {
-        assert!(is_verb("stands", Some("man")));
-        assert!(is_verb("rock", Some("to")));
-        assert!(!is_verb("stands", Some("wooden")));
-        assert!(!is_verb("stand", None));
-        assert!(!is_verb("house", Some("dog")));
+        assert!(is_verb("stands", Some("man"), Some("a")));
+        assert!(is_verb("rock", Some("to"), None));
+        assert!(is_verb("stands", Some("shirt"), Some("blue")));
+        assert!(is_verb("watches", Some("shirt"), Some("a")));
+        assert!(!is_verb("stands", Some("wooden"), Some("two")));
+        assert!(!is_verb("stand", Some("wooden"), Some("a")));
+        assert!(!is_verb("stand", None, None));
+        assert!(!is_verb("waves", Some("large"), None));
+        assert!(!is_verb("house", Some("dog"), None));
     }
 }

@@ -1,0 +1,251 @@
+//! The generator: every candidate is the query with a few changes that are named.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::entity_finder::FoundEntity;
+use super::super::{Query, TraceEntry};
+use super::phrases::woven;
+use super::{Materials, clean};
+use crate::error::Result;
+use crate::evd::Vocabulary;
+use crate::evd::lemma::plural;
+
+/// How much is generated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GeneratorSettings {
+    /// The most candidates of one query; default 64. The simpler ones come first.
+    pub max_candidates: usize,
+    /// The most descriptions of one entity in one candidate; default 3.
+    pub max_descriptions: usize,
+}
+
+impl Default for GeneratorSettings {
+    fn default() -> Self {
+        Self { max_candidates: 64, max_descriptions: 3 }
+    }
+}
+
+/// What was done to the query.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+pub enum Change {
+    /// A misspelt word was corrected.
+    Corrected {
+        /// As typed.
+        from: String,
+        /// As meant.
+        to: String,
+    },
+    /// Words that show nothing were left out.
+    Dropped {
+        /// Those words.
+        words: String,
+    },
+    /// An entity goes by a synonym or by what it is a kind of.
+    Renamed {
+        /// As typed.
+        from: String,
+        /// Its other name.
+        to: String,
+        /// How often captions name the entity.
+        frequency: u64,
+        /// How often captions use the rarest word of the other name.
+        new_frequency: u64,
+    },
+    /// A description was woven in.
+    Described {
+        /// The entity.
+        entity: String,
+        /// The description.
+        description: String,
+        /// How often captions name the entity.
+        frequency: u64,
+    },
+}
+
+impl Change {
+    /// What a trace says of it.
+    pub fn trace(&self) -> TraceEntry {
+        match self {
+            Self::Corrected { from, to } | Self::Renamed { from, to, .. } => {
+                TraceEntry::Replaced { from: from.clone(), to: to.clone() }
+            }
+            Self::Dropped { words } => TraceEntry::Replaced { from: words.clone(), to: String::new() },
+            Self::Described { entity, description, .. } => TraceEntry::EntityFound {
+                surface: entity.clone(),
+                entity: entity.clone(),
+                sense: None,
+                descriptions: vec![description.clone()],
+            },
+        }
+    }
+}
+
+/// A rewrite and how it came about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Candidate {
+    /// The text.
+    pub text: String,
+    /// What was done to the query, in order.
+    pub changes: Vec<Change>,
+}
+
+/// Generates candidates; the same query always gives the same ones in the same order.
+pub struct Generator {
+    materials: Materials,
+    settings: GeneratorSettings,
+}
+
+impl Generator {
+    /// Generates from `materials`.
+    pub fn new(materials: Materials, settings: GeneratorSettings) -> Self {
+        Self { materials, settings }
+    }
+
+    /// The words that captions use.
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.materials.vocabulary
+    }
+
+    /// The candidates of every query, none of them the query itself and none twice.
+    ///
+    /// # Errors
+    /// Those of the embedder that tells senses apart and of the dictionary.
+    pub fn generate(&self, queries: &[Query]) -> Result<Vec<Vec<Candidate>>> {
+        let mut all: Vec<Candidates> = Vec::with_capacity(queries.len());
+        let mut cleaned = Vec::with_capacity(queries.len());
+        for query in queries {
+            let mut candidates = Candidates::new(query.text(), self.settings.max_candidates);
+            let clean = self.clean(query.text(), &mut candidates);
+            // Cleaning keeps a word at least, so that this is a query again.
+            cleaned.push(Query::new(&clean.text)?);
+            candidates.base = clean.changes;
+            all.push(candidates);
+        }
+        let found = self.materials.finder.find(&cleaned)?;
+        for ((candidates, query), found) in all.iter_mut().zip(&cleaned).zip(&found) {
+            self.rename(query.text(), found, candidates)?;
+            self.describe(query.text(), found, candidates);
+        }
+        Ok(all.into_iter().map(|candidates| candidates.list).collect())
+    }
+
+    /// Offers the corrected text, then that without filler, and returns the cleanest.
+    fn clean(&self, text: &str, candidates: &mut Candidates) -> Candidate {
+        let named = |word: &str| !self.materials.finder.knowledge().find(word).is_empty();
+        let (corrected, mut changes) = clean::corrected(text, &self.materials.vocabulary, named);
+        candidates.offer(corrected.clone(), changes.clone());
+        let (short, dropped) = clean::without_filler(&corrected);
+        changes.extend(dropped);
+        candidates.offer(short.clone(), changes.clone());
+        Candidate { text: short, changes }
+    }
+
+    fn rename(&self, text: &str, found: &[FoundEntity<'_>], candidates: &mut Candidates) -> Result<()> {
+        for found in found {
+            for name in self.other_names(found)? {
+                let to = if found.mention.plural { plural(&name) } else { name.clone() };
+                let range = found.mention.range.clone();
+                let (Some(before), Some(after)) = (text.get(..range.start), text.get(range.end..)) else {
+                    continue;
+                };
+                let words = name.split(' ').map(|word| self.vocabulary().count(word));
+                let change = Change::Renamed {
+                    from: found.mention.surface.clone(),
+                    to: to.clone(),
+                    frequency: found.entity.frequency,
+                    new_frequency: words.min().unwrap_or(0),
+                };
+                candidates.offer_change(format!("{before}{to}{after}"), vec![change]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Aliases, then WordNet's synonyms and what the entity is a kind of, without the name that was typed.
+    fn other_names(&self, found: &FoundEntity<'_>) -> Result<Vec<String>> {
+        let mut names: Vec<String> =
+            std::iter::once(&found.entity.name).chain(&found.entity.aliases).cloned().collect();
+        if let Some(wordnet) = &self.materials.wordnet
+            && let Some(definition) = wordnet.define(&found.entity.name)?
+        {
+            names.extend(definition.synonyms);
+            names.extend(definition.hypernyms);
+        }
+        let typed = found.mention.surface.to_lowercase();
+        let mut seen = HashSet::new();
+        names.retain(|name| *name != typed && plural(name) != typed && seen.insert(name.clone()));
+        Ok(names)
+    }
+
+    /// One description of one entity, then several of one, then one of each of two entities.
+    fn describe(&self, text: &str, found: &[FoundEntity<'_>], candidates: &mut Candidates) {
+        let described = |found: &FoundEntity<'_>, description: &str| Change::Described {
+            entity: found.entity.name.clone(),
+            description: description.to_owned(),
+            frequency: found.entity.frequency,
+        };
+        for size in 1..=self.settings.max_descriptions {
+            for found in found {
+                for subset in subsets(&found.descriptions, size) {
+                    let changes = subset.iter().map(|description| described(found, description)).collect();
+                    candidates.offer_change(woven(text, &[(&found.mention, &subset)]), changes);
+                }
+            }
+        }
+        for (position, left) in found.iter().enumerate() {
+            for right in found.iter().skip(position + 1) {
+                for (&first, &second) in
+                    left.descriptions.iter().flat_map(|a| right.descriptions.iter().map(move |b| (a, b)))
+                {
+                    let text = woven(text, &[(&left.mention, &[first]), (&right.mention, &[second])]);
+                    candidates.offer_change(text, vec![described(left, first), described(right, second)]);
+                }
+            }
+        }
+    }
+}
+
+/// All choices of `size` items in their order.
+fn subsets<'a>(items: &[&'a str], size: usize) -> Vec<Vec<&'a str>> {
+    if size == 0 {
+        return vec![Vec::new()];
+    }
+    let mut found = Vec::new();
+    for (position, &first) in items.iter().enumerate() {
+        for mut rest in subsets(items.get(position + 1..).unwrap_or_default(), size - 1) {
+            rest.insert(0, first);
+            found.push(rest);
+        }
+    }
+    found
+}
+
+/// The candidates of one query so far.
+struct Candidates {
+    list: Vec<Candidate>,
+    seen: HashSet<String>,
+    limit: usize,
+    /// What was done before every further change.
+    base: Vec<Change>,
+}
+
+impl Candidates {
+    fn new(query: &str, limit: usize) -> Self {
+        Self { list: Vec::new(), seen: HashSet::from([query.to_owned()]), limit, base: Vec::new() }
+    }
+
+    fn offer(&mut self, text: String, changes: Vec<Change>) {
+        if self.list.len() < self.limit && !changes.is_empty() && self.seen.insert(text.clone()) {
+            self.list.push(Candidate { text, changes });
+        }
+    }
+
+    fn offer_change(&mut self, text: String, changes: Vec<Change>) {
+        let changes = self.base.iter().cloned().chain(changes).collect();
+        self.offer(text, changes);
+    }
+}

@@ -1,0 +1,172 @@
+//! Words that show nothing, and misspelt ones.
+
+use super::candidates::Change;
+use crate::evd::Vocabulary;
+use crate::evd::lookup::words::words;
+
+/// Beginnings that ask for a picture instead of saying what it shows, the longest first.
+const REQUESTS: &[&str] = &[
+    "i am looking for",
+    "i'm looking for",
+    "can you find me",
+    "can you show me",
+    "please show me",
+    "please find",
+    "looking for",
+    "search for",
+    "i want to see",
+    "i want",
+    "show me",
+    "find me",
+    "find",
+    "a close up picture of",
+    "a close-up of",
+    "a photograph of",
+    "a picture of",
+    "an image of",
+    "a photo of",
+    "pictures of",
+    "picture of",
+    "images of",
+    "image of",
+    "photos of",
+    "photo of",
+    "a view of",
+    "some kind of",
+    "there is",
+    "there are",
+    "this is",
+    "here is",
+];
+
+/// Words that judge or stress, and leave no trace in a picture.
+const FILLER: &[&str] = &[
+    "absolutely",
+    "actually",
+    "amazing",
+    "apparently",
+    "awesome",
+    "basically",
+    "beautiful",
+    "certainly",
+    "clearly",
+    "cool",
+    "definitely",
+    "extremely",
+    "fantastic",
+    "famous",
+    "gorgeous",
+    "great",
+    "interesting",
+    "just",
+    "kinda",
+    "lovely",
+    "nice",
+    "obviously",
+    "perfect",
+    "please",
+    "possibly",
+    "pretty",
+    "probably",
+    "quite",
+    "rather",
+    "really",
+    "seemingly",
+    "simply",
+    "so",
+    "some",
+    "somewhat",
+    "stunning",
+    "such",
+    "super",
+    "totally",
+    "truly",
+    "typical",
+    "very",
+    "wonderful",
+];
+
+/// The text with misspelt words corrected. `known` says of other words that they are right.
+pub(super) fn corrected(
+    text: &str,
+    vocabulary: &Vocabulary,
+    known: impl Fn(&str) -> bool,
+) -> (String, Vec<Change>) {
+    let mut result = String::with_capacity(text.len());
+    let mut changes = Vec::new();
+    let mut copied = 0;
+    for word in words(text) {
+        let Some(correction) = vocabulary.correction(&word.text).filter(|_| !known(&word.text)) else {
+            continue;
+        };
+        let typed = text.get(word.range.clone()).unwrap_or_default();
+        // A capital inside a sentence is a name, and names are in no vocabulary.
+        if word.range.start > 0 && typed.chars().next().is_some_and(char::is_uppercase) {
+            continue;
+        }
+        result.push_str(text.get(copied..word.range.start).unwrap_or_default());
+        result.push_str(correction);
+        copied = word.range.end;
+        changes.push(Change::Corrected { from: typed.to_owned(), to: correction.to_owned() });
+    }
+    result.push_str(text.get(copied..).unwrap_or_default());
+    (result, changes)
+}
+
+/// The text without what shows nothing.
+pub(super) fn without_filler(text: &str) -> (String, Vec<Change>) {
+    let (rest, mut changes) = without_request(text.trim());
+    let mut kept = Vec::new();
+    let mut articles_to_mend = false;
+    for word in rest.split_whitespace() {
+        if FILLER.contains(&word.to_lowercase().as_str()) {
+            changes.push(Change::Dropped { words: word.to_owned() });
+            articles_to_mend = true;
+            continue;
+        }
+        if articles_to_mend && let Some(article) = kept.last_mut() {
+            mend(article, word);
+        }
+        articles_to_mend = false;
+        kept.push(word.to_owned());
+    }
+    if kept.is_empty() {
+        return (text.to_owned(), Vec::new());
+    }
+    // "A very nice picture of" asks for a picture once "very nice" is gone.
+    let kept = kept.join(" ");
+    let (rest, requests) = without_request(&kept);
+    changes.extend(requests);
+    (rest.to_owned(), changes)
+}
+
+/// What is left when all requests at the beginning are taken off.
+fn without_request(text: &str) -> (&str, Vec<Change>) {
+    let mut changes = Vec::new();
+    let mut rest = text;
+    while let Some((request, after)) =
+        REQUESTS.iter().find_map(|request| Some((request, after(rest, request)?)))
+    {
+        changes.push(Change::Dropped { words: (*request).to_owned() });
+        rest = after;
+    }
+    (rest, changes)
+}
+
+/// What follows `request` at the beginning of `text`, if something does.
+fn after<'a>(text: &'a str, request: &str) -> Option<&'a str> {
+    let beginning = text.get(..request.len())?;
+    let rest = text.get(request.len()..)?;
+    let follows = rest.starts_with(char::is_whitespace) && !rest.trim().is_empty();
+    (beginning.eq_ignore_ascii_case(request) && follows).then(|| rest.trim_start())
+}
+
+/// Makes "a" or "an" fit the word that now follows.
+fn mend(article: &mut String, next: &str) {
+    let vowel = next.starts_with(['a', 'e', 'i', 'o', 'u', 'A', 'E', 'I', 'O', 'U']);
+    match (article.as_str(), vowel) {
+        ("a", true) => *article = "an".to_owned(),
+        ("an", false) => *article = "a".to_owned(),
+        _ => {}
+    }
+}

@@ -1,0 +1,83 @@
+use super::super::entity_finder::EntitySettings;
+use super::super::entity_finder::tests::knowledge;
+use super::*;
+use crate::wordnet::WordNet;
+
+fn generator(wordnet: Option<Arc<WordNet>>) -> Generator {
+    let captions = ["a dog runs after a frisbee", "the dog and an animal on green grass", "a large hull"];
+    let materials = Materials {
+        finder: EntityFinder::new(knowledge(), None, EntitySettings::default()),
+        vocabulary: Arc::new(Vocabulary::of_captions(captions)),
+        wordnet,
+    };
+    Generator::new(materials, GeneratorSettings::default())
+}
+
+fn candidates(query: &str) -> Vec<Candidate> {
+    generator(None).generate(&[Query::new(query).unwrap()]).unwrap().remove(0)
+}
+
+#[test]
+fn every_kind_of_change_is_offered() {
+    let texts: Vec<String> = candidates("Show me a very nice animla, a dgo on gras")
+        .into_iter()
+        .map(|candidate| candidate.text)
+        .collect();
+    assert_eq!(texts[0], "Show me a very nice animal, a dgo on grass");
+    assert_eq!(texts[1], "an animal, a dgo on grass");
+    let cleaned = candidates("Show me a really great photo of an animal").remove(0).text;
+    assert_eq!(cleaned, "an animal");
+    let texts: Vec<String> =
+        candidates("a dog with a frisbee").into_iter().map(|candidate| candidate.text).collect();
+    for expected in [
+        "a dog with four legs with a frisbee",
+        "a dog with a frisbee held in the mouth",
+        "a dog with four legs, a wagging tail and floppy ears with a frisbee",
+        "a dog with a wagging tail with a frisbee with a flat round plastic disc",
+    ] {
+        assert!(texts.iter().any(|text| text == expected), "{expected}: {texts:#?}");
+    }
+    assert!(texts.len() <= GeneratorSettings::default().max_candidates);
+}
+
+#[test]
+fn candidates_differ_from_the_query_and_from_each_other_and_are_always_the_same() {
+    let query = "A dog, a frisbee and a zeppelin over the dogs";
+    let first = candidates(query);
+    let mut texts: Vec<&str> = first.iter().map(|candidate| candidate.text.as_str()).collect();
+    assert!(!texts.contains(&query) && first.iter().all(|candidate| !candidate.changes.is_empty()));
+    texts.sort_unstable();
+    texts.dedup();
+    assert_eq!(texts.len(), first.len());
+    assert_eq!(first, candidates(query));
+}
+
+#[test]
+fn wordnet_offers_other_names() {
+    let directory = crate::wordnet::tests::dictionary();
+    let wordnet = Arc::new(WordNet::open(directory.path()).unwrap());
+    let query = Query::new("two dogs").unwrap();
+    let candidates = generator(Some(wordnet)).generate(&[query]).unwrap().remove(0);
+    let texts: Vec<&str> = candidates.iter().map(|candidate| candidate.text.as_str()).collect();
+    assert_eq!(texts[..2], ["two domestic dogs", "two animals"]);
+}
+
+#[test]
+fn nothing_to_change_offers_nothing() {
+    for query in ["happiness", "very", "show me", "!"] {
+        assert_eq!(candidates(query), [], "{query}");
+    }
+}
+
+#[test]
+fn the_enhancer_explains_what_is_rare_and_leaves_the_rest() {
+    let composer = Composer::new(generator(None), ComposerSettings::default(), Mix::default());
+    let texts = |query: &str| {
+        let enhanced = composer.enhance(&Query::new(query).unwrap()).unwrap();
+        enhanced.ensure_usable("composer").unwrap();
+        enhanced.texts.into_iter().map(|text| text.text).collect::<Vec<_>>()
+    };
+    assert_eq!(texts("a dog and a frisbee"), ["a dog and a frisbee"]);
+    assert_eq!(texts("a zeppelin"), ["a zeppelin", "a zeppelin with a huge silver hull"]);
+    assert_eq!(texts("a photo of a dgo, a dog on gras")[1], "a dgo, a dog on grass");
+}

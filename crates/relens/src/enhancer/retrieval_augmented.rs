@@ -1,0 +1,246 @@
+//! RACLIP: the nearest pairs of captions and pictures that are already known enrich a query's embedding.
+//!
+//! Source: Xie et al., "RA-CLIP: Retrieval Augmented Contrastive Language-Image Pre-training" (2023), whose learned
+//! attention over neighbours is replaced by a softmax over similarities, so that nothing has to be trained:
+//!
+//! ```text
+//! q' = normalise((1 − λ)·q + λ·Σ wᵢ·vᵢ),  w = softmax(q·cᵢ / τ) over the k captions c nearest to q, v their pictures
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+use relens_models::ModelError;
+use relens_models::weights::{ElementType, Weights, save_tensors};
+use serde::{Deserialize, Serialize};
+
+use super::{EnhancedQuery, Query, QueryEnhancer, RefineEmbeddings, Refinement, TraceEntry};
+use crate::embeddings::Embeddings;
+use crate::error::{Error, Result};
+
+/// How neighbours count.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NeighbourSettings {
+    /// How many neighbours; default 16.
+    pub neighbours: usize,
+    /// The share of the neighbours in the new embedding, λ, 0 to 1; default 0.3.
+    pub share: f32,
+    /// The temperature of the softmax over similarities, τ; default 0.05.
+    pub temperature: f32,
+}
+
+impl Default for NeighbourSettings {
+    fn default() -> Self {
+        Self { neighbours: 16, share: 0.3, temperature: 0.05 }
+    }
+}
+
+impl NeighbourSettings {
+    fn ensure_valid(self) -> Result<()> {
+        if self.neighbours > 0 && (0.0..=1.0).contains(&self.share) && self.temperature > 0.0 {
+            return Ok(());
+        }
+        Err(refused(format!(
+            "expected at least one neighbour, a share of 0 to 1 and a temperature above 0, found {self:?}"
+        )))
+    }
+}
+
+fn refused(reason: String) -> Error {
+    Error::Enhancer { enhancer: "retrieval_augmented".to_owned(), reason }
+}
+
+/// Embedded pairs: a caption and its picture in each row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReferencePairs {
+    captions: Embeddings,
+    images: Embeddings,
+}
+
+impl ReferencePairs {
+    /// Takes over embeddings of captions and, in the same rows, of their pictures.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if the shapes differ or there are none; [`Error::NotNormalised`].
+    pub fn new(captions: Embeddings, images: Embeddings) -> Result<Self> {
+        let shape = |embeddings: &Embeddings| (embeddings.rows(), embeddings.dim());
+        if shape(&captions) != shape(&images) || captions.is_empty() {
+            return Err(Error::Argument {
+                operation: "ReferencePairs::new",
+                expected: "as many captions as pictures of one dimension, at least one".to_owned(),
+                found: format!("{:?} and {:?}", shape(&captions), shape(&images)),
+            });
+        }
+        captions.ensure_normalised("reference captions")?;
+        images.ensure_normalised("reference pictures")?;
+        Ok(Self { captions, images })
+    }
+
+    /// Reads `captions` and `images`, each `[n, dim]`, from a safetensors file.
+    ///
+    /// # Errors
+    /// [`Error::Model`] naming the tensor that is missing; those of [`new`](Self::new).
+    pub fn open(path: &Path) -> Result<Self> {
+        let weights = Weights::open(path)?;
+        let read = |name: &str| {
+            let shape = weights.shape(name).unwrap_or(&[0, 0]).to_vec();
+            let dim = shape.get(1).copied().unwrap_or(0);
+            Embeddings::from_rows(dim, weights.stored(name, &shape)?.to_f32()?)
+        };
+        Self::new(read("captions")?, read("images")?)
+    }
+
+    /// Writes them in half precision.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let tensor = |embeddings: &Embeddings| {
+            let shape = (embeddings.rows(), embeddings.dim());
+            Tensor::from_slice(embeddings.as_slice(), shape, &Device::Cpu).map_err(ModelError::from)
+        };
+        let tensors = BTreeMap::from([
+            ("captions".to_owned(), tensor(&self.captions)?),
+            ("images".to_owned(), tensor(&self.images)?),
+        ]);
+        Ok(save_tensors(path, &tensors, ElementType::F16)?)
+    }
+}
+
+/// Refines one query's embedding.
+struct Enrichment {
+    pairs: ReferencePairs,
+    settings: NeighbourSettings,
+}
+
+impl RefineEmbeddings for Enrichment {
+    fn refine(&self, rows: &mut [f32], dim: usize) -> Result<()> {
+        let NeighbourSettings { neighbours, share, temperature } = self.settings;
+        for row in rows.chunks_exact_mut(dim.max(1)) {
+            let scores = self.pairs.captions.scores(row)?;
+            let mut nearest: Vec<usize> = (0..scores.len()).collect();
+            let count = neighbours.min(nearest.len());
+            // Ties by position, so that the result does not depend on the selection's order.
+            let order =
+                |&left: &usize, &right: &usize| scores[right].total_cmp(&scores[left]).then(left.cmp(&right));
+            if count < nearest.len() {
+                nearest.select_nth_unstable_by(count - 1, order);
+                nearest.truncate(count);
+            }
+            nearest.sort_by(order);
+            let largest = nearest.first().map_or(0.0, |&first| scores[first]);
+            let weights: Vec<f32> =
+                nearest.iter().map(|&pair| ((scores[pair] - largest) / temperature).exp()).collect();
+            let total: f32 = weights.iter().sum();
+            let mut enriched: Vec<f32> = row.iter().map(|value| (1.0 - share) * value).collect();
+            for (&pair, weight) in nearest.iter().zip(&weights) {
+                let image = self.pairs.images.row(pair);
+                enriched
+                    .iter_mut()
+                    .zip(image)
+                    .for_each(|(new, value)| *new += share * weight / total * value);
+            }
+            let mut enriched = Embeddings::from_rows(dim, enriched)?;
+            enriched.normalise();
+            row.copy_from_slice(enriched.as_slice());
+        }
+        Ok(())
+    }
+}
+
+/// The enhancer: the query's text stays, its embedding moves towards what similar captions show.
+pub struct RetrievalAugmented {
+    enrichment: Arc<Enrichment>,
+}
+
+impl RetrievalAugmented {
+    /// Enriches by the nearest of `pairs`.
+    ///
+    /// # Errors
+    /// [`Error::Enhancer`] for settings that mean nothing.
+    pub fn new(pairs: ReferencePairs, settings: NeighbourSettings) -> Result<Self> {
+        settings.ensure_valid()?;
+        Ok(Self { enrichment: Arc::new(Enrichment { pairs, settings }) })
+    }
+}
+
+impl QueryEnhancer for RetrievalAugmented {
+    fn name(&self) -> &str {
+        "retrieval_augmented"
+    }
+
+    fn enhance(&self, query: &Query) -> Result<EnhancedQuery> {
+        let neighbours = self.enrichment.settings.neighbours.min(self.enrichment.pairs.captions.rows());
+        let source = format!("pictures of the {neighbours} nearest captions");
+        Ok(EnhancedQuery {
+            trace: vec![TraceEntry::TextAdded { text: "(an embedding)".to_owned(), source }],
+            refinements: vec![Refinement { texts: 0..1, by: self.enrichment.clone() }],
+            ..EnhancedQuery::unchanged(query, "")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs() -> ReferencePairs {
+        let captions = Embeddings::from_rows(2, vec![1.0, 0.0, 0.0, 1.0, 0.6, 0.8]).unwrap();
+        let images = Embeddings::from_rows(2, vec![0.8, 0.6, 0.0, 1.0, -1.0, 0.0]).unwrap();
+        ReferencePairs::new(captions, images).unwrap()
+    }
+
+    fn refined(settings: NeighbourSettings, query: [f32; 2]) -> Vec<f32> {
+        let enhancer = RetrievalAugmented::new(pairs(), settings).unwrap();
+        let enhanced = enhancer.enhance(&Query::new("a").unwrap()).unwrap();
+        let mut rows = Embeddings::from_rows(2, query.to_vec()).unwrap();
+        enhanced.refinements[0].apply(&mut rows, 0).unwrap();
+        rows.into_vec()
+    }
+
+    #[test]
+    fn the_embedding_moves_towards_the_pictures_of_similar_captions() {
+        let one = NeighbourSettings { neighbours: 1, share: 1.0, temperature: 0.1 };
+        assert_eq!(refined(one, [1.0, 0.0]), [0.8, 0.6]);
+        assert_eq!(refined(one, [0.0, 1.0]), [0.0, 1.0]);
+        assert_eq!(refined(NeighbourSettings { share: 0.0, ..one }, [1.0, 0.0]), [1.0, 0.0]);
+        let half = refined(NeighbourSettings { share: 0.5, ..one }, [1.0, 0.0]);
+        assert!((half[1] / half[0] - 0.6 / 1.8).abs() < 1e-6);
+        assert!(((half[0] * half[0] + half[1] * half[1]) - 1.0).abs() < 1e-6);
+        let all = refined(NeighbourSettings { neighbours: 99, ..one }, [1.0, 0.0]);
+        assert!(all[0] < 0.8, "the other neighbours count a little: {all:?}");
+    }
+
+    #[test]
+    fn pairs_are_stored_and_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pairs.safetensors");
+        pairs().save(&path).unwrap();
+        let read = ReferencePairs::open(&path).unwrap();
+        assert!(
+            read.captions
+                .as_slice()
+                .iter()
+                .zip(pairs().captions.as_slice())
+                .all(|(a, b)| (a - b).abs() < 1e-3)
+        );
+        assert!(ReferencePairs::open(&directory.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn settings_that_mean_nothing_are_refused() {
+        let good = NeighbourSettings::default();
+        for bad in [
+            NeighbourSettings { neighbours: 0, ..good },
+            NeighbourSettings { share: 1.5, ..good },
+            NeighbourSettings { temperature: 0.0, ..good },
+        ] {
+            assert!(RetrievalAugmented::new(pairs(), bad).is_err());
+        }
+        let two = Embeddings::from_rows(2, vec![1.0, 0.0]).unwrap();
+        assert!(ReferencePairs::new(two.clone(), Embeddings::new(2)).is_err());
+    }
+}

@@ -1,0 +1,392 @@
+//! Opens enhancers by what `--enhancer` says: a name, or a TOML file of one or several.
+//!
+//! ```toml
+//! # The query itself counts 0.6, its described entities 0.4.
+//! combine = "mean_embedding"
+//!
+//! [[enhancer]]
+//! name = "identity"
+//! weight = 0.6
+//!
+//! [[enhancer]]
+//! name = "descriptions"
+//! weight = 0.4
+//! entities = { max_entities = 2, max_descriptions = 2 }
+//! mix = { original_share = 0.0 }
+//! ```
+//!
+//! Paths in it are relative to the file. Every name has its settings, see the `…Spec` of this module; what is left out
+//! has the default, and what is unknown is refused.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::adapter::{Adapter, AdapterWeights};
+use super::composer::{Composer, ComposerSettings, Generator, GeneratorSettings, Materials};
+use super::concat::Concat;
+use super::descriptions::{Descriptions, Template};
+use super::ensemble::{Ensemble, Member};
+use super::entity_finder::{EntityFinder, EntitySettings};
+use super::llm::RecordedLlm;
+use super::mix::Mix;
+use super::retrieval_augmented::{NeighbourSettings, ReferencePairs, RetrievalAugmented};
+use super::selection::{DescriptionValues, Selection, SelectionSettings};
+use super::wordnet::WordNetDefinitions;
+use super::{Combination, Identity, QueryEnhancer};
+use crate::bundled;
+use crate::error::{Error, Result};
+use crate::evd::{Knowledge, Vocabulary, knowledge, vocabulary};
+use crate::pipeline::TextEmbedder;
+use crate::wordnet::{DEFAULT_DIRECTORY, WordNet};
+
+/// The names that can be opened.
+pub const NAMES: [&str; 9] = [
+    "identity",
+    "wordnet",
+    "descriptions",
+    "concat",
+    "adapter",
+    "selection",
+    "retrieval_augmented",
+    "llm",
+    "composer",
+];
+
+/// What enhancers are opened with.
+#[derive(Clone, Default)]
+pub struct EnhancerContext {
+    /// relens's home directory, whose knowledge base is used if it has one; else the bundled one.
+    pub home: Option<PathBuf>,
+    /// The retriever's text side, which tells senses apart; without it the first sense is taken.
+    pub embedder: Option<Arc<dyn TextEmbedder>>,
+}
+
+/// Opens what `spec` names: one of [`NAMES`], or a file whose name ends in `.toml`.
+///
+/// # Errors
+/// [`Error::UnknownEnhancer`]; [`Error::Enhancer`] naming the setting that cannot be used; those of the files that an
+/// enhancer reads.
+pub fn open(spec: &str, context: &EnhancerContext) -> Result<Box<dyn QueryEnhancer>> {
+    if spec.ends_with(".toml") {
+        return open_file(Path::new(spec), context);
+    }
+    open_member(
+        &Settings { name: spec.to_owned(), table: toml::Table::new(), directory: PathBuf::new() },
+        context,
+    )
+}
+
+/// A whole TOML file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EnsembleSpec {
+    #[serde(default = "mean_embedding")]
+    combine: Combination,
+    enhancer: Vec<toml::Table>,
+}
+
+fn mean_embedding() -> Combination {
+    Combination::MeanEmbedding
+}
+
+fn open_file(path: &Path, context: &EnhancerContext) -> Result<Box<dyn QueryEnhancer>> {
+    let unreadable = |reason: String| Error::Enhancer { enhancer: path.display().to_string(), reason };
+    let spec: EnsembleSpec =
+        toml::from_str(&fs_err::read_to_string(path)?).map_err(|error| unreadable(error.to_string()))?;
+    let directory = path.parent().unwrap_or(Path::new("")).to_owned();
+    let mut members = Vec::new();
+    for mut table in spec.enhancer {
+        let name = match table.remove("name") {
+            Some(toml::Value::String(name)) => name,
+            other => return Err(unreadable(format!("expected the name of each enhancer, found {other:?}"))),
+        };
+        let weight = match table.remove("weight") {
+            None => 1.0,
+            Some(toml::Value::Float(weight)) => weight as f32,
+            Some(toml::Value::Integer(weight)) => weight as f32,
+            Some(other) => {
+                return Err(unreadable(format!("`{name}`: expected a number as weight, found {other}")));
+            }
+        };
+        let settings = Settings { name, table, directory: directory.clone() };
+        members.push(Member { weight, enhancer: open_member(&settings, context)? });
+    }
+    match <[Member; 1]>::try_from(members) {
+        // One enhancer alone keeps its own way of combining.
+        Ok([only]) => Ok(only.enhancer),
+        Err(members) => Ok(Box::new(Ensemble::new(members, spec.combine)?)),
+    }
+}
+
+/// The settings of one enhancer as they stand in the file.
+struct Settings {
+    name: String,
+    table: toml::Table,
+    directory: PathBuf,
+}
+
+impl Settings {
+    fn parse<T: DeserializeOwned>(&self) -> Result<T> {
+        toml::Value::Table(self.table.clone())
+            .try_into()
+            .map_err(|error: toml::de::Error| self.refuse(error.message()))
+    }
+
+    fn refuse(&self, reason: &str) -> Error {
+        Error::Enhancer { enhancer: self.name.clone(), reason: reason.to_owned() }
+    }
+
+    fn path(&self, path: &Path) -> PathBuf {
+        self.directory.join(path)
+    }
+
+    fn required(&self, path: Option<&PathBuf>, key: &str) -> Result<PathBuf> {
+        let missing =
+            || self.refuse(&format!("expected the setting `{key}`: open it from a .toml file that has it"));
+        path.map(|path| self.path(path)).ok_or_else(missing)
+    }
+
+    fn knowledge(&self, path: Option<&PathBuf>, context: &EnhancerContext) -> Result<Arc<Knowledge>> {
+        let knowledge = match (path, &context.home) {
+            (Some(path), _) => Knowledge::load(&self.path(path)),
+            (None, Some(home)) => Knowledge::of_home(home),
+            (None, None) => Knowledge::bundled(),
+        };
+        knowledge.map(Arc::new)
+    }
+
+    fn finder(
+        &self,
+        path: Option<&PathBuf>,
+        entities: EntitySettings,
+        context: &EnhancerContext,
+    ) -> Result<EntityFinder> {
+        Ok(EntityFinder::new(self.knowledge(path, context)?, context.embedder.clone(), entities))
+    }
+
+    fn wordnet(&self, directory: Option<&PathBuf>) -> Result<WordNet> {
+        let directory =
+            directory.map_or_else(|| PathBuf::from(DEFAULT_DIRECTORY), |directory| self.path(directory));
+        if !directory.join("data.noun").is_file() {
+            let directory = directory.display();
+            return Err(self.refuse(&format!(
+                "expected the dictionary files of WordNet 3.0 (index.noun, data.noun, noun.exc) in {directory}, found \
+                 none; Debian's package wordnet-base has them, and the setting `directory` names another place"
+            )));
+        }
+        WordNet::open(&directory)
+    }
+}
+
+/// Settings of `identity`: none.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IdentitySpec {}
+
+/// Settings of `descriptions`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DescriptionsSpec {
+    /// The knowledge base; default: that of the home directory, else the bundled one.
+    pub knowledge: Option<PathBuf>,
+    /// Which entities are described.
+    pub entities: EntitySettings,
+    /// What a text holds beside a description.
+    pub template: Template,
+    /// How much the query itself counts.
+    pub mix: Mix,
+}
+
+/// Settings of `concat`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConcatSpec {
+    /// The knowledge base.
+    pub knowledge: Option<PathBuf>,
+    /// Which entities are described.
+    pub entities: EntitySettings,
+    /// How much the query itself counts.
+    pub mix: Mix,
+}
+
+/// Settings of `wordnet`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WordNetSpec {
+    /// Where the dictionary files are; default: where Debian puts them.
+    pub directory: Option<PathBuf>,
+    /// The knowledge base, which says what is an entity.
+    pub knowledge: Option<PathBuf>,
+    /// Which entities are defined.
+    pub entities: EntitySettings,
+    /// How much the query itself counts.
+    pub mix: Mix,
+}
+
+/// Settings of `adapter`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdapterSpec {
+    /// The trained weights; required.
+    pub weights: Option<PathBuf>,
+    /// The knowledge base.
+    pub knowledge: Option<PathBuf>,
+    /// Which entities are described.
+    pub entities: EntitySettings,
+    /// What a text holds beside a description.
+    pub template: Template,
+    /// How much the query itself counts.
+    pub mix: Mix,
+}
+
+/// Settings of `selection`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SelectionSpec {
+    /// Learned values of descriptions; without them all count alike.
+    pub values: Option<PathBuf>,
+    /// The knowledge base.
+    pub knowledge: Option<PathBuf>,
+    /// Which entities are described. All descriptions are chosen from, whatever `max_descriptions` says.
+    pub entities: EntitySettings,
+    /// How descriptions are chosen.
+    pub choice: SelectionSettings,
+    /// How much the query itself counts.
+    pub mix: Mix,
+}
+
+/// Settings of `retrieval_augmented`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetrievalAugmentedSpec {
+    /// The embedded pairs; required.
+    pub pairs: Option<PathBuf>,
+    /// How neighbours count.
+    pub neighbours: NeighbourSettings,
+}
+
+/// Settings of `llm`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LlmSpec {
+    /// Files of recorded replies; at least one.
+    pub records: Vec<PathBuf>,
+    /// The kinds of rewrites that are used; default: all.
+    pub kinds: Vec<String>,
+    /// How much the query itself counts.
+    pub mix: Mix,
+}
+
+/// Settings of `composer`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ComposerSpec {
+    /// The words that captions use, `word<TAB>count` a line; default: the bundled ones.
+    pub vocabulary: Option<PathBuf>,
+    /// Where WordNet is, for other names of entities; default: without it.
+    pub wordnet: Option<PathBuf>,
+    /// The knowledge base.
+    pub knowledge: Option<PathBuf>,
+    /// Which entities are changed.
+    pub entities: EntitySettings,
+    /// How much is generated.
+    pub candidates: GeneratorSettings,
+    /// How candidates are chosen.
+    pub choice: ComposerSettings,
+    /// How much the query itself counts.
+    pub mix: Mix,
+}
+
+fn open_member(settings: &Settings, context: &EnhancerContext) -> Result<Box<dyn QueryEnhancer>> {
+    let checked = |mix: Mix| mix.ensure_valid(&settings.name).map(|()| mix);
+    Ok(match settings.name.as_str() {
+        "identity" => {
+            let IdentitySpec {} = settings.parse()?;
+            Box::new(Identity)
+        }
+        "descriptions" => {
+            let spec: DescriptionsSpec = settings.parse()?;
+            let finder = settings.finder(spec.knowledge.as_ref(), spec.entities, context)?;
+            Box::new(Descriptions::new(finder, spec.template, checked(spec.mix)?))
+        }
+        "concat" => {
+            let spec: ConcatSpec = settings.parse()?;
+            let finder = settings.finder(spec.knowledge.as_ref(), spec.entities, context)?;
+            Box::new(Concat::new(finder, checked(spec.mix)?))
+        }
+        "wordnet" => {
+            let spec: WordNetSpec = settings.parse()?;
+            let wordnet = settings.wordnet(spec.directory.as_ref())?;
+            let finder = settings.finder(spec.knowledge.as_ref(), spec.entities, context)?;
+            Box::new(WordNetDefinitions::new(finder, wordnet, checked(spec.mix)?))
+        }
+        "adapter" => {
+            let spec: AdapterSpec = settings.parse()?;
+            let weights = AdapterWeights::open(&settings.required(spec.weights.as_ref(), "weights")?)?;
+            let finder = settings.finder(spec.knowledge.as_ref(), spec.entities, context)?;
+            Box::new(Adapter::new(Descriptions::new(finder, spec.template, checked(spec.mix)?), weights))
+        }
+        "selection" => {
+            let spec: SelectionSpec = settings.parse()?;
+            let values = spec.values.as_ref().map(|values| DescriptionValues::open(&settings.path(values)));
+            let entities = EntitySettings { max_descriptions: usize::MAX, ..spec.entities };
+            let finder = settings.finder(spec.knowledge.as_ref(), entities, context)?;
+            Box::new(Selection::new(
+                finder,
+                values.transpose()?.unwrap_or_default(),
+                spec.choice,
+                checked(spec.mix)?,
+            ))
+        }
+        "retrieval_augmented" => {
+            let spec: RetrievalAugmentedSpec = settings.parse()?;
+            let pairs = ReferencePairs::open(&settings.required(spec.pairs.as_ref(), "pairs")?)?;
+            Box::new(RetrievalAugmented::new(pairs, spec.neighbours)?)
+        }
+        "llm" => {
+            let spec: LlmSpec = settings.parse()?;
+            settings.required(spec.records.first(), "records")?;
+            let records: Vec<PathBuf> = spec.records.iter().map(|path| settings.path(path)).collect();
+            let records: Vec<&Path> = records.iter().map(PathBuf::as_path).collect();
+            Box::new(RecordedLlm::open(&records, &spec.kinds, checked(spec.mix)?)?)
+        }
+        "composer" => Box::new(open_composer(settings, context)?),
+        unknown => {
+            return Err(Error::UnknownEnhancer { name: unknown.to_owned(), available: NAMES.join(", ") });
+        }
+    })
+}
+
+fn open_composer(settings: &Settings, context: &EnhancerContext) -> Result<Composer> {
+    let spec: ComposerSpec = settings.parse()?;
+    spec.mix.ensure_valid(&settings.name)?;
+    let words = match &spec.vocabulary {
+        Some(path) => settings.path(path),
+        None => bundled::model(knowledge::BUNDLED)?.join(vocabulary::BUNDLED_FILE),
+    };
+    let finder = settings.finder(spec.knowledge.as_ref(), spec.entities, context)?;
+    let mut vocabulary = Vocabulary::open(&words)?;
+    let entities = finder.knowledge().entities();
+    vocabulary.include(
+        entities
+            .iter()
+            .flat_map(|entity| std::iter::once(&entity.name).chain(&entity.aliases))
+            .map(String::as_str),
+    );
+    let materials = Materials {
+        finder,
+        vocabulary: Arc::new(vocabulary),
+        wordnet: spec
+            .wordnet
+            .as_ref()
+            .map(|place| settings.wordnet(Some(place)).map(Arc::new))
+            .transpose()?,
+    };
+    Ok(Composer::new(Generator::new(materials, spec.candidates), spec.choice, spec.mix))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+use super::super::Query;
+use super::*;
+
+fn open_text(text: &str) -> Result<Box<dyn QueryEnhancer>> {
+    let directory = tempfile::tempdir().unwrap();
+    fs_err::write(directory.path().join("kb.json"), r#"{"hen": ["red comb", "two legs"]}"#).unwrap();
+    fs_err::write(
+        directory.path().join("llm.jsonl"),
+        r#"{"query": "a hen", "rewrites": [{"text": "a bird"}]}"#,
+    )
+    .unwrap();
+    fs_err::write(directory.path().join("words.tsv"), "hen\t2\n").unwrap();
+    let path = directory.path().join("spec.toml");
+    fs_err::write(&path, text).unwrap();
+    open(path.to_str().unwrap(), &EnhancerContext::default())
+}
+
+fn error(text: &str) -> String {
+    open_text(text).err().expect("the spec should be refused").to_string()
+}
+
+#[test]
+fn several_enhancers_are_weighted_as_the_file_says() {
+    let enhancer = open_text(
+        r#"
+        combine = "max_score"
+        [[enhancer]]
+        name = "identity"
+        weight = 2
+        [[enhancer]]
+        name = "descriptions"
+        weight = 0.5
+        knowledge = "kb.json"
+        template = "entity"
+        mix = { combine = "replace" }
+        [[enhancer]]
+        name = "llm"
+        records = ["llm.jsonl"]
+        "#,
+    )
+    .unwrap();
+    assert_eq!(enhancer.name(), "identity+descriptions+llm");
+    let enhanced = enhancer.enhance(&Query::new("a hen").unwrap()).unwrap();
+    assert_eq!(enhanced.combination, Combination::MaxScore);
+    let texts: Vec<(&str, f32)> =
+        enhanced.texts.iter().map(|text| (text.text.as_str(), text.weight)).collect();
+    assert_eq!(
+        texts,
+        [
+            ("a hen", 2.0),
+            ("hen, which has red comb", 0.25),
+            ("hen, which has two legs", 0.25),
+            ("a hen", 0.5),
+            ("a bird", 0.5)
+        ]
+    );
+}
+
+#[test]
+fn one_enhancer_alone_keeps_its_own_combination() {
+    let spec = "[[enhancer]]\nname = \"concat\"\nknowledge = \"kb.json\"\nmix = { original_share = 0.2 }\n";
+    let enhanced = open_text(spec).unwrap().enhance(&Query::new("a hen").unwrap()).unwrap();
+    assert_eq!((enhanced.combination, enhanced.texts[0].weight), (Combination::MeanScore, 0.2));
+    let spec = "[[enhancer]]\nname = \"composer\"\nknowledge = \"kb.json\"\nvocabulary = \"words.tsv\"\n";
+    assert_eq!(open_text(spec).unwrap().name(), "composer");
+}
+
+#[test]
+fn what_cannot_be_used_is_named() {
+    let context = EnhancerContext::default();
+    let unknown = open("magic", &context).err().unwrap().to_string();
+    assert!(unknown.starts_with("unknown enhancer `magic`; available: identity, wordnet, "), "{unknown}");
+    assert!(open("no/such.toml", &context).err().unwrap().to_string().contains("no/such.toml"));
+    assert_eq!(open("identity", &context).unwrap().name(), "identity");
+    for (spec, expected) in [
+        ("enhancer = 3", "expected a sequence"),
+        ("[[enhancer]]\nweight = 1\n", "expected the name of each enhancer"),
+        ("[[enhancer]]\nname = \"identity\"\nweight = \"x\"\n", "`identity`: expected a number as weight"),
+        ("[[enhancer]]\nname = \"identity\"\nmagic = 1\n", "enhancer `identity`: unknown field `magic`"),
+        ("[[enhancer]]\nname = \"adapter\"\n", "enhancer `adapter`: expected the setting `weights`"),
+        ("[[enhancer]]\nname = \"llm\"\n", "enhancer `llm`: expected the setting `records`"),
+        (
+            "[[enhancer]]\nname = \"wordnet\"\ndirectory = \"none\"\n",
+            "expected the dictionary files of WordNet 3.0",
+        ),
+        (
+            "[[enhancer]]\nname = \"concat\"\nknowledge = \"kb.json\"\nmix = { original_share = 2.0 }\n",
+            "original_share",
+        ),
+        ("enhancer = []", "expected weights"),
+    ] {
+        let message = error(spec);
+        assert!(message.contains(expected), "{message}");
+    }
+}

@@ -1,0 +1,96 @@
+//! A text side that embeds every text once.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use crate::embeddings::Embeddings;
+use crate::error::Result;
+use crate::pipeline::TextEmbedder;
+
+/// Remembers the embeddings of all texts that it was ever asked for: experiments that differ in weights only, or share
+/// most of their texts, cost their own texts only. Memory grows with the number of different texts.
+pub struct RememberingEmbedder<'a> {
+    embedder: &'a dyn TextEmbedder,
+    known: Mutex<HashMap<String, Vec<f32>>>,
+}
+
+impl<'a> RememberingEmbedder<'a> {
+    /// Remembers for `embedder`.
+    pub fn new(embedder: &'a dyn TextEmbedder) -> Self {
+        Self { embedder, known: Mutex::default() }
+    }
+
+    /// How many different texts were embedded.
+    pub fn len(&self) -> usize {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether nothing was embedded yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl TextEmbedder for RememberingEmbedder<'_> {
+    fn name(&self) -> &str {
+        self.embedder.name()
+    }
+
+    fn fingerprint(&self) -> &str {
+        self.embedder.fingerprint()
+    }
+
+    fn embed_texts(&self, texts: &[&str]) -> Result<Embeddings> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut fresh: Vec<&str> = texts.iter().copied().filter(|text| !known.contains_key(*text)).collect();
+        fresh.sort_unstable();
+        fresh.dedup();
+        if !fresh.is_empty() {
+            let embeddings = self.embedder.embed_texts(&fresh)?;
+            known.extend(
+                fresh.iter().map(|&text| text.to_owned()).zip(embeddings.iter().map(<[f32]>::to_vec)),
+            );
+        }
+        let dim = texts.first().and_then(|text| known.get(*text)).map_or(0, Vec::len);
+        let mut embeddings = Embeddings::new(dim);
+        for text in texts {
+            embeddings.push(known.get(*text).map_or(&[][..], Vec::as_slice))?;
+        }
+        Ok(embeddings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counting(AtomicUsize);
+
+    impl TextEmbedder for Counting {
+        fn name(&self) -> &str {
+            "counting"
+        }
+
+        fn fingerprint(&self) -> &str {
+            "c"
+        }
+
+        fn embed_texts(&self, texts: &[&str]) -> Result<Embeddings> {
+            self.0.fetch_add(texts.len(), Ordering::Relaxed);
+            Embeddings::from_rows(1, texts.iter().map(|text| text.len() as f32).collect())
+        }
+    }
+
+    #[test]
+    fn every_text_is_embedded_once_and_answered_in_order() {
+        let counting = Counting::default();
+        let embedder = RememberingEmbedder::new(&counting);
+        assert_eq!(embedder.embed_texts(&["bb", "a", "bb"]).unwrap().into_vec(), [2.0, 1.0, 2.0]);
+        assert_eq!(embedder.embed_texts(&["a", "ccc"]).unwrap().into_vec(), [1.0, 3.0]);
+        assert_eq!((counting.0.load(Ordering::Relaxed), embedder.len()), (3, 3));
+        assert!(embedder.embed_texts(&[]).unwrap().is_empty());
+    }
+}
