@@ -28,7 +28,7 @@ pub(crate) struct Cli {
 
 const ENVIRONMENT: &str = "\
 Environment:
-  RELENS_HOME  directory of the default library; without it $XDG_DATA_HOME/relens or ~/.local/share/relens
+  RELENS_HOME  directory of the default library and of the edited knowledge base; without it $XDG_DATA_HOME/relens or ~/.local/share/relens
   RELENS_DATA  directory with models/ and gallery/ to use before those that come with relens
   NO_COLOR     set to anything: no colours and no links in the terminal
 
@@ -44,6 +44,10 @@ enum Command {
     Search(commands::search::SearchArguments),
     Embed(commands::embed::EmbedArguments),
     Eval(commands::eval::EvalArguments),
+    Compare(commands::compare::CompareArguments),
+    Rewrite(commands::rewrite::RewriteArguments),
+    #[command(subcommand)]
+    Kb(commands::kb::KbCommand),
     #[command(subcommand)]
     Train(commands::train::TrainCommand),
     #[command(subcommand)]
@@ -59,6 +63,9 @@ impl Cli {
             Command::Search(arguments) => arguments.run(),
             Command::Embed(arguments) => arguments.run(),
             Command::Eval(arguments) => arguments.run(),
+            Command::Compare(arguments) => arguments.run(),
+            Command::Rewrite(arguments) => arguments.run(),
+            Command::Kb(command) => command.run(),
             Command::Train(command) => command.run(),
             Command::Models(command) => command.run(),
         }

@@ -1,24 +1,36 @@
 //! Which enhancer rewrites the queries, and how its texts make one score.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use relens::enhancer::{Combination, EnhancedQuery, Identity, Query, QueryEnhancer};
+use relens::enhancer::spec::{self, EnhancerContext};
+use relens::enhancer::{Combination, EnhancedQuery, Query, QueryEnhancer};
+use relens::pipeline::TextEmbedder;
 
-use crate::cli;
-
-/// The enhancers that `--enhancer` knows.
-const AVAILABLE: [&str; 1] = ["identity"];
+use crate::library_location;
 
 /// The options that choose an enhancer.
 #[derive(Debug, Args)]
 pub(crate) struct EnhancerOption {
-    /// What rewrites a query before the retriever reads it. `identity` leaves it as it is.
-    #[arg(long, value_name = "NAME", default_value = "identity")]
+    /// What rewrites a query before the retriever reads it: identity (leaves it as it is), wordnet, descriptions,
+    /// concat, adapter, selection, retrieval_augmented, llm, composer, or a TOML file with the settings of one or the
+    /// weights of several.
+    #[arg(long, value_name = "NAME|FILE.toml", default_value = "identity", value_parser = known)]
     enhancer: String,
 
     /// How the texts that an enhancer makes of one query give one score; without it, the enhancer decides.
     #[arg(long, value_enum, value_name = "HOW")]
     combine: Option<Combine>,
+}
+
+/// A name that is misspelt is wrong usage, found before anything is opened.
+fn known(text: &str) -> Result<String, String> {
+    if spec::NAMES.contains(&text) || text.ends_with(".toml") {
+        return Ok(text.to_owned());
+    }
+    let available = spec::NAMES.join(", ");
+    Err(format!("unknown enhancer `{text}`; available: {available}, or a file that ends in .toml"))
 }
 
 /// The names of [`Combination`] on the command line.
@@ -47,17 +59,11 @@ impl From<Combine> for Combination {
 }
 
 impl EnhancerOption {
-    /// The enhancer that was named; an unknown name is wrong usage.
-    pub(crate) fn open(&self) -> Result<Box<dyn QueryEnhancer>> {
-        let enhancer: Box<dyn QueryEnhancer> = match self.enhancer.as_str() {
-            "identity" => Box::new(Identity),
-            unknown => {
-                let available = AVAILABLE.join(", ");
-                return Err(cli::usage_error(format!(
-                    "unknown enhancer `{unknown}`; available: {available}"
-                )));
-            }
-        };
+    /// The enhancer that was named. `embedder`, the text side of the retriever in use, tells senses of words apart;
+    /// without it the usual sense is taken.
+    pub(crate) fn open(&self, embedder: Option<Arc<dyn TextEmbedder>>) -> Result<Box<dyn QueryEnhancer>> {
+        let context = EnhancerContext { home: library_location::home().ok(), embedder };
+        let enhancer = spec::open(&self.enhancer, &context)?;
         Ok(match self.combine {
             Some(combine) => Box::new(Recombined { enhancer, combination: combine.into() }),
             None => enhancer,
@@ -92,21 +98,17 @@ impl QueryEnhancer for Recombined {
 mod tests {
     use super::*;
 
-    fn option(enhancer: &str, combine: Option<Combine>) -> EnhancerOption {
-        EnhancerOption { enhancer: enhancer.to_owned(), combine }
-    }
-
     #[test]
-    fn every_available_name_opens() {
-        for name in AVAILABLE {
-            assert_eq!(option(name, None).open().unwrap().name(), name);
-        }
-        assert!(option("magic", None).open().is_err());
+    fn only_known_names_and_files_are_taken() {
+        assert!(spec::NAMES.into_iter().all(|name| known(name).is_ok()));
+        assert!(known("mine.toml").is_ok());
+        assert!(known("magic").unwrap_err().starts_with("unknown enhancer `magic`; available: identity"));
     }
 
     #[test]
     fn combine_overrides_the_enhancers_own_choice() {
-        let enhancer = option("identity", Some(Combine::MaxScore)).open().unwrap();
+        let option = EnhancerOption { enhancer: "identity".to_owned(), combine: Some(Combine::MaxScore) };
+        let enhancer = option.open(None).unwrap();
         let query = Query::new("two dogs").unwrap();
         assert_eq!(enhancer.name(), "identity");
         assert_eq!(enhancer.enhance(&query).unwrap().combination, Combination::MaxScore);

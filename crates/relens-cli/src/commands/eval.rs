@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -68,13 +69,13 @@ impl EvalArguments {
     pub(crate) fn run(self) -> Result<()> {
         let start = Instant::now();
         interrupt::watch();
-        let enhancer = self.enhancer.open()?;
         let mut dataset = Dataset::open(&self.annotations, &self.images)?;
         if let Some(split) = &self.split {
             dataset = dataset.split(split)?;
         }
         dataset.ensure_images_exist()?;
-        let retriever = self.model.open()?;
+        let retriever = Arc::new(self.model.open()?);
+        let enhancer = self.enhancer.open(Some(retriever.clone()))?;
         let images = embed_images(&dataset, &retriever)?;
         let (progress, total) = (Progress::start("captions", 0), dataset.caption_count() as u64);
         let done = std::cell::Cell::new(0);
@@ -82,7 +83,8 @@ impl EvalArguments {
             done.set(done.get() + captions as u64);
             progress.update(done.get(), total);
         };
-        let evaluated = evaluate(&dataset, &images, &retriever, enhancer.as_ref(), &self.recall_k, &advance)?;
+        let evaluated =
+            evaluate(&dataset, &images, retriever.as_ref(), enhancer.as_ref(), &self.recall_k, &advance)?;
         progress.finish();
         let report = RetrievalReport { seconds: start.elapsed().as_secs_f64(), ..evaluated.report };
         match self.json.as_deref() {
@@ -94,7 +96,7 @@ impl EvalArguments {
 }
 
 /// Embeds the dataset's pictures in order. One that cannot be read is an error: without it the numbers would lie.
-fn embed_images(dataset: &Dataset, retriever: &Retriever) -> Result<Embeddings> {
+pub(crate) fn embed_images(dataset: &Dataset, retriever: &Retriever) -> Result<Embeddings> {
     let (mut embeddings, total) = (Embeddings::new(retriever.dim()), dataset.images.len() as u64);
     let progress = Progress::start("pictures", total);
     for batch in dataset.images.chunks(PICTURES_PER_BATCH) {

@@ -1,9 +1,12 @@
 //! One file a command.
 
+pub(crate) mod compare;
 pub(crate) mod embed;
 pub(crate) mod eval;
 pub(crate) mod index;
+pub(crate) mod kb;
 pub(crate) mod models;
 pub(crate) mod quickstart;
+pub(crate) mod rewrite;
 pub(crate) mod search;
 pub(crate) mod train;

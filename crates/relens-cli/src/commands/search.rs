@@ -1,6 +1,7 @@
 //! `relens search`: the library's pictures, ranked for a text or a picture.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -54,14 +55,14 @@ impl SearchArguments {
     pub(crate) fn run(self) -> Result<()> {
         // Checked here and not by clap, which would print a query of any length back.
         let query = self.query.as_deref().map(Query::new).transpose().map_err(cli::usage_error)?;
-        let enhancer = self.enhancer.open()?;
         let library = Library::open(&self.library.directory()?)?;
-        let retriever = self.retriever(&library)?;
+        let retriever = Arc::new(self.retriever(&library)?);
         let k = self.k as usize;
         let found = match (&query, &self.image) {
             (Some(query), _) => {
                 tell_if_cut(&retriever, query)?;
-                library.search(query, k, enhancer.as_ref(), &retriever)?.0
+                let enhancer = self.enhancer.open(Some(retriever.clone()))?;
+                library.search(query, k, enhancer.as_ref(), retriever.as_ref())?.0
             }
             (None, Some(image)) => search_by_picture(&library, &retriever, image, k)?,
             (None, None) => Vec::new(),

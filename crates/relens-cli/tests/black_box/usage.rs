@@ -51,7 +51,7 @@ fn a_query_is_a_text_or_a_picture_not_both() {
 
 #[test]
 fn unknown_enhancers_are_refused_with_the_ones_there_are() {
-    refused(&["search", "dog", "--enhancer", "magic"], "unknown enhancer `magic`; available: identity");
+    refused(&["search", "dog", "--enhancer", "magic"], "unknown enhancer `magic`; available: identity, ");
     refused(&["search", "dog", "--combine", "sum"], "possible values: replace");
 }
 
@@ -62,13 +62,27 @@ fn quiet_and_verbose_exclude_each_other() {
 
 #[test]
 fn every_command_explains_itself() {
-    let commands: [&[&str]; 11] = [
+    let commands: [&[&str]; 25] = [
         &[],
         &["quickstart"],
         &["index"],
         &["search"],
         &["embed"],
         &["eval"],
+        &["compare"],
+        &["rewrite"],
+        &["kb"],
+        &["kb", "list"],
+        &["kb", "show"],
+        &["kb", "add"],
+        &["kb", "edit"],
+        &["kb", "remove"],
+        &["kb", "history"],
+        &["kb", "undo"],
+        &["kb", "import"],
+        &["kb", "export"],
+        &["kb", "lint"],
+        &["kb", "build"],
         &["train"],
         &["train", "retriever"],
         &["models"],

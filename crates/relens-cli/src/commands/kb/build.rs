@@ -1,0 +1,73 @@
+//! `relens kb build`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use relens::dataset::Dataset;
+use relens::evd::builder::{self, Aliases};
+use relens::evd::knowledge::BUNDLED_FILE;
+use relens::evd::{Vocabulary, json_lines, records, vocabulary};
+
+use super::exchange::write_file;
+use crate::progress;
+
+/// Build a knowledge base from captions and a language model's recorded answers.
+///
+/// Entities, their senses and descriptions come from the records, their frequencies from the captions. Writes
+/// knowledge.jsonl and vocabulary.tsv (the captions' words and their counts) into the output directory.
+#[derive(Debug, Args)]
+pub(crate) struct BuildArguments {
+    /// The captions, in any format that `eval` reads.
+    #[arg(long, value_name = "FILE")]
+    captions: PathBuf,
+
+    /// The part of the captions to count in: what models are measured on has to stay out.
+    #[arg(long, value_name = "NAME", default_value = "train")]
+    split: String,
+
+    /// Recorded answers, {"entity", "visual", "descriptions", "sense"} a line; may be repeated.
+    #[arg(long, value_name = "FILE", required = true)]
+    records: Vec<PathBuf>,
+
+    /// Other names, {"entity": ["alias", …]} as JSON.
+    #[arg(long, value_name = "FILE")]
+    aliases: Option<PathBuf>,
+
+    /// Drop entities that the captions name fewer times than this.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    floor: u64,
+
+    /// Leave out of vocabulary.tsv words that are met fewer times than this.
+    #[arg(long, value_name = "NUMBER", default_value_t = 2)]
+    word_floor: u64,
+
+    /// The directory to write to; made if it is not there.
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+}
+
+impl BuildArguments {
+    pub(crate) fn run(self) -> Result<()> {
+        let dataset = Dataset::open(&self.captions, Path::new(""))?.split(&self.split)?;
+        let records: Vec<&Path> = self.records.iter().map(PathBuf::as_path).collect();
+        let recorded = records::read(&records)?;
+        let aliases = self.aliases.as_deref().map_or_else(|| Ok(Aliases::new()), builder::read_aliases)?;
+        let captions = || dataset.captions().map(|(_, caption)| caption);
+        let entities = builder::build(recorded, &aliases, captions(), self.floor)?;
+        let words = Vocabulary::of_captions(captions());
+        fs_err::create_dir_all(&self.output)?;
+        write_file(&self.output.join(BUNDLED_FILE), |writer| json_lines::write(&entities, writer))?;
+        write_file(&self.output.join(vocabulary::BUNDLED_FILE), |writer| {
+            words.write(self.word_floor, writer)
+        })?;
+        let visual = entities.iter().filter(|entity| entity.visual);
+        let (count, descriptions) =
+            (visual.clone().count(), visual.map(|entity| entity.descriptions().count()).sum::<usize>());
+        let captions = dataset.caption_count();
+        progress::note(&format!(
+            "{count} visual entities, {descriptions} descriptions; counted in {captions} captions"
+        ));
+        Ok(())
+    }
+}

@@ -1,0 +1,83 @@
+//! `relens kb import` and `relens kb export`.
+
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use relens::evd::knowledge::read_entities;
+use relens::evd::{ImportMode, json_lines};
+
+use super::{knowledge, store};
+use crate::output::Output;
+use crate::progress;
+
+/// Take in entities from files.
+///
+/// Formats: what `kb export` writes; {"class": ["descriptor", …]} JSON as classify-by-description tools use it (.json);
+/// a language model's answers, {"entity", "visual", "descriptions", "sense"} a line; another knowledge base (.db).
+/// All files are taken in one revision, or nothing is.
+#[derive(Debug, Args)]
+pub(crate) struct ImportArguments {
+    /// The files.
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+
+    /// What is imported becomes the whole knowledge base. Without this, entities gain senses, descriptions and aliases.
+    #[arg(long)]
+    replace: bool,
+}
+
+/// Write all entities as JSON Lines, sorted by name.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArguments {
+    /// Where to. Default: standard output.
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+impl ImportArguments {
+    pub(crate) fn run(self) -> Result<()> {
+        let mut entities = Vec::new();
+        for file in &self.files {
+            entities.extend(read_entities(file)?);
+        }
+        let mode = if self.replace { ImportMode::Replace } else { ImportMode::Merge };
+        let summary = store()?.import("import", &entities, mode)?;
+        let relens::evd::store::ImportSummary { added, changed, removed, unchanged, .. } = summary;
+        progress::note(&format!(
+            "{added} entities added, {changed} changed, {removed} removed, {unchanged} as before"
+        ));
+        Ok(())
+    }
+}
+
+impl ExportArguments {
+    pub(crate) fn run(self) -> Result<()> {
+        let knowledge = knowledge()?;
+        let Some(path) = &self.file else {
+            let mut output = Output::new();
+            json_lines::write(knowledge.entities(), &mut output.writer)?;
+            return Ok(output.writer.flush()?);
+        };
+        write_file(path, |writer| json_lines::write(knowledge.entities(), writer))
+    }
+}
+
+/// Writes a file beside its place, then moves it there: whoever reads it sees the old file or the whole new one.
+pub(super) fn write_file(
+    path: &std::path::Path,
+    write: impl FnOnce(&mut BufWriter<&mut tempfile::NamedTempFile>) -> relens::error::Result<()>,
+) -> Result<()> {
+    let directory =
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
+    let failed = || format!("{} cannot be written", path.display());
+    let mut file = tempfile::NamedTempFile::new_in(directory).with_context(failed)?;
+    let mut writer = BufWriter::new(&mut file);
+    write(&mut writer).with_context(failed)?;
+    writer.flush().with_context(failed)?;
+    drop(writer);
+    file.as_file().sync_all().with_context(failed)?;
+    file.persist(path).with_context(failed)?;
+    Ok(())
+}

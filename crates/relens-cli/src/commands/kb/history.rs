@@ -1,0 +1,93 @@
+//! `relens kb history` and `relens kb undo`.
+
+use std::io::Write;
+
+use anyhow::Result;
+use clap::Args;
+use relens::evd::entity::normalise_name;
+use relens::evd::store::{Change, Revision};
+use serde::Serialize;
+
+use super::{existing_store, store};
+use crate::output::{self, Output};
+use crate::progress;
+
+/// List what was changed, the latest first.
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArguments {
+    /// Only changes of this entity.
+    #[arg(value_name = "ENTITY")]
+    name: Option<String>,
+
+    /// How many revisions.
+    #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 20)]
+    limit: usize,
+
+    /// One JSON object a line: {"id", "at", "action", "changed", "entity", "changes": [{"entity", "before", "after"}]}.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Take back an edit: the latest, or the revision that is named. The undo itself can be undone.
+#[derive(Debug, Args)]
+pub(crate) struct UndoArguments {
+    /// The revision's number, as `kb history` shows it.
+    #[arg(value_name = "REVISION")]
+    revision: Option<i64>,
+}
+
+#[derive(Debug, Serialize)]
+struct RevisionLine {
+    #[serde(flatten)]
+    revision: Revision,
+    changes: Vec<Change>,
+}
+
+/// Revisions of more changes, such as imports, are shown by their number only.
+const CHANGES_SHOWN: usize = 20;
+
+impl HistoryArguments {
+    pub(crate) fn run(self) -> Result<()> {
+        let mut output = Output::new();
+        let Some(store) = existing_store()? else {
+            progress::note("nothing was ever changed: the bundled knowledge base is in use");
+            return Ok(());
+        };
+        let name = self.name.as_deref().map(normalise_name);
+        for revision in store.history(name.as_deref(), self.limit)? {
+            if self.json {
+                let few = revision.changed <= CHANGES_SHOWN;
+                let changes = if few { store.changes(revision.id)? } else { Vec::new() };
+                serde_json::to_writer(&mut output.writer, &RevisionLine { revision, changes })?;
+                writeln!(output.writer)?;
+            } else {
+                write_revision(&mut output, &revision)?;
+            }
+        }
+        Ok(output.writer.flush()?)
+    }
+}
+
+fn write_revision(output: &mut Output, revision: &Revision) -> Result<()> {
+    let faint = output.style(output::faint());
+    let Revision { id, at, action, undoes, undone_by, changed, entity } = revision;
+    let what = if *changed == 1 { entity.clone() } else { format!("{changed} entities") };
+    let note = match (undoes, undone_by) {
+        (_, Some(by)) => format!(" (undone by {by})"),
+        (Some(undone), None) => format!(" (of {undone})"),
+        (None, None) => String::new(),
+    };
+    writeln!(output.writer, "{id}\t{faint}{at}{faint:#}\t{action}{note}\t{what}")?;
+    Ok(())
+}
+
+impl UndoArguments {
+    pub(crate) fn run(self) -> Result<()> {
+        let revision = store()?.undo(self.revision)?;
+        let Revision { id, undoes, changed, entity, .. } = &revision;
+        let what = if *changed == 1 { format!("`{entity}`") } else { format!("{changed} entities") };
+        let undone = undoes.map_or_else(String::new, |undone| format!(" undoes revision {undone}"));
+        progress::note(&format!("revision {id}{undone}: {what}"));
+        Ok(())
+    }
+}

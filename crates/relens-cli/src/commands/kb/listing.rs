@@ -1,0 +1,144 @@
+//! `relens kb list` and `relens kb show`.
+
+use std::io::Write;
+
+use anyhow::Result;
+use clap::Args;
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use relens::evd::{Entity, Sense};
+use serde::Serialize;
+
+use super::{knowledge, unknown_entity};
+use crate::output::{self, Output};
+
+/// List the entities.
+///
+/// A terminal shows a table; a pipe gets the name, how often captions name it, and the number of descriptions, separated
+/// by tabs.
+#[derive(Debug, Args)]
+pub(crate) struct ListArguments {
+    /// Only entities whose name or alias has this in it.
+    #[arg(value_name = "TEXT")]
+    filter: Option<String>,
+
+    /// Also words that were judged not to be visual.
+    #[arg(long)]
+    all: bool,
+
+    /// One JSON object a line: {"entity", "visual", "frequency", "aliases", "descriptions": [texts], "senses"}.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Show what is known of one entity.
+#[derive(Debug, Args)]
+pub(crate) struct ShowArguments {
+    /// Its name or an alias.
+    #[arg(value_name = "ENTITY")]
+    name: String,
+
+    /// One JSON object, as `kb list --json` prints it.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The machine-readable form of an entity.
+#[derive(Debug, Serialize)]
+struct EntityLine<'a> {
+    entity: &'a str,
+    visual: bool,
+    frequency: u64,
+    aliases: &'a [String],
+    descriptions: Vec<&'a str>,
+    senses: &'a [Sense],
+}
+
+impl<'a> EntityLine<'a> {
+    fn new(entity: &'a Entity) -> Self {
+        Self {
+            entity: &entity.name,
+            visual: entity.visual,
+            frequency: entity.frequency,
+            aliases: &entity.aliases,
+            descriptions: entity.descriptions().map(|description| description.text.as_str()).collect(),
+            senses: &entity.senses,
+        }
+    }
+}
+
+impl ListArguments {
+    pub(crate) fn run(self) -> Result<()> {
+        let knowledge = knowledge()?;
+        let filter = self.filter.unwrap_or_default().to_lowercase();
+        let named = |entity: &&Entity| {
+            entity.name.contains(&filter) || entity.aliases.iter().any(|alias| alias.contains(&filter))
+        };
+        let entities = knowledge.entities().iter().filter(|entity| entity.visual || self.all).filter(named);
+        let mut output = Output::new();
+        let count = |entity: &Entity| entity.descriptions().count().to_string();
+        if self.json {
+            for entity in entities {
+                serde_json::to_writer(&mut output.writer, &EntityLine::new(entity))?;
+                writeln!(output.writer)?;
+            }
+        } else if output.for_people {
+            let mut table = Table::new();
+            table
+                .load_style(presets::UTF8_HORIZONTAL_ONLY)
+                .set_content_arrangement(ContentArrangement::Dynamic);
+            table.set_header(["entity", "in captions", "descriptions", "first description"]);
+            for entity in entities {
+                let first = entity.descriptions().next().map_or("", |description| description.text.as_str());
+                table.add_row([&entity.name, &entity.frequency.to_string(), &count(entity), first]);
+            }
+            for column in table.column_iter_mut().skip(1).take(2) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+            writeln!(output.writer, "{table}")?;
+        } else {
+            for entity in entities {
+                writeln!(output.writer, "{}\t{}\t{}", entity.name, entity.frequency, count(entity))?;
+            }
+        }
+        Ok(output.writer.flush()?)
+    }
+}
+
+impl ShowArguments {
+    pub(crate) fn run(self) -> Result<()> {
+        let knowledge = knowledge()?;
+        let entity =
+            knowledge.by_name(&self.name).ok_or_else(|| unknown_entity(&self.name, knowledge.entities()))?;
+        let mut output = Output::new();
+        if self.json {
+            serde_json::to_writer(&mut output.writer, &EntityLine::new(entity))?;
+            writeln!(output.writer)?;
+        } else {
+            write_entity(&mut output, entity, knowledge.source())?;
+        }
+        Ok(output.writer.flush()?)
+    }
+}
+
+fn write_entity(output: &mut Output, entity: &Entity, source: &str) -> Result<()> {
+    let (strong, faint) = (output.style(output::strong()), output.style(output::faint()));
+    let writer = &mut output.writer;
+    write!(writer, "{strong}{}{strong:#}", entity.name)?;
+    if !entity.aliases.is_empty() {
+        write!(writer, " (also {})", entity.aliases.join(", "))?;
+    }
+    writeln!(writer)?;
+    if !entity.visual {
+        writeln!(writer, "  not visual: no picture can show it")?;
+    }
+    for sense in &entity.senses {
+        if let Some(label) = &sense.label {
+            writeln!(writer, "  {strong}{label}{strong:#}")?;
+        }
+        for description in &sense.descriptions {
+            writeln!(writer, "  - {} {faint}[{}]{faint:#}", description.text, description.source.as_str())?;
+        }
+    }
+    writeln!(writer, "{faint}named {} times in captions; from {source}{faint:#}", entity.frequency)?;
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! `relens kb`: the knowledge base is listed, edited, exchanged and undone.
+
+use predicates::prelude::*;
+use serde_json::Value;
+
+use crate::workplace::{Workplace, errors};
+
+fn lines(workplace: &Workplace, arguments: &[&str]) -> Vec<Value> {
+    workplace.output(arguments).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn descriptions(workplace: &Workplace, name: &str) -> Vec<String> {
+    let entity = workplace.json(&["kb", "show", name, "--json"]);
+    let texts = entity["descriptions"].as_array().unwrap();
+    texts.iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_bundled_knowledge_base_is_listed_an_object_a_line() {
+    let workplace = Workplace::new();
+    let entities = lines(&workplace, &["kb", "list", "--json"]);
+    assert!(entities.len() >= 1500, "{}", entities.len());
+    for entity in &entities {
+        assert!(entity["entity"].is_string() && entity["frequency"].is_u64(), "{entity}");
+        assert!(!entity["descriptions"].as_array().unwrap().is_empty(), "{entity}");
+    }
+    assert!(!workplace.path("home/evd.db").exists(), "looking makes no copy");
+    let plain = workplace.output(&["kb", "list", "aircraft"]);
+    assert!(plain.starts_with("aircraft carrier\t"), "{plain}");
+    assert!(lines(&workplace, &["kb", "list", "--all", "--json"]).len() > entities.len());
+}
+
+#[test]
+fn new_knowledge_is_used_at_once_and_can_be_undone() {
+    let workplace = Workplace::new();
+    let rewrite = || workplace.output(&["rewrite", "the shandong ship at sea", "--enhancer", "concat"]);
+    assert!(!rewrite().contains("ski-jump"));
+    workplace.output(&[
+        "kb",
+        "add",
+        "Shandong Ship",
+        "--is",
+        "aircraft carrier",
+        "--has",
+        "ski-jump bow",
+        "--alias",
+        "山东舰",
+    ]);
+    assert!(
+        rewrite().contains("shandong ship which is an aircraft carrier, ski-jump bow, "),
+        "{}",
+        rewrite()
+    );
+    assert!(workplace.output(&["rewrite", "一艘山东舰", "--enhancer", "concat"]).contains("ski-jump bow"));
+    let known = descriptions(&workplace, "山东舰");
+    assert_eq!(known[..2], ["an aircraft carrier", "ski-jump bow"]);
+    assert!(known.len() > 2, "it shares what an aircraft carrier looks like: {known:?}");
+
+    workplace.output(&["kb", "undo"]);
+    assert!(!rewrite().contains("ski-jump"));
+    let history = workplace.output(&["kb", "history", "shandong ship"]);
+    assert!(history.contains("undo (of 2)") && history.contains("add (undone by 3)"), "{history}");
+    workplace.output(&["kb", "undo", "3"]);
+    assert!(rewrite().contains("ski-jump"));
+}
+
+#[test]
+fn what_an_entity_looks_like_can_be_changed() {
+    let workplace = Workplace::new();
+    workplace.output(&[
+        "kb",
+        "edit",
+        "wedding",
+        "--has",
+        "bride in red silk robe",
+        "--has",
+        "gold phoenix crown",
+    ]);
+    assert_eq!(descriptions(&workplace, "wedding"), ["bride in red silk robe", "gold phoenix crown"]);
+    workplace.output(&["kb", "edit", "wedding", "--drop", "gold phoenix crown", "--alias", "nuptials"]);
+    assert_eq!(descriptions(&workplace, "nuptials"), ["bride in red silk robe"]);
+    workplace.output(&["kb", "remove", "wedding"]);
+    workplace
+        .relens(&["kb", "show", "wedding"])
+        .assert()
+        .code(1)
+        .stderr(predicate::str::contains("did you mean"));
+    let history = lines(&workplace, &["kb", "history", "wedding", "--json"]);
+    assert_eq!(history.len(), 4, "three edits and the copy that they began with");
+    assert_eq!(history[1]["changes"][0]["after"]["aliases"][0], "nuptials");
+}
+
+#[test]
+fn what_is_exported_is_imported_byte_for_byte() {
+    let (first, second) = (Workplace::new(), Workplace::new());
+    first.output(&["kb", "add", "blarg", "--has", "three \"quoted\" horns"]);
+    first.output(&["kb", "export", "kb.jsonl"]);
+    let exported = fs_err::read_to_string(first.path("kb.jsonl")).unwrap();
+    assert_eq!(first.output(&["kb", "export"]), exported);
+    fs_err::write(second.path("kb.jsonl"), &exported).unwrap();
+    second.output(&["kb", "import", "--replace", "kb.jsonl"]);
+    assert_eq!(second.output(&["kb", "export"]), exported);
+}
+
+#[test]
+fn descriptor_files_are_imported_and_bad_ones_name_their_fault() {
+    let workplace = Workplace::new();
+    fs_err::write(workplace.path("classes.json"), r#"{"Blarg_beast": ["three horns", "green fur"]}"#)
+        .unwrap();
+    workplace.output(&["kb", "import", "classes.json"]);
+    assert_eq!(descriptions(&workplace, "blarg beast"), ["three horns", "green fur"]);
+    let header = "{\"format\":\"relens-evd\",\"version\":1}\n";
+    fs_err::write(workplace.path("bad.jsonl"), format!("{header}{{\"entity\":\"x\",\"senses\":[]}}\n"))
+        .unwrap();
+    let assert = workplace.relens(&["kb", "import", "bad.jsonl"]).assert().code(1);
+    let message = errors(&assert);
+    assert!(message.contains("bad.jsonl: line 2, entity `x`, field `senses`: expected"), "{message}");
+    workplace.relens(&["kb", "add", "thing"]).assert().code(2).stderr(predicate::str::contains("--has"));
+    workplace
+        .relens(&["kb", "undo", "99"])
+        .assert()
+        .code(1)
+        .stderr(predicate::str::contains("no revision 99"));
+}
+
+#[test]
+fn lint_finds_what_to_look_at_again() {
+    let workplace = Workplace::new();
+    workplace.output(&["kb", "add", "blarg", "--has", "two horns", "--has", "three horns"]);
+    let findings = workplace.output(&["kb", "lint"]);
+    assert!(findings.contains("blarg: `three horns` contradicts `two horns`"), "{findings}");
+}
+
+#[test]
+fn a_knowledge_base_is_built_from_captions_and_records() {
+    let workplace = Workplace::new();
+    let write = |name: &str, text: &str| fs_err::write(workplace.path(name), text).unwrap();
+    write(
+        "captions.jsonl",
+        "{\"image\": \"a.jpg\", \"captions\": [\"two blargs\", \"a blarg\"], \"split\": \"train\"}\n",
+    );
+    write("records.jsonl", "{\"entity\": \"blarg\", \"visual\": true, \"descriptions\": [\"horns\"]}\n");
+    write("aliases.json", "{\"blarg\": [\"blargling\"]}");
+    workplace.output(&[
+        "kb",
+        "build",
+        "--captions",
+        "captions.jsonl",
+        "--records",
+        "records.jsonl",
+        "--aliases",
+        "aliases.json",
+        "--output",
+        "built",
+    ]);
+    let built = fs_err::read_to_string(workplace.path("built/knowledge.jsonl")).unwrap();
+    assert!(
+        built.contains(r#""entity":"blarg","visual":true,"frequency":2,"aliases":["blargling"]"#),
+        "{built}"
+    );
+    assert_eq!(fs_err::read_to_string(workplace.path("built/vocabulary.tsv")).unwrap(), "");
+}
