@@ -1,6 +1,6 @@
 //! The words that captions use, with their counts: what a retriever trained on them has seen.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::path::Path;
 
@@ -10,13 +10,20 @@ use crate::error::Result;
 
 /// The vocabulary inside the bundled knowledge base's directory.
 pub const BUNDLED_FILE: &str = "vocabulary.tsv";
-/// Shorter words have too many neighbours for a correction to be trusted.
+/// Shorter words have too many neighbours for a correction to be trusted; of theirs only [`frequent`](FREQUENT) words
+/// with two letters in another order are.
 const SHORTEST_CORRECTED: usize = 4;
+/// The shortest words that are corrected at all.
+const SHORTEST_SWAPPED: usize = 3;
+/// What doubtful corrections have to lead to: a word that is met at least so often.
+const FREQUENT: u64 = 20;
 
 /// Words in lower case and how often each is met.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Vocabulary {
     counts: HashMap<String, u64>,
+    /// Words that are met in longer names only: "gras" of "mardi gras".
+    parts: HashSet<String>,
 }
 
 impl Vocabulary {
@@ -51,7 +58,7 @@ impl Vocabulary {
             counts.insert(word.to_lowercase(), count);
             Ok(())
         })?;
-        Ok(Self { counts })
+        Ok(Self { counts, parts: HashSet::new() })
     }
 
     /// Writes the words that are met at least `floor` times, the most frequent first.
@@ -72,11 +79,21 @@ impl Vocabulary {
         Ok(())
     }
 
-    /// Takes in the words of names as right, however rare: they are not corrected, and others are corrected to them.
+    /// Takes in names: others are corrected to their words, however rare. A name of one word is right; a word of a
+    /// longer name, such as "gras" of "mardi gras", may still be meant for a frequent one ("grass").
     pub fn include<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
         for name in names {
-            for word in words(name) {
-                self.counts.entry(word.text.into_owned()).or_insert(0);
+            let words = words(name);
+            let whole = words.len() == 1;
+            for word in words {
+                let word = word.text.into_owned();
+                if whole {
+                    self.parts.remove(&word);
+                    self.counts.entry(word).or_insert(0);
+                } else if !self.counts.contains_key(&word) {
+                    self.parts.insert(word.clone());
+                    self.counts.insert(word, 0);
+                }
             }
         }
     }
@@ -102,44 +119,52 @@ impl Vocabulary {
     }
 
     /// The most frequent word that one typing mistake turns into `word`: a letter too many, too few, wrong, or two in
-    /// the wrong order (Damerau, 1964). `None` for known words, short ones, and where nothing is near.
+    /// the wrong order (Damerau, 1964). `None` for known words, short ones, and where nothing is near. Words of three
+    /// letters, and those that are met in longer names only, are corrected to frequent words only.
     pub fn correction(&self, word: &str) -> Option<&str> {
         let letters: Vec<char> = word.chars().collect();
-        if letters.len() < SHORTEST_CORRECTED
-            || self.counts.contains_key(word)
-            || !letters.iter().all(|c| c.is_alphabetic())
-        {
+        let part = self.parts.contains(word);
+        let known = self.counts.contains_key(word) && !part;
+        if letters.len() < SHORTEST_SWAPPED || known || !letters.iter().all(|c| c.is_alphabetic()) {
             return None;
         }
-        let candidates = one_mistake_away(&letters);
-        let known = candidates.iter().filter_map(|candidate| self.counts.get_key_value(candidate.as_str()));
+        let short = letters.len() < SHORTEST_CORRECTED;
+        let candidates = if short { swapped(&letters) } else { one_mistake_away(&letters) };
+        let floor = if short || part { FREQUENT } else { 0 };
+        let known = candidates
+            .iter()
+            .filter_map(|candidate| self.counts.get_key_value(candidate.as_str()))
+            .filter(|(candidate, count)| **count >= floor && candidate.as_str() != word);
         // The alphabet breaks ties, so that the answer does not depend on the order of candidates.
         let best = known.max_by(|left, right| left.1.cmp(right.1).then(right.0.cmp(left.0)));
         best.map(|(word, _)| word.as_str())
     }
 }
 
+fn changed(letters: &[char], change: impl FnOnce(&mut Vec<char>)) -> String {
+    let mut changed = letters.to_vec();
+    change(&mut changed);
+    changed.into_iter().collect()
+}
+
+/// All words with two neighbouring letters in the other order.
+fn swapped(letters: &[char]) -> Vec<String> {
+    (1..letters.len()).map(|position| changed(letters, |word| word.swap(position - 1, position))).collect()
+}
+
 fn one_mistake_away(letters: &[char]) -> Vec<String> {
-    let mut found = Vec::new();
-    let with = |change: &dyn Fn(&mut Vec<char>)| {
-        let mut changed = letters.to_vec();
-        change(&mut changed);
-        changed.into_iter().collect::<String>()
-    };
+    let mut found = swapped(letters);
     for position in 0..=letters.len() {
         if position < letters.len() {
-            found.push(with(&|word| {
+            found.push(changed(letters, |word| {
                 word.remove(position);
             }));
         }
-        if position + 1 < letters.len() {
-            found.push(with(&|word| word.swap(position, position + 1)));
-        }
         for letter in 'a'..='z' {
             if position < letters.len() {
-                found.push(with(&|word| word[position] = letter));
+                found.push(changed(letters, |word| word[position] = letter));
             }
-            found.push(with(&|word| word.insert(position, letter)));
+            found.push(changed(letters, |word| word.insert(position, letter)));
         }
     }
     found
@@ -172,6 +197,19 @@ mod tests {
         let mut vocabulary = vocabulary;
         vocabulary.include(["hot zeppelin", "dog"]);
         assert_eq!((vocabulary.correction("zepelin"), vocabulary.count("dog")), (Some("zeppelin"), 1));
+    }
+
+    #[test]
+    fn doubtful_corrections_lead_to_frequent_words_only() {
+        let captions = ["dog grass"; 20];
+        let mut vocabulary = Vocabulary::of_captions(captions.into_iter().chain(["gnu"]));
+        vocabulary.include(["mardi gras", "tow truck", "kart"]);
+        for (typed, meant) in
+            [("dgo", Some("dog")), ("dig", None), ("gun", None), ("gras", Some("grass")), ("tow", None)]
+        {
+            assert_eq!(vocabulary.correction(typed), meant, "{typed}");
+        }
+        assert_eq!((vocabulary.correction("kart"), vocabulary.correction("kar")), (None, None));
     }
 
     #[test]

@@ -135,8 +135,8 @@ impl Generator {
 
     /// Offers the corrected text, then that without filler, and returns the cleanest.
     fn clean(&self, text: &str, candidates: &mut Candidates) -> Candidate {
-        let named = |word: &str| !self.materials.finder.knowledge().find(word).is_empty();
-        let (corrected, mut changes) = clean::corrected(text, &self.materials.vocabulary, named);
+        let knowledge = self.materials.finder.knowledge();
+        let (corrected, mut changes) = clean::corrected(text, &self.materials.vocabulary, knowledge);
         candidates.offer(corrected.clone(), changes.clone());
         let (short, dropped) = clean::without_filler(&corrected);
         changes.extend(dropped);

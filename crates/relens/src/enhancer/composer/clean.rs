@@ -1,8 +1,10 @@
 //! Words that show nothing, and misspelt ones.
 
+use std::ops::Range;
+
 use super::candidates::Change;
-use crate::evd::Vocabulary;
-use crate::evd::lookup::words::words;
+use crate::evd::lookup::words::{Word, words};
+use crate::evd::{Knowledge, Vocabulary};
 
 /// Beginnings that ask for a picture instead of saying what it shows, the longest first.
 const REQUESTS: &[&str] = &[
@@ -86,17 +88,22 @@ const FILLER: &[&str] = &[
     "wonderful",
 ];
 
-/// The text with misspelt words corrected. `known` says of other words that they are right.
+/// The text with misspelt words corrected. What `knowledge` has a name for is right.
 pub(super) fn corrected(
     text: &str,
     vocabulary: &Vocabulary,
-    known: impl Fn(&str) -> bool,
+    knowledge: &Knowledge,
 ) -> (String, Vec<Change>) {
+    let named = knowledge.find(text);
+    let known = |word: &Word<'_>| {
+        let within = |range: &Range<usize>| range.start <= word.range.start && word.range.end <= range.end;
+        named.iter().any(|mention| within(&mention.range)) || !knowledge.find(&word.text).is_empty()
+    };
     let mut result = String::with_capacity(text.len());
     let mut changes = Vec::new();
     let mut copied = 0;
     for word in words(text) {
-        let Some(correction) = vocabulary.correction(&word.text).filter(|_| !known(&word.text)) else {
+        let Some(correction) = vocabulary.correction(&word.text).filter(|_| !known(&word)) else {
             continue;
         };
         let typed = text.get(word.range.clone()).unwrap_or_default();
