@@ -89,11 +89,7 @@ const FILLER: &[&str] = &[
 ];
 
 /// The text with misspelt words corrected. What `knowledge` has a name for is right.
-pub(super) fn corrected(
-    text: &str,
-    vocabulary: &Vocabulary,
-    knowledge: &Knowledge,
-) -> (String, Vec<Change>) {
+pub(super) fn corrected(text: &str, vocabulary: &Vocabulary, knowledge: &Knowledge) -> (String, Vec<Change>) {
     let named = knowledge.find(text);
     let known = |word: &Word<'_>| {
         let within = |range: &Range<usize>| range.start <= word.range.start && word.range.end <= range.end;
