@@ -3,6 +3,7 @@
 pub mod checkpoint;
 pub mod error;
 pub mod gradient_cache;
+pub mod mining;
 pub mod objectives;
 pub mod optimizer;
 pub mod progress;

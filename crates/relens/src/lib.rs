@@ -1,5 +1,6 @@
 //! What happens to a query: retrievers, indexes, catalogues, enhancers, evaluation.
 
+pub mod append_log;
 pub mod bundled;
 pub mod catalog;
 pub mod dataset;

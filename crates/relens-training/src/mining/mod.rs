@@ -1,0 +1,3 @@
+//! Training data for rewriters, mined from the retriever's own mistakes.
+
+pub mod record;
