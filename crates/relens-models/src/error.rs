@@ -108,6 +108,17 @@ pub enum ModelError {
         found: String,
     },
 
+    /// One sample of a batch cannot be used; the others may.
+    #[error("sample {sample}: expected {expected}, found {found}")]
+    Sample {
+        /// Its place in the batch, from 0.
+        sample: usize,
+        /// What the model takes.
+        expected: String,
+        /// What it was given.
+        found: String,
+    },
+
     /// The tensor library failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

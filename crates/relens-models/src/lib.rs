@@ -7,6 +7,7 @@ pub mod efficientnet;
 pub mod error;
 pub mod eva02;
 pub mod image_preprocessing;
+pub mod language_model;
 pub mod layers;
 pub mod modified_resnet;
 pub mod ops;

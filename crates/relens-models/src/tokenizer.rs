@@ -29,6 +29,32 @@ pub struct TokenBatch {
 }
 
 impl TokenBatch {
+    /// A batch without texts.
+    pub fn empty() -> Self {
+        Self { ids: Vec::new(), offsets: vec![0], truncated: Vec::new() }
+    }
+
+    /// The batch of these sequences, none of them truncated.
+    pub fn from_sequences<S: AsRef<[u32]>>(sequences: impl IntoIterator<Item = S>) -> Self {
+        let mut batch = Self::empty();
+        for sequence in sequences {
+            batch.push(sequence.as_ref());
+        }
+        batch
+    }
+
+    /// Adds a sequence that was not truncated.
+    pub fn push(&mut self, ids: &[u32]) {
+        self.ids.extend_from_slice(ids);
+        self.offsets.push(self.ids.len());
+        self.truncated.push(false);
+    }
+
+    /// The sequences' lengths.
+    pub fn lengths(&self) -> impl Iterator<Item = usize> + '_ {
+        self.offsets.windows(2).map(|pair| pair[1].saturating_sub(pair[0]))
+    }
+
     /// The number of texts.
     pub fn len(&self) -> usize {
         self.truncated.len()
@@ -104,12 +130,40 @@ impl Tokenizer {
     /// # Errors
     /// When the tokenizer cannot express a text.
     pub fn encode_batch(&self, texts: &[&str]) -> Result<TokenBatch> {
+        self.encode_all(texts, true)
+    }
+
+    /// The ids of every text alone, without special tokens. A text that does not fit loses its end.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode_batch`].
+    pub fn encode_batch_plain(&self, texts: &[&str]) -> Result<TokenBatch> {
+        self.encode_all(texts, false)
+    }
+
+    /// The text that the ids stand for, special tokens left out.
+    ///
+    /// # Errors
+    /// When the tokenizer cannot decode them. An id outside of the vocabulary stands for nothing.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.inner.decode(ids, true).map_err(|error| ModelError::Tokenizer {
+            path: self.path.clone(),
+            reason: format!("{error}, in {} ids", ids.len()),
+        })
+    }
+
+    /// The id of a token as the vocabulary spells it, if there is one.
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    fn encode_all(&self, texts: &[&str], special: bool) -> Result<TokenBatch> {
         let encoded: Vec<(Vec<u32>, bool)> = if texts.len() < TEXTS_WORTH_SPLITTING {
-            texts.iter().map(|text| self.encode(text)).collect::<Result<_>>()?
+            texts.iter().map(|text| self.encode(text, special)).collect::<Result<_>>()?
         } else {
-            texts.par_iter().map(|text| self.encode(text)).collect::<Result<_>>()?
+            texts.par_iter().map(|text| self.encode(text, special)).collect::<Result<_>>()?
         };
-        let mut batch = TokenBatch { ids: Vec::new(), offsets: vec![0], truncated: Vec::new() };
+        let mut batch = TokenBatch::empty();
         for (ids, truncated) in encoded {
             batch.ids.extend(ids);
             batch.offsets.push(batch.ids.len());
@@ -118,9 +172,9 @@ impl Tokenizer {
         Ok(batch)
     }
 
-    fn encode(&self, text: &str) -> Result<(Vec<u32>, bool)> {
+    fn encode(&self, text: &str, special: bool) -> Result<(Vec<u32>, bool)> {
         let seen = start_of(text, LONGEST_TEXT);
-        let encoding = self.inner.encode_fast(seen, true).map_err(|error| ModelError::Tokenizer {
+        let encoding = self.inner.encode_fast(seen, special).map_err(|error| ModelError::Tokenizer {
             path: self.path.clone(),
             reason: format!("{error}, in a text of {} bytes", text.len()),
         })?;

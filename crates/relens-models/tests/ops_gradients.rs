@@ -12,6 +12,9 @@ fn finite_differences_of_rows_and_elements() {
     let x = random(&[3, 19], 1, 1.5);
     let (weight, bias) = (random(&[19], 2, 1.0), random(&[19], 3, 1.0));
     check_gradients("softmax", std::slice::from_ref(&x), |t| ops::softmax_last_dim(&t[0]));
+    check_gradients("target_log_probs", std::slice::from_ref(&x), |t| {
+        ops::target_log_probs(&t[0], &[18, 0, 7])
+    });
     check_gradients("log_softmax", std::slice::from_ref(&x), |t| ops::log_softmax_last_dim(&t[0]));
     check_gradients("l2_normalize", std::slice::from_ref(&x), |t| ops::l2_normalize(&t[0]));
     check_gradients("layer_norm", &[x.clone(), weight.clone(), bias.clone()], |t| {
@@ -121,6 +124,17 @@ fn large_inputs_split_over_threads_equal_small_ones() {
 }
 
 #[test]
+fn target_log_probs_are_the_targets_of_log_softmax() {
+    let logits = random(&[5, 700], 3, 40.0);
+    let all = ops::log_softmax_last_dim(&logits).unwrap();
+    let targets = [699u32, 0, 255, 256, 511];
+    let expected: Vec<f32> =
+        targets.iter().zip(values(&all).chunks(700)).map(|(&target, row)| row[target as usize]).collect();
+    let expected = Tensor::from_vec(expected, 5, &Device::Cpu).unwrap();
+    assert_close("target", &ops::target_log_probs(&logits, &targets).unwrap(), &expected, 1e-4, 1e-6);
+}
+
+#[test]
 fn extreme_numbers_stay_finite_and_broken_ones_stay_visible() {
     let extreme = Tensor::new(&[[1e4f32, -1e4, 0.0, 88.0]], &Device::Cpu).unwrap();
     assert_eq!(values(&ops::softmax_last_dim(&extreme).unwrap()), [1.0, 0.0, 0.0, 0.0]);
@@ -161,6 +175,8 @@ fn arguments_that_do_not_fit_are_refused() {
     let short = random(&[11], 2, 1.0);
     assert!(message(ops::layer_norm(&x, &short, &short, 1e-5)).contains("weight of shape [12]"));
     assert!(message(ops::embedding(&x, &[4])).contains("ids below 4"));
+    assert!(message(ops::target_log_probs(&x, &[0, 1])).contains("expected 4 targets, found 2"));
+    assert!(message(ops::target_log_probs(&x, &[0, 1, 12, 3])).contains("targets below 12"));
     assert!(message(ops::mean_pool(&x, &[0, 4, 4])).contains("sequence 1 without tokens"));
     assert!(message(ops::mean_pool(&x, &[0, 3])).contains("from 0 to 4"));
     assert!(message(ops::mean_pool(&x, &[])).contains("from 0 to 4"));

@@ -28,6 +28,7 @@ mod rms_norm;
 mod rotary;
 mod same_padding;
 mod softmax;
+mod target_log_probs;
 mod vector_math;
 
 pub use activation::{Activation, activation, gelu, gelu_tanh, quick_gelu, relu6, silu};
@@ -43,3 +44,4 @@ pub use rms_norm::rms_norm;
 pub use rotary::{RotaryLayout, rotary};
 pub(crate) use same_padding::SamePadding;
 pub use softmax::{log_softmax_last_dim, softmax_last_dim};
+pub use target_log_probs::target_log_probs;
