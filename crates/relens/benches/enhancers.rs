@@ -1,0 +1,71 @@
+//! What enhancers add to a query beside the encoding of its texts: at most 5 ms each.
+
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use relens::embeddings::Embeddings;
+use relens::enhancer::spec::{self, EnhancerContext};
+use relens::enhancer::{CombinedQueries, Query, QueryEnhancer};
+use relens::error::Result;
+use relens::pipeline::TextEmbedder;
+use relens::retriever::Retriever;
+use relens::wordnet::DEFAULT_DIRECTORY;
+
+/// Of caption length, with entities, a misspelling and something to drop.
+const QUERY: &str =
+    "a photo of two children in red shirts with a bicycel and a very large zeppelin near the old stone bridge";
+/// With a word of several senses, which the retriever's text side tells apart.
+const AMBIGUOUS: &str = "a bat hangs upside down in a cave with its wings folded";
+
+fn expect<T>(result: Result<T>) -> T {
+    result.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Finding, choosing and writing, without any embedding.
+fn enhancing(criterion: &mut Criterion) {
+    let query = expect(Query::new(QUERY));
+    let mut group = criterion.benchmark_group("enhancing one query");
+    for name in ["identity", "descriptions", "concat", "selection", "composer", "wordnet"] {
+        if name == "wordnet" && !Path::new(DEFAULT_DIRECTORY).is_dir() {
+            println!("wordnet: skipped, there is no {DEFAULT_DIRECTORY}");
+            continue;
+        }
+        let enhancer = expect(spec::open(name, &EnhancerContext::default()));
+        group.bench_function(name, |bencher| bencher.iter(|| enhancer.enhance(black_box(&query))));
+    }
+    group.finish();
+}
+
+/// Refining and combining embeddings that are already there.
+fn combining(criterion: &mut Criterion) {
+    let retriever = Arc::new(expect(Retriever::bundled("relens-mini")));
+    let context = EnhancerContext { home: None, embedder: Some(retriever.clone()) };
+    let enhancer = expect(spec::open("descriptions", &context));
+    let enhanced = expect(enhancer.enhance(&expect(Query::new(QUERY))));
+    let texts: Vec<&str> = enhanced.texts.iter().map(|text| text.text.as_str()).collect();
+    let embeddings: Embeddings = expect(TextEmbedder::embed_texts(retriever.as_ref(), &texts));
+    criterion.bench_function(&format!("combining {} texts", texts.len()), |bencher| {
+        bencher.iter(|| {
+            CombinedQueries::combine(black_box(std::slice::from_ref(&enhanced)), &embeddings, "bench")
+        });
+    });
+}
+
+/// Choosing the sense of a word embeds the query once more; the texts of its senses are known after the first time.
+fn telling_senses_apart(criterion: &mut Criterion) {
+    let retriever = Arc::new(expect(Retriever::bundled("relens-mini")));
+    let query = expect(Query::new(AMBIGUOUS));
+    let context = EnhancerContext { home: None, embedder: Some(retriever.clone()) };
+    let enhancer = expect(spec::open("descriptions", &context));
+    criterion.bench_function("enhancing a query with an ambiguous word", |bencher| {
+        bencher.iter(|| enhancer.enhance(black_box(&query)));
+    });
+    criterion.bench_function("for comparison, encoding that query", |bencher| {
+        bencher.iter(|| retriever.embed_texts(black_box(&[AMBIGUOUS])));
+    });
+}
+
+criterion_group!(benches, enhancing, combining, telling_senses_apart);
+criterion_main!(benches);
