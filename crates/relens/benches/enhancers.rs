@@ -7,15 +7,14 @@ use std::sync::Arc;
 use criterion::{Criterion, criterion_group, criterion_main};
 use relens::embeddings::Embeddings;
 use relens::enhancer::spec::{self, EnhancerContext};
-use relens::enhancer::{CombinedQueries, Query, QueryEnhancer};
+use relens::enhancer::{CombinedQueries, Query};
 use relens::error::Result;
 use relens::pipeline::TextEmbedder;
 use relens::retriever::Retriever;
 use relens::wordnet::DEFAULT_DIRECTORY;
 
 /// Of caption length, with entities, a misspelling and something to drop.
-const QUERY: &str =
-    "a photo of two children in red shirts with a bicycel and a very large zeppelin near the old stone bridge";
+const QUERY: &str = "a photo of two children in red shirts with a bicycel and a very large zeppelin near the old stone bridge";
 /// With a word of several senses, which the retriever's text side tells apart.
 const AMBIGUOUS: &str = "a bat hangs upside down in a cave with its wings folded";
 
@@ -29,7 +28,7 @@ fn enhancing(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("enhancing one query");
     for name in ["identity", "descriptions", "concat", "selection", "composer", "wordnet"] {
         if name == "wordnet" && !Path::new(DEFAULT_DIRECTORY).is_dir() {
-            println!("wordnet: skipped, there is no {DEFAULT_DIRECTORY}");
+            eprintln!("wordnet: skipped, there is no {DEFAULT_DIRECTORY}");
             continue;
         }
         let enhancer = expect(spec::open(name, &EnhancerContext::default()));

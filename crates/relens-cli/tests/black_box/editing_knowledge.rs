@@ -84,8 +84,7 @@ fn edits_move_the_ranking_of_photographs_at_once_without_indexing_again() {
     assert_eq!(rank(&workplace, "mariachi", "mariachi"), unknown, "an undo counts at once, too");
 
     // Correction: what a wedding looks like depends on where it is.
-    let [band, temple] =
-        ["mariachi", "chinese-temple"].map(|picture| rank(&workplace, "a wedding", picture));
+    let [band, temple] = ["mariachi", "chinese-temple"].map(|picture| rank(&workplace, "a wedding", picture));
     output(
         &workplace,
         &[
