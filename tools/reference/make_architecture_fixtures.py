@@ -5,6 +5,7 @@ library itself would write (weights in f16, which the reference computes with to
 - images [n, height, width, 3], image_embeddings [n, dim];
 - ids (packed), offsets, text_embeddings [n, dim], both embeddings L2-normalised;
 - upstream [n, dim] and gradient.NAME of (text_embeddings * upstream).sum() for every tensor of the text side.
+Beside them lie the model's tokenizer files and tokens.json, texts and what the library's own tokenizer makes of them.
 
     python3 tools/reference/make_architecture_fixtures.py
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import open_clip
 import timm
+import tokenizers
 import torch
 import transformers
 from open_clip.tokenizer import SimpleTokenizer, default_bpe
@@ -37,6 +39,7 @@ TEXTS = [
     "!#! !",
     "café 一只狗 🐕",
 ]
+CHINESE_TEXTS = [*TEXTS, "一只狗在雪地里奔跑。", "人，人！" * 30]
 
 
 def randomise(model: torch.nn.Module, seed: int) -> None:
@@ -72,6 +75,41 @@ def write_clip_tokenizer(directory: Path, tokenizer: SimpleTokenizer) -> None:
     merges = sorted(tokenizer.bpe_ranks, key=tokenizer.bpe_ranks.get)
     lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
     (directory / "merges.txt").write_text("\n".join(lines) + "\n")
+
+
+def write_tokens(directory: Path, texts: list[str], sequences: list[list[int]]) -> None:
+    content = {"texts": texts, "ids": sequences}
+    (directory / "tokens.json").write_text(json.dumps(content, ensure_ascii=False) + "\n")
+
+
+def write_unigram_tokenizer(directory: Path) -> None:
+    """A SentencePiece unigram vocabulary of 60 pieces, with SigLIP's special tokens."""
+    letters = [*"abcdefghijklmnopqrstuvwxyz", "é", "一", "只", "狗"]
+    words = ["\u2581a", "\u2581dog", "\u2581runs", "\u2581the", "\u2581on", "ing", "ch", "ed", "th", "al"]
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -20.0), ("\u2581", -4.0)]
+    pieces += [(word, -3.0) for word in words] + [(letter, -6.0) for letter in letters]
+    pieces += [(f"<unused{i}>", -30.0) for i in range(60 - len(pieces))]
+    inner = tokenizers.Tokenizer(tokenizers.models.Unigram(pieces, unk_id=2, byte_fallback=False))
+    inner.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace(prepend_scheme="always")
+    inner.post_processor = tokenizers.processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    inner.add_special_tokens(["<pad>", "</s>", "<unk>"])
+    inner.save(str(directory / "tokenizer.json"))
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "</s>", "eos_token": "</s>", "unk_token": "<unk>",
+    }
+    (directory / "tokenizer_config.json").write_text(json.dumps(settings, indent=1) + "\n")
+
+
+def write_word_pieces(directory: Path, count: int) -> transformers.PreTrainedTokenizerBase:
+    """vocab.txt, as Chinese-CLIP has it."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    letters = list("abcdefghijklmnopqrstuvwxyz")
+    words = [*special, *letters, *(f"##{letter}" for letter in letters), *"一只狗在雪地里跑的人，。!", "dog", "##ing", "play"]
+    words += [f"[unused{i}]" for i in range(count - len(words))]
+    assert len(words) == count
+    (directory / "vocab.txt").write_text("\n".join(words) + "\n")
+    (directory / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True}) + "\n")
+    return transformers.BertTokenizer(str(directory / "vocab.txt"))
 
 
 def packed(sequences: list[list[int]]) -> dict[str, torch.Tensor]:
@@ -183,11 +221,14 @@ def open_clip_model(name: str, model_cfg: dict, tokenizer: SimpleTokenizer, seed
         ids = torch.randint(2, text_cfg["vocab_size"], (3, context_length))
         ids[1, 5:] = 1
         sequences = ids.tolist()
+        write_unigram_tokenizer(directory)
+        reference = open_clip.tokenizer.HFTokenizer(str(directory), context_length, clean="canonicalize")
+        write_tokens(directory, TEXTS, reference(TEXTS).tolist())
     else:
         ids = tokenizer(TEXTS, context_length)
         sequences = strip(ids, 0)
         write_clip_tokenizer(directory, tokenizer)
-        (directory / "texts.json").write_text(json.dumps(TEXTS, ensure_ascii=False) + "\n")
+        write_tokens(directory, TEXTS, sequences)
     config = {"model_cfg": model_cfg, "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}}
     (directory / "open_clip_config.json").write_text(json.dumps(config, indent=1) + "\n")
     save_golden(
@@ -264,6 +305,48 @@ def open_clip_models(tokenizer: SimpleTokenizer) -> None:
     open_clip_model("open_clip_siglip", siglip, tokenizer, 5, siglip_args)
 
 
+def chinese_resnet() -> None:
+    """Chinese-CLIP's RN50: a modified ResNet and a BERT whose first token is projected by one matrix."""
+    directory = fresh("open_clip_chinese_resnet")
+    bert = transformers.BertConfig(
+        vocab_size=90,
+        hidden_size=16,
+        intermediate_size=40,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=40,
+    )
+    (directory / "config.json").write_text(json.dumps(bert.to_dict(), indent=1) + "\n")
+    vision_cfg = {"image_size": 64, "layers": [1, 1, 2, 1], "width": 4, "head_width": 32, "patch_size": None}
+    text_cfg = {
+        "hf_model_name": "hfl/rbt3",
+        "hf_model_pretrained": False,
+        "hf_tokenizer_name": "hfl/rbt3",
+        "hf_pooler_type": "cls_last_hidden_state_pooler",
+        "hf_proj_type": "linear",
+        "context_length": CONTEXT_LENGTH,
+    }
+    local = {**text_cfg, "hf_model_name": str(directory)}
+    model = open_clip.CustomTextCLIP(EMBED_DIM, vision_cfg, local)
+    randomise(model, 14)
+    save_model(directory, model, "open_clip_model.safetensors")
+    model_cfg = {"embed_dim": EMBED_DIM, "custom_text": True, "vision_cfg": vision_cfg, "text_cfg": text_cfg}
+    config = {"model_cfg": model_cfg, "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}}
+    (directory / "open_clip_config.json").write_text(json.dumps(config, indent=1) + "\n")
+    write_word_pieces(directory, 90)
+    reference = open_clip.tokenizer.HFTokenizer(str(directory), CONTEXT_LENGTH)
+    sequences = strip(reference(CHINESE_TEXTS), 0)
+    write_tokens(directory, CHINESE_TEXTS, sequences)
+
+    def encode_text() -> torch.Tensor:
+        return torch.cat([model.encode_text(torch.tensor([ids])) for ids in sequences])
+
+    def text_side(name: str) -> bool:
+        return name.startswith("text.") and "pooler" not in name
+
+    save_golden(directory, model, model.encode_image, encode_text, text_side, sequences, 64)
+
+
 def hugging_face_model(name: str, model, sequences: list[list[int]], seed: int, shards: int = 1) -> Path:
     directory = fresh(name)
     randomise(model, seed)
@@ -327,6 +410,8 @@ def hugging_face_models(tokenizer: SimpleTokenizer) -> None:
     )
     directory = hugging_face_model("hugging_face_clip", transformers.CLIPModel(clip), ids, 11, shards=2)
     write_clip_tokenizer(directory, tokenizer)
+    reference = transformers.CLIPTokenizer(str(directory / "vocab.json"), str(directory / "merges.txt"))
+    write_tokens(directory, TEXTS, reference(TEXTS, truncation=True, max_length=CONTEXT_LENGTH)["input_ids"])
 
     torch.manual_seed(3)
     padded = torch.randint(2, 60, (3, CONTEXT_LENGTH))
@@ -334,20 +419,27 @@ def hugging_face_models(tokenizer: SimpleTokenizer) -> None:
     siglip = transformers.SiglipConfig(
         text_config={**text, "vocab_size": 60, "projection_size": 24}, vision_config=vision
     )
-    hugging_face_model("hugging_face_siglip", transformers.SiglipModel(siglip), padded.tolist(), 12)
+    directory = hugging_face_model("hugging_face_siglip", transformers.SiglipModel(siglip), padded.tolist(), 12)
+    write_unigram_tokenizer(directory)
+    reference = transformers.AutoTokenizer.from_pretrained(directory)
+    padding = {"padding": "max_length", "truncation": True, "max_length": CONTEXT_LENGTH}
+    write_tokens(directory, TEXTS, reference(TEXTS, **padding)["input_ids"])
 
     chinese = transformers.ChineseCLIPConfig(
         text_config={**text, "vocab_size": 90, "max_position_embeddings": 40}, vision_config=vision, projection_dim=EMBED_DIM
     )
     torch.manual_seed(4)
     sequences = [torch.randint(1, 90, (length,)).tolist() for length in (7, 1, 12)]
-    hugging_face_model("hugging_face_chinese_clip", transformers.ChineseCLIPModel(chinese), sequences, 13)
+    directory = hugging_face_model("hugging_face_chinese_clip", transformers.ChineseCLIPModel(chinese), sequences, 13)
+    reference = write_word_pieces(directory, 90)
+    write_tokens(directory, CHINESE_TEXTS, reference(CHINESE_TEXTS, truncation=True, max_length=40)["input_ids"])
 
 
 def main() -> None:
     FIXTURES.mkdir(parents=True, exist_ok=True)
     tokenizer = SimpleTokenizer(bpe_path=str(merges_file()), context_length=CONTEXT_LENGTH)
     open_clip_models(tokenizer)
+    chinese_resnet()
     hugging_face_models(tokenizer)
     versions = {module.__name__: module.__version__ for module in (torch, open_clip, timm, transformers)}
     (FIXTURES / "versions.json").write_text(json.dumps(versions, indent=1) + "\n")

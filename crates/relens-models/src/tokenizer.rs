@@ -1,9 +1,15 @@
 //! Text to token ids, by a model's own `tokenizer.json`.
 
+mod cleaning;
+mod files;
+
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use tokenizers::TruncationParams;
+
+pub use cleaning::TextCleaning;
+pub use files::{TokenizerFlavour, TokenizerSettings, tokenizer_files};
 
 use crate::{ModelError, Result};
 
@@ -77,6 +83,9 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     path: PathBuf,
     context_length: usize,
+    cleaning: TextCleaning,
+    /// What fills texts up to the context length, if they must be.
+    padding: Option<u32>,
 }
 
 impl Tokenizer {
@@ -112,7 +121,27 @@ impl Tokenizer {
         let truncation = TruncationParams { max_length: context_length, ..TruncationParams::default() };
         inner.with_truncation(Some(truncation)).map_err(|error| refuse(error.to_string()))?;
         inner.with_padding(None);
-        Ok(Self { inner, path: path.to_owned(), context_length })
+        let cleaning = TextCleaning::None;
+        Ok(Self { inner, path: path.to_owned(), context_length, cleaning, padding: None })
+    }
+
+    /// Reads whichever tokenizer files a model directory has, and does what the model was trained with.
+    ///
+    /// # Errors
+    /// When the files are missing or malformed, or the context has no room beside the special tokens.
+    pub fn open_directory(directory: &Path, settings: &TokenizerSettings) -> Result<Self> {
+        let (content, path) = files::read(directory, settings.flavour)?;
+        let mut tokenizer = Self::from_bytes(&content, &path, settings.context_length)?;
+        tokenizer.cleaning = settings.cleaning;
+        if settings.pad_to_context {
+            let token = files::padding_token(directory, &path)?;
+            let id = tokenizer.inner.token_to_id(&token).ok_or_else(|| ModelError::Tokenizer {
+                path: path.clone(),
+                reason: format!("expected the padding token {token:?} in the vocabulary, found none"),
+            })?;
+            tokenizer.padding = Some(id);
+        }
+        Ok(tokenizer)
     }
 
     /// The most tokens that a text can have.
@@ -174,12 +203,18 @@ impl Tokenizer {
 
     fn encode(&self, text: &str, special: bool) -> Result<(Vec<u32>, bool)> {
         let seen = start_of(text, LONGEST_TEXT);
-        let encoding = self.inner.encode_fast(seen, special).map_err(|error| ModelError::Tokenizer {
-            path: self.path.clone(),
-            reason: format!("{error}, in a text of {} bytes", text.len()),
-        })?;
+        let cleaned = self.cleaning.apply(seen);
+        let encoding =
+            self.inner.encode_fast(cleaned.as_ref(), special).map_err(|error| ModelError::Tokenizer {
+                path: self.path.clone(),
+                reason: format!("{error}, in a text of {} bytes", text.len()),
+            })?;
         let truncated = seen.len() < text.len() || !encoding.get_overflowing().is_empty();
-        Ok((encoding.get_ids().to_vec(), truncated))
+        let mut ids = encoding.get_ids().to_vec();
+        if let Some(padding) = self.padding {
+            ids.resize(self.context_length.max(ids.len()), padding);
+        }
+        Ok((ids, truncated))
     }
 }
 

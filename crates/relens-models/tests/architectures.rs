@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use candle_core::{Device, Tensor};
 use relens_models::architecture::{Architecture, ImageEncoder, TextEncoder, open_weights};
+use relens_models::dual_encoder::DualEncoder;
 use relens_models::tokenizer::TokenBatch;
 use relens_models::weights::Parameters;
 use support::{assert_close, fixture_path, values};
@@ -41,6 +42,21 @@ fn check_values(name: &str) {
     assert_close(&format!("{name}: pictures"), &embeddings, &golden["image_embeddings"], 1e-5, 0.0);
 }
 
+/// The tokenizer that the model's own files describe gives the ids that the library's tokenizer gave.
+fn check_tokens(name: &str) {
+    let content = std::fs::read_to_string(directory(name).join("tokens.json")).unwrap();
+    let golden: serde_json::Value = serde_json::from_str(&content).unwrap();
+    let texts: Vec<String> = serde_json::from_value(golden["texts"].clone()).unwrap();
+    let expected: Vec<Vec<u32>> = serde_json::from_value(golden["ids"].clone()).unwrap();
+    let encoder = DualEncoder::open(directory(name)).unwrap();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let tokens = encoder.open_tokenizer().unwrap().encode_batch(&texts).unwrap();
+    for (i, text) in texts.iter().enumerate() {
+        assert_eq!(tokens.sequence(i).unwrap(), expected[i], "{name}: {text:?}");
+    }
+    assert_eq!(encoder.encode_text(&tokens).unwrap().dims(), [texts.len(), encoder.embed_dim()]);
+}
+
 /// All tensors of the text side are trainable, and their gradients are PyTorch's.
 fn check_gradients(name: &str) {
     let (architecture, golden) = (Architecture::open(&directory(name)).unwrap(), golden(name));
@@ -71,6 +87,11 @@ macro_rules! architectures {
             }
 
             #[test]
+            fn cuts_texts_as_the_reference_does() {
+                super::check_tokens(stringify!($name));
+            }
+
+            #[test]
             fn computes_the_reference_gradients_of_the_text_side() {
                 super::check_gradients(stringify!($name));
             }
@@ -81,6 +102,7 @@ macro_rules! architectures {
 architectures! {
     open_clip_vit
     open_clip_resnet
+    open_clip_chinese_resnet
     open_clip_coca
     open_clip_eva02
     open_clip_siglip

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use candle_core::Tensor;
-use relens_models::dual_encoder::{CONFIG_FILE, DualEncoder, TEXT_CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE};
+use relens_models::dual_encoder::DualEncoder;
 use relens_models::image_preprocessing::{Preprocessor, RgbImage};
 use relens_models::tokenizer::Tokenizer;
 
@@ -57,15 +57,15 @@ impl Retriever {
         Self::open(bundled::model(name)?)
     }
 
-    /// Opens a model directory in the open_clip layout (see [`relens_models::dual_encoder`]).
+    /// Opens a model directory in open_clip's or Hugging Face's layout (see [`relens_models::architecture`]).
     ///
     /// # Errors
     /// A file is missing or malformed.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
         let directory = directory.as_ref();
         let encoder = DualEncoder::open(directory)?;
-        let preprocessor = Preprocessor::new(encoder.config().preprocess_cfg.clone())?;
-        let fingerprint = fingerprint(directory)?;
+        let preprocessor = Preprocessor::new(encoder.architecture().preprocess.clone())?;
+        let fingerprint = fingerprint(&encoder.architecture().files)?;
         Ok(Self { name: name_of(directory), encoder, preprocessor, tokenizer: OnceLock::new(), fingerprint })
     }
 
@@ -102,13 +102,12 @@ impl Retriever {
     /// What cuts texts into tokens; read at the first call.
     ///
     /// # Errors
-    /// `tokenizer.json` is missing or malformed.
+    /// The tokenizer's files are missing or malformed.
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
         if let Some(tokenizer) = self.tokenizer.get() {
             return Ok(tokenizer);
         }
-        let context_length = self.encoder.config().model_cfg.text_cfg.context_length;
-        let tokenizer = Tokenizer::open(self.encoder.directory().join(TOKENIZER_FILE), context_length)?;
+        let tokenizer = self.encoder.open_tokenizer()?;
         Ok(self.tokenizer.get_or_init(|| tokenizer))
     }
 
@@ -158,12 +157,11 @@ fn name_of(directory: &Path) -> String {
 }
 
 /// Hashes the files that decide the vectors. BLAKE3 reads a mapped file on all threads: milliseconds for a small model.
-fn fingerprint(directory: &Path) -> Result<String> {
+fn fingerprint(files: &[PathBuf]) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
-    for file in [CONFIG_FILE, TEXT_CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE] {
-        let path = directory.join(file);
-        hasher.update(file.as_bytes());
-        hasher.update_mmap_rayon(&path).map_err(|source| {
+    for path in files {
+        hasher.update(path.file_name().unwrap_or_default().as_encoded_bytes());
+        hasher.update_mmap_rayon(path).map_err(|source| {
             Error::Io(std::io::Error::new(source.kind(), format!("{}: {source}", path.display())))
         })?;
     }

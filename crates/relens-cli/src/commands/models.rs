@@ -1,14 +1,14 @@
 //! `relens models`: the retrievers that come with relens, and what is inside a model directory.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use comfy_table::{CellAlignment, Table, presets};
 use relens::bundled;
 use relens::retriever::Retriever;
-use relens_models::dual_encoder::WEIGHTS_FILE;
+use relens_models::architecture::weight_files;
 use serde::Serialize;
 
 use crate::model_choice;
@@ -161,21 +161,30 @@ fn summarise(retriever: &Retriever) -> Result<Summary> {
         path: encoder.directory().to_owned(),
         parameters,
         dimensions: retriever.dim(),
-        bytes: fs_err::metadata(encoder.directory().join(WEIGHTS_FILE))?.len(),
+        bytes: weights_bytes(encoder.directory())?,
     })
 }
 
 fn describe(retriever: &Retriever) -> Result<Description> {
-    let config = &retriever.encoder().config().model_cfg;
+    let architecture = retriever.encoder().architecture();
     Ok(Description {
         summary: summarise(retriever)?,
-        image_tower: config.vision_cfg.timm_model_name.clone(),
-        image_size: config.vision_cfg.image_size,
-        text_tower: config.text_cfg.hf_model_name.clone(),
-        context_length: config.text_cfg.context_length,
+        image_tower: architecture.image.tower.to_string(),
+        image_size: architecture.image.tower.image_size(),
+        text_tower: architecture.text.tower.to_string(),
+        context_length: architecture.text.tokenizer.context_length,
         logit_scale: retriever.logit_scale(),
         fingerprint: retriever.fingerprint().to_owned(),
     })
+}
+
+/// Size of the weights on disk, all shards together.
+fn weights_bytes(directory: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for file in weight_files(directory)? {
+        bytes += fs_err::metadata(file)?.len();
+    }
+    Ok(bytes)
 }
 
 fn millions(parameters: u64) -> String {

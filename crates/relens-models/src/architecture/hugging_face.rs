@@ -15,10 +15,11 @@ use crate::Result;
 use crate::bert::BertConfig;
 use crate::ops::AttentionMask;
 use crate::text_transformer::{TextPooling, TextTransformerConfig, TextTransformerNames};
+use crate::tokenizer::{TextCleaning, TokenizerFlavour, TokenizerSettings};
 use crate::vision_transformer::{ImagePooling, VisionTransformerConfig, VisionTransformerNames};
 
 /// The file's name inside a model directory.
-pub(super) const CONFIG_FILE: &str = "config.json";
+pub(crate) const CONFIG_FILE: &str = "config.json";
 
 /// CLIP's end of text in configurations that were written before `eos_token_id` was right: take the highest id.
 const OLD_CLIP_END_OF_TEXT: u32 = 2;
@@ -58,12 +59,13 @@ pub(super) fn read(path: &Path) -> Result<Architecture> {
         "siglip" => siglip(path, &object)?,
         "chinese_clip" => chinese_clip(path, &object)?,
         other => {
-            let expected = "\"clip\", \"siglip\" or \"chinese_clip\"";
+            let expected =
+                "\"clip\", \"siglip\" or \"chinese_clip\", or open_clip_config.json beside this file";
             return Err(refuse(path, "model_type", expected, &format!("{other:?}")));
         }
     };
     let preprocess = preprocessor_config::read(path, image.tower.image_size())?;
-    Ok(Architecture { embed_dim, image, text, preprocess })
+    Ok(Architecture { embed_dim, image, text, preprocess, files: Vec::new() })
 }
 
 type Sides = (usize, ImageSide, TextSide);
@@ -85,7 +87,7 @@ fn clip(path: &Path, object: &Map<String, Value>) -> Result<Sides> {
         Some(id) => TextPooling::Id(id),
     };
     let projection = ProjectionConfig::Linear { place: "text_projection".into(), bias: false };
-    let text = text_side(path, &text, AttentionMask::Causal, pooling, projection)?;
+    let text = text_side(path, &text, AttentionMask::Causal, pooling, projection, TextCleaning::None)?;
     Ok((embed_dim, clip_image_side(path, object)?, text))
 }
 
@@ -111,7 +113,14 @@ fn siglip(path: &Path, object: &Map<String, Value>) -> Result<Sides> {
     )?;
     let embed_dim = vision.hidden_size;
     let projection = ProjectionConfig::Linear { place: "text_model.head".into(), bias: true };
-    let text = text_side(path, &text, AttentionMask::None, TextPooling::LastOfContext, projection)?;
+    let text = text_side(
+        path,
+        &text,
+        AttentionMask::None,
+        TextPooling::LastOfContext,
+        projection,
+        siglip_cleaning(path)?,
+    )?;
     let tower = VisionTransformerConfig {
         class_token: false,
         patch_bias: true,
@@ -138,7 +147,11 @@ fn chinese_clip(path: &Path, object: &Map<String, Value>) -> Result<Sides> {
     let text = TextSide {
         place: "text_model".into(),
         // The reference tokenises to 52 tokens; the position table has room for many more.
-        context_length: bert.max_position_embeddings.min(CHINESE_CLIP_CONTEXT),
+        tokenizer: tokenizer(
+            bert.max_position_embeddings.min(CHINESE_CLIP_CONTEXT),
+            TextCleaning::None,
+            false,
+        ),
         tower: TextTowerConfig::Bert(bert, TokenPooling::First),
         projection: ProjectionConfig::Linear { place: "text_projection".into(), bias: false },
     };
@@ -196,12 +209,28 @@ fn vision_tower(path: &Path, vision: &Vision) -> Result<VisionTransformerConfig>
     })
 }
 
+fn tokenizer(context_length: usize, cleaning: TextCleaning, pad_to_context: bool) -> TokenizerSettings {
+    TokenizerSettings { flavour: TokenizerFlavour::HuggingFace, context_length, cleaning, pad_to_context }
+}
+
+/// `SiglipTokenizer` removes punctuation in code of its own; the tokenizers of other models do all by their files.
+fn siglip_cleaning(config: &Path) -> Result<TextCleaning> {
+    let path = config.with_file_name("tokenizer_config.json");
+    if !path.is_file() {
+        return Ok(TextCleaning::None);
+    }
+    let object = fields::read_object(&path)?;
+    let class = object.get("tokenizer_class").and_then(Value::as_str).unwrap_or_default();
+    Ok(if class.starts_with("SiglipTokenizer") { TextCleaning::CanonicalizeOnly } else { TextCleaning::None })
+}
+
 fn text_side(
     path: &Path,
     text: &Text,
     mask: AttentionMask,
     pooling: TextPooling,
     projection: ProjectionConfig,
+    cleaning: TextCleaning,
 ) -> Result<TextSide> {
     let sizes = [
         ("hidden_size", text.hidden_size, fields::MAX_WIDTH),
@@ -233,7 +262,7 @@ fn text_side(
         place: "text_model".into(),
         tower: TextTowerConfig::Transformer(tower),
         projection,
-        context_length: text.max_position_embeddings,
+        tokenizer: tokenizer(text.max_position_embeddings, cleaning, pooling == TextPooling::LastOfContext),
     })
 }
 

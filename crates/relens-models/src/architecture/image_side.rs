@@ -4,6 +4,7 @@ use candle_core::Tensor;
 
 use super::projection::{Projection, ProjectionConfig};
 use crate::Result;
+use crate::efficientnet::{EfficientNet, EfficientNetConfig};
 use crate::eva02::{Eva02, Eva02Config};
 use crate::modified_resnet::{ModifiedResNet, ModifiedResNetConfig};
 use crate::ops::l2_normalize;
@@ -31,6 +32,15 @@ pub enum ImageTowerConfig {
     ModifiedResNet(ModifiedResNetConfig),
     /// EVA-02-CLIP's.
     Eva02(Eva02Config),
+    /// A light convolutional network from timm.
+    EfficientNet {
+        /// Its name in timm.
+        name: String,
+        /// The network.
+        config: EfficientNetConfig,
+        /// Side of the square picture in pixels.
+        image_size: usize,
+    },
 }
 
 impl ImageTowerConfig {
@@ -40,22 +50,23 @@ impl ImageTowerConfig {
             Self::VisionTransformer(config) => config.image_size,
             Self::ModifiedResNet(config) => config.image_size,
             Self::Eva02(config) => config.image_size,
+            Self::EfficientNet { image_size, .. } => *image_size,
         }
     }
 }
 
 /// An image tower and its projection, with their tensors.
-#[derive(Debug, Clone)]
 pub struct ImageEncoder {
     tower: Tower,
+    width: usize,
     projection: Projection,
 }
 
-#[derive(Debug, Clone)]
 enum Tower {
     VisionTransformer(VisionTransformer),
     ModifiedResNet(ModifiedResNet),
     Eva02(Eva02),
+    EfficientNet(Box<EfficientNet>),
 }
 
 impl ImageEncoder {
@@ -77,8 +88,19 @@ impl ImageEncoder {
                 let width = tower.width();
                 (Tower::Eva02(tower), width)
             }
+            ImageTowerConfig::EfficientNet { config, .. } => {
+                let tower = EfficientNet::new(config.clone(), &place)?;
+                let width = tower.feature_size();
+                (Tower::EfficientNet(Box::new(tower)), width)
+            }
         };
-        Ok(Self { tower, projection: Projection::load(parameters, &side.projection, width, embed_dim)? })
+        let projection = Projection::load(parameters, &side.projection, width, embed_dim)?;
+        Ok(Self { tower, width, projection })
+    }
+
+    /// How many features a picture has before the projection.
+    pub fn width(&self) -> usize {
+        self.width
     }
 
     /// Pooled features, before the projection.
@@ -94,7 +116,20 @@ impl ImageEncoder {
             Tower::VisionTransformer(tower) => tower.forward(images),
             Tower::ModifiedResNet(tower) => tower.forward(images),
             Tower::Eva02(tower) => tower.forward(images),
+            Tower::EfficientNet(tower) => tower.pooled(images),
         }
+    }
+
+    /// From pooled features to embeddings.
+    ///
+    /// # Shapes
+    /// - `features`: `[images, features]`
+    /// - output: `[images, embed_dim]`, rows of length 1
+    ///
+    /// # Errors
+    /// When the shape does not fit.
+    pub fn project(&self, features: &Tensor) -> Result<Tensor> {
+        l2_normalize(&self.projection.forward(features)?)
     }
 
     /// Embeds prepared pictures.
@@ -106,6 +141,6 @@ impl ImageEncoder {
     /// # Errors
     /// When the shape does not fit.
     pub fn encode(&self, images: &Tensor) -> Result<Tensor> {
-        l2_normalize(&self.projection.forward(&self.features(images)?)?)
+        self.project(&self.features(images)?)
     }
 }

@@ -10,6 +10,7 @@
 //! Both become an [`Architecture`]: which towers there are, where in the checkpoint, and what projects their features
 //! into the shared space.
 
+mod description;
 mod fields;
 mod hugging_face;
 mod image_side;
@@ -20,7 +21,7 @@ mod text_side;
 mod timm_towers;
 mod weight_files;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use image_side::{ImageEncoder, ImageSide, ImageTowerConfig};
 pub use projection::{Projection, ProjectionConfig};
@@ -28,6 +29,7 @@ pub use text_side::{TextEncoder, TextSide, TextTowerConfig, TokenPooling};
 pub use weight_files::{open_weights, weight_files};
 
 use crate::image_preprocessing::PreprocessConfig;
+use crate::tokenizer::tokenizer_files;
 use crate::{ModelError, Result};
 
 /// The towers of a model, where its checkpoint keeps them, and what they expect.
@@ -41,6 +43,8 @@ pub struct Architecture {
     pub text: TextSide,
     /// What happens to pictures before the image tower.
     pub preprocess: PreprocessConfig,
+    /// The files that were read, or will be: all that decides what the model computes.
+    pub files: Vec<PathBuf>,
 }
 
 impl Architecture {
@@ -50,12 +54,12 @@ impl Architecture {
     /// When neither is there, a file is malformed, or it asks for what relens does not have.
     pub fn open(directory: &Path) -> Result<Self> {
         let open_clip = directory.join(open_clip::CONFIG_FILE);
-        if open_clip.is_file() {
-            return open_clip::read(&open_clip);
-        }
         let hugging_face = directory.join(hugging_face::CONFIG_FILE);
+        if open_clip.is_file() {
+            return open_clip::read(&open_clip)?.with_files(directory);
+        }
         if hugging_face.is_file() {
-            return hugging_face::read(&hugging_face);
+            return hugging_face::read(&hugging_face)?.with_files(directory);
         }
         Err(ModelError::Config {
             path: directory.to_owned(),
@@ -65,5 +69,14 @@ impl Architecture {
                 hugging_face::CONFIG_FILE
             ),
         })
+    }
+
+    fn with_files(self, directory: &Path) -> Result<Self> {
+        let configurations = [open_clip::CONFIG_FILE, hugging_face::CONFIG_FILE, preprocessor_config::FILE]
+            .map(|name| directory.join(name));
+        let mut files: Vec<PathBuf> = configurations.into_iter().filter(|path| path.is_file()).collect();
+        files.extend(tokenizer_files(directory));
+        files.extend(weight_files(directory)?);
+        Ok(Self { files, ..self })
     }
 }

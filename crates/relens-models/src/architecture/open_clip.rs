@@ -12,17 +12,19 @@ use super::Architecture;
 use super::fields::{self, refuse};
 use super::image_side::{ImageSide, ImageTowerConfig};
 use super::projection::ProjectionConfig;
-use super::text_side::{TextSide, TextTowerConfig};
+use super::text_side::{TextSide, TextTowerConfig, TokenPooling};
 use super::timm_towers::{self, TrunkArguments, TrunkRequest};
 use crate::Result;
+use crate::bert::BertConfig;
 use crate::image_preprocessing::{ImageSize, PreprocessConfig};
 use crate::modified_resnet::ModifiedResNetConfig;
 use crate::ops::{Activation, AttentionMask};
 use crate::text_transformer::{TextPooling, TextTransformerConfig, TextTransformerNames};
+use crate::tokenizer::{TextCleaning, TokenizerFlavour, TokenizerSettings};
 use crate::vision_transformer::{ImagePooling, VisionTransformerConfig, VisionTransformerNames};
 
 /// The file's name inside a model directory.
-pub(super) const CONFIG_FILE: &str = "open_clip_config.json";
+pub(crate) const CONFIG_FILE: &str = "open_clip_config.json";
 
 /// What only training and other parts of open_clip look at.
 const IRRELEVANT_FIELDS: [&str; 10] = [
@@ -200,10 +202,14 @@ pub(super) fn read(path: &Path) -> Result<Architecture> {
     let image = image_side(path, &model)?;
     // CoCa and models with `custom_text` keep the text tower at a place of its own, CLIP keeps it at the root.
     let text_place = if model.custom_text || model.multimodal_cfg.is_some() { "text" } else { "" };
-    let text = native_text(path, &model, text_place)?;
+    let text = if model.text_cfg.get("hf_model_name").is_some_and(|name| !name.is_null()) {
+        hugging_face_text(path, &model)?
+    } else {
+        native_text(path, &model, text_place)?
+    };
     let side = u32::try_from(image.tower.image_size()).unwrap_or(u32::MAX);
     let preprocess = PreprocessConfig { size: ImageSize::square(side), ..file.preprocess_cfg };
-    Ok(Architecture { embed_dim: model.embed_dim, image, text, preprocess })
+    Ok(Architecture { embed_dim: model.embed_dim, image, text, preprocess, files: Vec::new() })
 }
 
 /// Reads a tower's section; what is neither known nor irrelevant is refused.
@@ -341,12 +347,93 @@ fn timm_vision(path: &Path, model: &ModelFields) -> Result<ImageSide> {
         pool: &config.timm_pool,
         arguments: config.timm_model_args,
         classes,
+        image_size: config.image_size,
     })?;
     if tower.image_size() != config.image_size {
         let expected = format!("{}, the size of {}", tower.image_size(), config.timm_model_name);
         return Err(refuse(path, "vision_cfg.image_size", &expected, &config.image_size.to_string()));
     }
     Ok(ImageSide { place: "visual.trunk".into(), tower, projection })
+}
+
+/// open_clip's `CLIPTextCfg` for towers from Hugging Face transformers.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct HuggingFaceText {
+    hf_model_name: String,
+    hf_proj_type: Option<String>,
+    hf_pooler_type: String,
+    context_length: usize,
+}
+
+impl Default for HuggingFaceText {
+    fn default() -> Self {
+        Self {
+            hf_model_name: String::new(),
+            hf_proj_type: Some("mlp".into()),
+            hf_pooler_type: "mean_pooler".into(),
+            context_length: 77,
+        }
+    }
+}
+
+/// A BERT, whose own configuration lies beside open_clip's.
+fn hugging_face_text(path: &Path, model: &ModelFields) -> Result<TextSide> {
+    let config: HuggingFaceText = parse_tower(path, "model_cfg.text_cfg", &model.text_cfg)?;
+    fields::size(path, "text_cfg.context_length", config.context_length, fields::MAX_CONTEXT_LENGTH)?;
+    let bert_path = path.with_file_name("config.json");
+    let model_type = fields::read_object(&bert_path)?.get("model_type").cloned();
+    if let Some(found) = model_type.filter(|found| found != "bert") {
+        let expected = format!("\"bert\" for {:?}", config.hf_model_name);
+        return Err(refuse(&bert_path, "model_type", &expected, &found.to_string()));
+    }
+    let bert = BertConfig::open(&bert_path)?;
+    let pooling = match config.hf_pooler_type.as_str() {
+        "mean_pooler" => TokenPooling::Mean,
+        "cls_last_hidden_state_pooler" => TokenPooling::First,
+        other => {
+            let expected = "\"mean_pooler\" or \"cls_last_hidden_state_pooler\"";
+            return Err(refuse(path, "text_cfg.hf_pooler_type", expected, &format!("{other:?}")));
+        }
+    };
+    let (width, embed_dim) = (bert.hidden_size, model.embed_dim);
+    let projection = match config.hf_proj_type.as_deref() {
+        None | Some("") if width == embed_dim => ProjectionConfig::Identity,
+        Some("linear") => ProjectionConfig::Linear { place: "text.proj".into(), bias: false },
+        Some("mlp") => ProjectionConfig::Mlp {
+            expand: "text.proj.0".into(),
+            expand_bias: false,
+            inner: width.midpoint(embed_dim),
+            contract: "text.proj.2".into(),
+            contract_bias: false,
+        },
+        other => {
+            let expected =
+                format!("\"linear\" or \"mlp\", or null where the width {width} is the embedding's");
+            return Err(refuse(path, "text_cfg.hf_proj_type", &expected, &format!("{other:?}")));
+        }
+    };
+    Ok(TextSide {
+        place: "text.transformer".into(),
+        tower: TextTowerConfig::Bert(bert, pooling),
+        projection,
+        tokenizer: TokenizerSettings {
+            flavour: TokenizerFlavour::HuggingFace,
+            context_length: config.context_length,
+            cleaning: cleaning(path, &model.text_cfg, "whitespace")?,
+            pad_to_context: false,
+        },
+    })
+}
+
+/// The cleaning that `tokenizer_kwargs` asks for.
+fn cleaning(path: &Path, text_cfg: &Value, default: &str) -> Result<TextCleaning> {
+    let given = text_cfg.get("tokenizer_kwargs").and_then(|arguments| arguments.get("clean"));
+    let name = given.and_then(Value::as_str).unwrap_or(default);
+    TextCleaning::from_open_clip(name).ok_or_else(|| {
+        let expected = "\"lower\", \"whitespace\" or \"canonicalize\"";
+        refuse(path, "text_cfg.tokenizer_kwargs.clean", expected, &format!("{name:?}"))
+    })
 }
 
 fn native_text(path: &Path, model: &ModelFields, place: &str) -> Result<TextSide> {
@@ -393,7 +480,27 @@ fn native_text(path: &Path, model: &ModelFields, place: &str) -> Result<TextSide
         place: place.to_owned(),
         tower: TextTowerConfig::Transformer(tower),
         projection: text_projection(path, model, &config, place)?,
-        context_length: config.context_length,
+        tokenizer: native_tokenizer(path, model, config.context_length, pooling)?,
+    })
+}
+
+/// CLIP's byte pairs, or the tokenizer of another model that `hf_tokenizer_name` names.
+fn native_tokenizer(
+    path: &Path,
+    model: &ModelFields,
+    context_length: usize,
+    pooling: TextPooling,
+) -> Result<TokenizerSettings> {
+    let borrowed = model.text_cfg.get("hf_tokenizer_name").is_some_and(|name| !name.is_null() && name != "");
+    let (flavour, default) = match borrowed {
+        true => (TokenizerFlavour::HuggingFace, "whitespace"),
+        false => (TokenizerFlavour::OpenClip, "lower"),
+    };
+    Ok(TokenizerSettings {
+        flavour,
+        context_length,
+        cleaning: cleaning(path, &model.text_cfg, default)?,
+        pad_to_context: pooling == TextPooling::LastOfContext,
     })
 }
 

@@ -9,7 +9,7 @@ use crate::Result;
 use crate::image_preprocessing::{ImageSize, Interpolation, PreprocessConfig, ResizeMode};
 
 /// The file's name inside a model directory.
-const FILE: &str = "preprocessor_config.json";
+pub(super) const FILE: &str = "preprocessor_config.json";
 
 /// Reads the file beside `config`, for a tower of `image_size` pixels.
 ///

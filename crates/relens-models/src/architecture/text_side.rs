@@ -6,7 +6,7 @@ use super::projection::{Projection, ProjectionConfig};
 use crate::bert::{BertConfig, BertModel};
 use crate::ops::{embedding, l2_normalize, mean_pool};
 use crate::text_transformer::{TextTransformer, TextTransformerConfig};
-use crate::tokenizer::TokenBatch;
+use crate::tokenizer::{TokenBatch, TokenizerSettings};
 use crate::weights::Parameters;
 use crate::{ModelError, Result};
 
@@ -19,8 +19,8 @@ pub struct TextSide {
     pub tower: TextTowerConfig,
     /// What follows the tower; its names are full.
     pub projection: ProjectionConfig,
-    /// Most tokens of a text, special ones included.
-    pub context_length: usize,
+    /// How texts become tokens.
+    pub tokenizer: TokenizerSettings,
 }
 
 /// The text towers that relens has.

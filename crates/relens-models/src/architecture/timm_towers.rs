@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::fields::{self, refuse};
 use super::image_side::ImageTowerConfig;
 use crate::Result;
+use crate::efficientnet::EfficientNetConfig;
 use crate::eva02::Eva02Config;
 use crate::ops::Activation;
 use crate::vision_transformer::{ImagePooling, VisionTransformerConfig, VisionTransformerNames};
@@ -54,6 +55,28 @@ const TRUNKS: &[Trunk] = &[
     trunk("vit_so400m_patch16_siglip_512", Family::Siglip, [512, 16, 1152, 27, 16], SO400M_RATIO),
 ];
 
+/// The trunks that need no line in the table: their own module knows them by name.
+const EFFICIENT_NETS: [&str; 5] = [
+    "tf_efficientnet_lite0",
+    "tf_efficientnet_lite1",
+    "tf_efficientnet_lite2",
+    "tf_efficientnet_lite3",
+    "tf_efficientnet_lite4",
+];
+
+fn efficient_net(request: &TrunkRequest<'_>, image_size: usize) -> Result<ImageTowerConfig> {
+    let TrunkRequest { path, pool, classes, .. } = *request;
+    if !["avg", ""].contains(&pool) {
+        return Err(refuse(path, "vision_cfg.timm_pool", "\"avg\" or \"\"", &format!("{pool:?}")));
+    }
+    if classes != 0 {
+        return Err(refuse(path, "vision_cfg.timm_proj", "\"linear\", \"mlp\" or \"none\"", "null"));
+    }
+    fields::size(path, "vision_cfg.image_size", image_size, fields::MAX_IMAGE_SIZE)?;
+    let config = EfficientNetConfig::from_timm_name(request.name)?;
+    Ok(ImageTowerConfig::EfficientNet { name: request.name.to_owned(), config, image_size })
+}
+
 /// Sizes that differ from those of the named trunk: timm's `model_args`.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -74,13 +97,19 @@ pub(super) struct TrunkRequest<'a> {
     pub(super) arguments: TrunkArguments,
     /// Width of the trunk's own classifier, 0 for none.
     pub(super) classes: usize,
+    /// Side of the square picture in pixels, for trunks that take any.
+    pub(super) image_size: usize,
 }
 
 /// The trunk of a name.
 pub(super) fn resolve(request: TrunkRequest<'_>) -> Result<ImageTowerConfig> {
-    let TrunkRequest { path, name, pool, arguments, classes } = request;
+    let TrunkRequest { path, name, pool, arguments, classes, image_size } = request;
+    if EFFICIENT_NETS.contains(&name) {
+        return efficient_net(&request, image_size);
+    }
     let Some(trunk) = TRUNKS.iter().find(|trunk| trunk.name == name) else {
-        let known: Vec<&str> = TRUNKS.iter().map(|trunk| trunk.name).collect();
+        let known: Vec<&str> =
+            EFFICIENT_NETS.iter().copied().chain(TRUNKS.iter().map(|trunk| trunk.name)).collect();
         let expected = format!("one of {}", known.join(", "));
         return Err(refuse(path, "vision_cfg.timm_model_name", &expected, &format!("{name:?}")));
     };

@@ -1,19 +1,11 @@
 //! A dual encoder: an image tower and a text tower that end in one space.
 //!
-//! A model is a directory in open_clip's layout:
-//!
-//! | file | what it holds |
-//! | --- | --- |
-//! | `open_clip_config.json` | the towers and the preprocessing ([`DualEncoderConfig`]) |
-//! | `open_clip_model.safetensors` | `visual.trunk.*`, `visual.head.*`, `text.transformer.*`, `text.proj.*`, `logit_scale` |
-//! | `config.json` | the Hugging Face text tower's own configuration |
-//! | `tokenizer.json` | the tokenizer |
+//! A model is a directory in one of the layouts of [`crate::architecture`].
 //!
 //! A tower is built when it is first used: a text query never pays for reading the image tower.
 
 mod config;
 mod heads;
-mod towers;
 
 use std::fmt::{self, Debug};
 use std::path::{Path, PathBuf};
@@ -22,13 +14,11 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use candle_core::Tensor;
 
 pub use config::{CONFIG_FILE, DualEncoderConfig, HeadKind, ModelConfig, TextConfig, VisionConfig};
-pub use heads::{ImageHead, TextProjection, image_hidden_width, text_hidden_width};
-pub use towers::{ImageTower, TextTower, load_image_tower, load_text_tower};
 
+use crate::architecture::{Architecture, ImageEncoder, TextEncoder, open_weights};
 use crate::error::Result;
-use crate::ops::l2_normalize;
-use crate::tokenizer::TokenBatch;
-use crate::weights::{Parameters, Weights};
+use crate::tokenizer::{TokenBatch, Tokenizer};
+use crate::weights::Parameters;
 
 /// The weights' file name inside a model directory.
 pub const WEIGHTS_FILE: &str = "open_clip_model.safetensors";
@@ -40,23 +30,11 @@ pub const TOKENIZER_FILE: &str = "tokenizer.json";
 /// An image tower and a text tower that end in one space.
 pub struct DualEncoder {
     directory: PathBuf,
-    config: DualEncoderConfig,
+    architecture: Architecture,
     parameters: Parameters,
     logit_scale: f32,
     image: Lazy<ImageEncoder>,
     text: Lazy<TextEncoder>,
-}
-
-/// The image side: a trunk and its head.
-pub struct ImageEncoder {
-    tower: Box<dyn ImageTower>,
-    head: ImageHead,
-}
-
-/// The text side: a transformer with pooling, and its projection.
-pub struct TextEncoder {
-    tower: Box<dyn TextTower>,
-    projection: TextProjection,
 }
 
 impl DualEncoder {
@@ -66,19 +44,21 @@ impl DualEncoder {
     /// A file is missing or malformed, or asks for a tower that relens does not have.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
         let directory = directory.as_ref();
-        let config = DualEncoderConfig::read(directory)?;
-        let weights = Weights::open(directory.join(WEIGHTS_FILE))?;
-        Self::new(directory, config, Parameters::frozen(weights))
+        let architecture = Architecture::open(directory)?;
+        Self::new(directory, architecture, Parameters::frozen(open_weights(directory)?))
     }
 
     /// Builds the model on given parameters, which may be trainable.
     ///
     /// # Errors
-    /// `logit_scale` is missing or not a scalar.
-    pub fn new(directory: &Path, config: DualEncoderConfig, parameters: Parameters) -> Result<Self> {
-        let logit_scale = parameters.weights().tensor("logit_scale", &[])?.to_scalar::<f32>()?;
+    /// `logit_scale` is missing, or not one number.
+    pub fn new(directory: &Path, architecture: Architecture, parameters: Parameters) -> Result<Self> {
+        // SigLIP stores a vector of one element.
+        let shape: &[usize] = if parameters.shape("logit_scale") == Some(&[1]) { &[1] } else { &[] };
+        let logit_scale =
+            parameters.weights().tensor("logit_scale", shape)?.reshape(())?.to_scalar::<f32>()?;
         let (image, text) = (Lazy::default(), Lazy::default());
-        Ok(Self { directory: directory.to_owned(), config, parameters, logit_scale, image, text })
+        Ok(Self { directory: directory.to_owned(), architecture, parameters, logit_scale, image, text })
     }
 
     /// The model directory.
@@ -86,9 +66,9 @@ impl DualEncoder {
         &self.directory
     }
 
-    /// The configuration.
-    pub fn config(&self) -> &DualEncoderConfig {
-        &self.config
+    /// The towers, and what they expect.
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
     }
 
     /// What the towers are built from.
@@ -98,7 +78,7 @@ impl DualEncoder {
 
     /// Dimensions of the shared space.
     pub fn embed_dim(&self) -> usize {
-        self.config.model_cfg.embed_dim
+        self.architecture.embed_dim
     }
 
     /// The learned temperature: `exp(logit_scale)` multiplies cosines in the training objective.
@@ -106,31 +86,30 @@ impl DualEncoder {
         self.logit_scale
     }
 
+    /// Reads the tokenizer of the model's directory.
+    ///
+    /// # Errors
+    /// Its files are missing or malformed.
+    pub fn open_tokenizer(&self) -> Result<Tokenizer> {
+        Tokenizer::open_directory(&self.directory, &self.architecture.text.tokenizer)
+    }
+
     /// The image side, built at the first call.
     ///
     /// # Errors
     /// A tensor is missing, of another shape or not finite.
     pub fn image_encoder(&self) -> Result<&ImageEncoder> {
-        self.image.get_or_load(|| {
-            let (model, place) = (&self.config.model_cfg, self.parameters.pp("visual"));
-            let tower = load_image_tower(&place.pp("trunk"), &model.vision_cfg)?;
-            let head = ImageHead::load(&place.pp("head"), &model.vision_cfg, tower.width(), model.embed_dim)?;
-            Ok(ImageEncoder { tower, head })
-        })
+        let side = &self.architecture.image;
+        self.image.get_or_load(|| ImageEncoder::load(&self.parameters, side, self.embed_dim()))
     }
 
     /// The text side, built at the first call.
     ///
     /// # Errors
-    /// A tensor is missing, of another shape or not finite; the tower's `config.json` is missing or malformed.
+    /// A tensor is missing, of another shape or not finite.
     pub fn text_encoder(&self) -> Result<&TextEncoder> {
-        self.text.get_or_load(|| {
-            let (model, place) = (&self.config.model_cfg, self.parameters.pp("text"));
-            let config = self.directory.join(TEXT_CONFIG_FILE);
-            let tower = load_text_tower(&place.pp("transformer"), &config)?;
-            let projection = TextProjection::load(&place, model, tower.width())?;
-            Ok(TextEncoder { tower, projection })
-        })
+        let side = &self.architecture.text;
+        self.text.get_or_load(|| TextEncoder::load(&self.parameters, side, self.embed_dim()))
     }
 
     /// Embeds prepared pictures.
@@ -160,47 +139,10 @@ impl DualEncoder {
 impl Debug for DualEncoder {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = formatter.debug_struct("DualEncoder");
-        debug.field("directory", &self.directory).field("config", &self.config).finish_non_exhaustive()
-    }
-}
-
-impl ImageEncoder {
-    /// Embeds prepared pictures, as [`DualEncoder::encode_image`].
-    ///
-    /// # Errors
-    /// The shape does not fit.
-    pub fn encode(&self, images: &Tensor) -> Result<Tensor> {
-        l2_normalize(&self.head.forward(&self.tower.features(images)?)?)
-    }
-
-    /// The trunk.
-    pub fn tower(&self) -> &dyn ImageTower {
-        self.tower.as_ref()
-    }
-
-    /// The head.
-    pub fn head(&self) -> &ImageHead {
-        &self.head
-    }
-}
-
-impl TextEncoder {
-    /// Embeds tokenised texts, as [`DualEncoder::encode_text`].
-    ///
-    /// # Errors
-    /// A token is outside the vocabulary.
-    pub fn encode(&self, tokens: &TokenBatch) -> Result<Tensor> {
-        l2_normalize(&self.projection.forward(&self.tower.features(tokens)?)?)
-    }
-
-    /// The transformer with its pooling.
-    pub fn tower(&self) -> &dyn TextTower {
-        self.tower.as_ref()
-    }
-
-    /// The projection.
-    pub fn projection(&self) -> &TextProjection {
-        &self.projection
+        debug
+            .field("directory", &self.directory)
+            .field("architecture", &self.architecture)
+            .finish_non_exhaustive()
     }
 }
 

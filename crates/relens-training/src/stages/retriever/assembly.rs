@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use rand::RngExt;
+use relens_models::architecture::ProjectionConfig;
 use relens_models::bert::BertConfig;
 use relens_models::dual_encoder::{
     DualEncoderConfig, HeadKind, ModelConfig, TEXT_CONFIG_FILE, TOKENIZER_FILE, TextConfig, VisionConfig,
-    WEIGHTS_FILE, image_hidden_width, text_hidden_width,
+    WEIGHTS_FILE,
 };
 use relens_models::weights::{ElementType, Weights, tensors_to_bytes};
 
@@ -156,24 +157,21 @@ impl Pretrained {
             }
             Ok(())
         };
-        let bias = model.vision_cfg.timm_proj_bias;
-        match model.vision_cfg.timm_proj {
-            HeadKind::Linear => linear("visual.head.proj", features, embed_dim, bias)?,
-            HeadKind::Mlp => {
-                let hidden = image_hidden_width(embed_dim);
-                linear("visual.head.mlp.fc1", features, hidden, true)?;
-                linear("visual.head.mlp.fc2", hidden, embed_dim, bias)?;
+        let heads = [(model.image_projection(), features), (model.text_projection(width), width)];
+        for (head, inputs) in heads {
+            match head {
+                ProjectionConfig::Identity => {}
+                ProjectionConfig::Matrix(name) => {
+                    return Err(TrainingError::setting("model", "heads of linear layers", &name));
+                }
+                ProjectionConfig::Linear { place, bias } => linear(&place, inputs, embed_dim, bias)?,
+                ProjectionConfig::Mlp { expand, expand_bias, inner, contract, contract_bias } => {
+                    linear(&expand, inputs, inner, expand_bias)?;
+                    linear(&contract, inner, embed_dim, contract_bias)?;
+                }
             }
         }
-        match model.text_cfg.hf_proj_type {
-            None => Ok(()),
-            Some(HeadKind::Linear) => linear("text.proj", width, embed_dim, false),
-            Some(HeadKind::Mlp) => {
-                let hidden = text_hidden_width(width, embed_dim);
-                linear("text.proj.0", width, hidden, false)?;
-                linear("text.proj.2", hidden, embed_dim, false)
-            }
-        }
+        Ok(())
     }
 }
 

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use relens::embeddings::Embeddings;
-use relens_models::dual_encoder::{
-    CONFIG_FILE, DualEncoder, ImageHead, TEXT_CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE,
-};
+use relens_models::architecture::Projection;
+use relens_models::dual_encoder::{CONFIG_FILE, DualEncoder, TEXT_CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE};
 use relens_models::efficientnet::{EfficientNet, EfficientNetConfig};
 use relens_models::ops::l2_normalize;
 use relens_models::weights::{ElementType, tensors_to_bytes};
@@ -104,13 +103,13 @@ fn measure(directory: &Path, materials: &Materials) -> Result<Map<String, Value>
 /// Embeddings of the validation pictures.
 fn exported_images(encoder: &DualEncoder, materials: &Materials) -> Result<Embeddings> {
     let rows = &materials.image_views[0];
-    let model = &encoder.config().model_cfg;
-    let visual = encoder.parameters().pp("visual");
-    let head = ImageHead::load(&visual.pp("head"), &model.vision_cfg, rows.width(), model.embed_dim)?;
+    let model = &materials.pretrained.config.model_cfg;
+    let parameters = encoder.parameters();
+    let head = Projection::load(parameters, &model.image_projection(), rows.width(), model.embed_dim)?;
     let live = match &materials.feature_maps {
         Some(maps) => {
             let config = EfficientNetConfig::from_timm_name(&model.vision_cfg.timm_model_name)?;
-            Some((maps, EfficientNet::new(config, &visual.pp("trunk"))?))
+            Some((maps, EfficientNet::new(config, &parameters.pp("visual.trunk"))?))
         }
         None => None,
     };

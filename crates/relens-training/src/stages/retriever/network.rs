@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use candle_core::{Tensor, Var};
 use rand_chacha::ChaCha8Rng;
+use relens_models::architecture::Projection;
 use relens_models::bert::BertModel;
-use relens_models::dual_encoder::{ImageHead, TextProjection};
 use relens_models::efficientnet::{EfficientNet, EfficientNetConfig};
 use relens_models::ops::{l2_normalize, mean_pool};
 use relens_models::tokenizer::TokenBatch;
@@ -22,9 +22,9 @@ use crate::{Result, TrainingError};
 pub(super) struct Network {
     /// The trunk, if any phase trains its last blocks.
     image_trunk: Option<EfficientNet>,
-    image_head: ImageHead,
+    image_head: Projection,
     text_tower: BertModel,
-    text_projection: TextProjection,
+    text_projection: Projection,
     logit_scale: Var,
     trainable: Arc<TrainableParameters>,
     image_standardization: Standardization,
@@ -48,16 +48,17 @@ impl Network {
         let model = &pretrained.config.model_cfg;
         let features = image_standardization.mean.len();
         let text = parameters.pp("text");
-        let visual_head = parameters.pp("visual.head");
+        let width = pretrained.text_config.hidden_size;
+        let projection = |config, features| Projection::load(&parameters, config, features, model.embed_dim);
         let trains_trunk = phases.iter().any(|phase| phase.trains(TrainedPart::ImageTrunk));
         let trunk = EfficientNetConfig::from_timm_name(&model.vision_cfg.timm_model_name)?;
         let network = Self {
             image_trunk: trains_trunk
                 .then(|| EfficientNet::new(trunk, &parameters.pp("visual.trunk")))
                 .transpose()?,
-            image_head: ImageHead::load(&visual_head, &model.vision_cfg, features, model.embed_dim)?,
+            image_head: projection(&model.image_projection(), features)?,
             text_tower: BertModel::load(&text.pp("transformer"), &pretrained.text_config)?,
-            text_projection: TextProjection::load(&text, model, pretrained.text_config.hidden_size)?,
+            text_projection: projection(&model.text_projection(width), width)?,
             logit_scale: variable(&parameters, &trainable, "logit_scale")?,
             trainable,
             image_standardization,

@@ -3,9 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
-use relens_models::dual_encoder::{DualEncoder, TOKENIZER_FILE};
+use relens_models::dual_encoder::DualEncoder;
 use relens_models::image_preprocessing::Preprocessor;
-use relens_models::tokenizer::Tokenizer;
 
 use super::batches::Batch;
 use super::config::{TeacherConfig, ViewConfig};
@@ -99,20 +98,23 @@ fn embed_pictures(
     let image = encoder.image_encoder()?;
     let features = ImageFeatures {
         cache: inputs.cache,
-        tower_fingerprint: &tower_fingerprint(encoder.parameters().weights(), "visual.trunk.")?,
-        preprocessor: &Preprocessor::new(encoder.config().preprocess_cfg.clone())?,
+        tower_fingerprint: &tower_fingerprint(
+            encoder.parameters().weights(),
+            &encoder.architecture().image.place,
+        )?,
+        preprocessor: &Preprocessor::new(encoder.architecture().preprocess.clone())?,
         views: inputs.views,
     };
     let encoding = ImageEncoding {
         kind: POOLED.to_owned(),
-        width: image.tower().width(),
-        forward: &|pictures| Ok(image.tower().features(pictures)?),
+        width: image.width(),
+        forward: &|pictures| Ok(image.features(pictures)?),
     };
     let (pictures, hashes) = (&inputs.corpus.pictures, inputs.picture_hashes);
     let rows = features.rows(&encoding, pictures, hashes, View::Full, progress)?;
     let count = inputs.corpus.training_pictures;
     let values = Tensor::from_vec(rows.to_f32(0..count), (count, rows.width()), &Device::Cpu)?;
-    Ok(relens_models::ops::l2_normalize(&image.head().forward(&values)?)?)
+    Ok(image.project(&values)?)
 }
 
 fn embed_texts(
@@ -120,11 +122,13 @@ fn embed_texts(
     inputs: &TeacherInputs<'_>,
     progress: &mut dyn Progress,
 ) -> Result<Tensor> {
-    let context_length = encoder.config().model_cfg.text_cfg.context_length;
-    let tokenizer = Tokenizer::open(encoder.directory().join(TOKENIZER_FILE), context_length)?;
+    let tokenizer = encoder.open_tokenizer()?;
+    let context_length = tokenizer.context_length();
     let texts = &inputs.corpus.texts[..inputs.corpus.training_texts];
+    // CLIP keeps its text tower at the root of the checkpoint.
+    let text_prefix = if encoder.architecture().text.place.starts_with("text.") { "text." } else { "" };
     let mut fingerprint = Fingerprint::default()
-        .with(tower_fingerprint(encoder.parameters().weights(), "text.")?)
+        .with(tower_fingerprint(encoder.parameters().weights(), text_prefix)?)
         .with(context_length.to_le_bytes());
     for text in texts {
         fingerprint = fingerprint.with(text);
