@@ -11,6 +11,7 @@ pub mod language_model;
 pub mod layers;
 pub mod modified_resnet;
 pub mod ops;
+pub mod t5;
 pub mod text_transformer;
 pub mod tokenizer;
 pub mod vision_transformer;

@@ -8,11 +8,14 @@
 
 mod batch;
 mod decoder;
+mod key_value_cache;
 
 use candle_core::Tensor;
 
 pub use batch::PromptTargetBatch;
+pub(crate) use batch::check_prompts;
 pub use decoder::Decoder;
+pub use key_value_cache::KeyValueCache;
 
 use crate::layers::DropoutGenerator;
 use crate::tokenizer::TokenBatch;

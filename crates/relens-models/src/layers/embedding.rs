@@ -37,6 +37,16 @@ impl Embedding {
         Ok(Self { table, rows, width })
     }
 
+    /// The same table without gradients; it shares the numbers.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        let table = match &self.table {
+            Table::Stored(table) => Table::Stored(table.clone()),
+            Table::Trained(table) => Table::Trained(table.detach()),
+        };
+        Self { table, ..*self }
+    }
+
     /// The number of vectors.
     pub fn rows(&self) -> usize {
         self.rows

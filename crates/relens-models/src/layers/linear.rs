@@ -64,6 +64,12 @@ impl Linear {
         self.weight.track_op() || self.bias.as_ref().is_some_and(Tensor::track_op)
     }
 
+    /// The same map without gradients; it shares the numbers.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self { weight: self.weight.detach(), bias: self.bias.as_ref().map(Tensor::detach) }
+    }
+
     /// x·W + b.
     ///
     /// # Shapes
@@ -110,6 +116,22 @@ impl ConcatenatedLinear {
         }
         let joined = Some(join(&parts)?);
         Ok(Self { parts: Vec::new(), joined })
+    }
+
+    /// Whether training moves one of the maps.
+    pub fn is_trainable(&self) -> bool {
+        self.joined.is_none()
+    }
+
+    /// The same maps without gradients, joined as they are at this moment.
+    ///
+    /// # Errors
+    /// The tensor library failed to copy.
+    pub fn detached(&self) -> Result<Self> {
+        match &self.joined {
+            Some(_) => Ok(self.clone()),
+            None => Self::new(self.parts.iter().map(Linear::detached).collect()),
+        }
     }
 
     /// All outputs, side by side in the order of the parts.

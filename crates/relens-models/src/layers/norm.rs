@@ -63,6 +63,12 @@ impl RmsNorm {
         Ok(Self { weight: parameters.tensor("weight", &[width])?, eps })
     }
 
+    /// The same norm without gradients; it shares the numbers.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self { weight: self.weight.detach(), eps: self.eps }
+    }
+
     /// The normalised rows.
     ///
     /// # Shapes

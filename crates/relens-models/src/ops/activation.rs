@@ -81,12 +81,12 @@ pub(crate) fn activate(activation: Activation, xs: &mut [f32]) {
 }
 
 vectorized! {
-    fn activate_block(activation: Activation, xs: &mut [f32]) {
+    pub(super) fn activate_block(activation: Activation, xs: &mut [f32]) {
         activate(activation, xs);
     }
 
     /// Multiplies the gradients of the outputs by the derivatives at `xs`.
-    fn multiply_by_derivative(activation: Activation, xs: &[f32], gradients: &mut [f32]) {
+    pub(super) fn multiply_by_derivative(activation: Activation, xs: &[f32], gradients: &mut [f32]) {
         match activation {
             Activation::Gelu => each!(gradients, xs, |x| gelu_pair(x).1),
             Activation::GeluTanh => each!(gradients, xs, |x| gelu_tanh_pair(x).1),

@@ -1,4 +1,4 @@
-//! The affine map x·W + b, with weights stored `[in, out]`.
+//! The affine map x·W + b, with weights stored `[in, out]`, or `[out, in]` where a table of vectors is the weight.
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 
@@ -36,13 +36,14 @@ fn affine(
     weight: &[f32],
     bias: Option<&[f32]>,
     activation: Option<Activation>,
-    (inputs, outputs): (usize, usize),
+    of: Linear,
 ) -> Vec<f32> {
+    let Linear { inputs, outputs, .. } = of;
     let rows = x.len().checked_div(inputs).unwrap_or(0);
     let mut data = Vec::with_capacity(rows * outputs);
     // SAFETY: the capacity is reserved, and the product writes every element before anything reads it.
     let output = unsafe { MatrixMut::from_raw(data.as_mut_ptr(), rows, outputs, outputs) };
-    let (left, right) = (Matrix::new(x, rows, inputs, inputs), Matrix::new(weight, inputs, outputs, outputs));
+    let (left, right) = (Matrix::new(x, rows, inputs, inputs), of.matrix(weight));
     multiply_parallel(output, left, right, |block, columns| {
         let bias = bias.map(|bias| &bias[columns]);
         if bias.is_none() && activation.is_none() {
@@ -55,15 +56,26 @@ fn affine(
     data
 }
 
+#[derive(Clone, Copy)]
 struct Linear {
     inputs: usize,
     outputs: usize,
+    /// Whether the weight is `[out, in]`.
+    transposed: bool,
 }
 
 impl Linear {
     fn of(weight: &Tensor) -> Result<Self> {
         let (inputs, outputs) = weight.dims2()?;
-        Ok(Self { inputs, outputs })
+        Ok(Self { inputs, outputs, transposed: false })
+    }
+
+    /// The weight as `[in, out]`.
+    fn matrix(self, weight: &[f32]) -> Matrix<'_> {
+        match self.transposed {
+            false => Matrix::new(weight, self.inputs, self.outputs, self.outputs),
+            true => Matrix::new(weight, self.outputs, self.inputs, self.inputs).transposed(),
+        }
     }
 
     fn output_shape(&self, x: &Layout) -> Shape {
@@ -78,16 +90,18 @@ impl Linear {
     fn input_gradient(&self, x: &Tensor, weight: &[f32], upstream: &[f32]) -> candle_core::Result<Tensor> {
         let rows = upstream.len().checked_div(self.outputs).unwrap_or(0);
         let left = Matrix::new(upstream, rows, self.outputs, self.outputs);
-        let right = Matrix::new(weight, self.inputs, self.outputs, self.outputs).transposed();
-        product(left, right, rows, self.inputs, x.shape())
+        product(left, self.matrix(weight).transposed(), rows, self.inputs, x.shape())
     }
 
-    /// dW = xᵀ·g
+    /// dW = xᵀ·g, or gᵀ·x if the weight is `[out, in]`.
     fn weight_gradient(&self, x: &[f32], weight: &Tensor, upstream: &[f32]) -> candle_core::Result<Tensor> {
         let rows = x.len().checked_div(self.inputs).unwrap_or(0);
-        let left = Matrix::new(x, rows, self.inputs, self.inputs).transposed();
-        let right = Matrix::new(upstream, rows, self.outputs, self.outputs);
-        product(left, right, self.inputs, self.outputs, weight.shape())
+        let x = Matrix::new(x, rows, self.inputs, self.inputs);
+        let upstream = Matrix::new(upstream, rows, self.outputs, self.outputs);
+        match self.transposed {
+            false => product(x.transposed(), upstream, self.inputs, self.outputs, weight.shape()),
+            true => product(upstream.transposed(), x, self.outputs, self.inputs, weight.shape()),
+        }
     }
 
     /// db = Σ g over all rows.
@@ -148,7 +162,7 @@ impl CustomOp2 for Linear {
         weight_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let (x, weight) = (elements::<f32>(x, x_layout)?, elements::<f32>(weight, weight_layout)?);
-        let output = affine(x, weight, None, None, (self.inputs, self.outputs));
+        let output = affine(x, weight, None, None, *self);
         Ok((CpuStorage::F32(output), self.output_shape(x_layout)))
     }
 
@@ -179,7 +193,7 @@ impl CustomOp3 for Linear {
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let (x, weight) = (elements::<f32>(x, x_layout)?, elements::<f32>(weight, weight_layout)?);
         let bias = elements::<f32>(bias, bias_layout)?;
-        let output = affine(x, weight, Some(bias), None, (self.inputs, self.outputs));
+        let output = affine(x, weight, Some(bias), None, *self);
         Ok((CpuStorage::F32(output), self.output_shape(x_layout)))
     }
 
@@ -233,6 +247,23 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     }
 }
 
+/// x·Wᵀ: a product with a weight in PyTorch's layout, for output layers that share the table of an embedding.
+///
+/// # Shapes
+/// - `x`: `[.., in]`
+/// - `weight`: `[out, in]`
+/// - output: `[.., out]`
+///
+/// # Errors
+/// When the shapes do not fit, or a tensor is not f32.
+pub fn linear_transposed(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    const NAME: &str = "linear_transposed";
+    check(NAME, x, &weight.t()?, None)?;
+    let (x, weight) = (contiguous_f32(NAME, x)?, contiguous_f32(NAME, weight)?);
+    let (outputs, inputs) = weight.dims2()?;
+    Ok(x.apply_op2(&weight, Linear { inputs, outputs, transposed: true })?)
+}
+
 /// activation(x·W + b): one pass over memory when no argument tracks gradients, the two steps otherwise.
 ///
 /// # Shapes
@@ -256,6 +287,6 @@ pub fn linear_activation(
     let op = Linear::of(&weight)?;
     let guards = (Elements::of(&x), Elements::of(&weight), bias.as_ref().map(Elements::of));
     let bias = guards.2.as_ref().map(Elements::get).transpose()?;
-    let output = affine(guards.0.get()?, guards.1.get()?, bias, Some(function), (op.inputs, op.outputs));
+    let output = affine(guards.0.get()?, guards.1.get()?, bias, Some(function), op);
     Ok(Tensor::from_vec(output, op.output_shape(x.layout()), x.device())?)
 }

@@ -16,6 +16,7 @@ mod attention;
 mod depthwise_convolution;
 mod dropout;
 mod embedding;
+mod gated_activation;
 mod instruction_set;
 mod l2_normalize;
 mod layer_norm;
@@ -32,13 +33,18 @@ mod target_log_probs;
 mod vector_math;
 
 pub use activation::{Activation, activation, gelu, gelu_tanh, quick_gelu, relu6, silu};
-pub use attention::{AttentionConfig, AttentionMask, attention, attention_separate};
+pub(crate) use arguments::Elements as TensorElements;
+pub use attention::{
+    AttentionConfig, AttentionMask, CachedSequence, attention, attention_separate, attention_with_bias,
+    cached_attention,
+};
 pub use depthwise_convolution::depthwise_conv2d;
 pub use dropout::{DropoutMask, dropout};
 pub use embedding::embedding;
+pub use gated_activation::gated_activation;
 pub use l2_normalize::l2_normalize;
 pub use layer_norm::{layer_norm, residual_layer_norm};
-pub use linear::{linear, linear_activation};
+pub use linear::{linear, linear_activation, linear_transposed};
 pub use mean_pool::mean_pool;
 pub use rms_norm::rms_norm;
 pub use rotary::{RotaryLayout, rotary};

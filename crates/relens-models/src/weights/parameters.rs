@@ -88,6 +88,11 @@ impl Parameters {
         self.trainable.as_ref().is_some_and(|trainable| (trainable.selects)(&self.full_name(name)))
     }
 
+    /// Whether any name may be handed out as a variable.
+    pub fn hands_out_variables(&self) -> bool {
+        self.trainable.is_some()
+    }
+
     /// The content behind this place.
     pub fn weights(&self) -> &Weights {
         &self.weights

@@ -13,6 +13,7 @@ use super::super::matmul::{Matrix, MatrixMut, multiply};
 use super::super::parallel::task_count;
 use super::super::softmax::softmax_in_place;
 use super::super::vector_math::dot;
+use super::bias::{DistanceBias, DistanceBiasMut, add_bias, add_bias_gradient};
 use super::{AttentionConfig, AttentionMask};
 use crate::Result;
 
@@ -68,7 +69,7 @@ impl<'a> ColumnsMut<'a> {
 
     /// # Safety
     /// No other task may use this head of these rows meanwhile.
-    unsafe fn head(&self, rows: &Range<usize>, head: usize, head_dim: usize) -> MatrixMut<'_> {
+    pub(super) unsafe fn head(&self, rows: &Range<usize>, head: usize, head_dim: usize) -> MatrixMut<'_> {
         let first = rows.start * self.stride + self.start + head * head_dim;
         let end = first + rows.len().saturating_sub(1) * self.stride + head_dim;
         assert!(rows.is_empty() || end <= self.length, "a head outside of its matrix");
@@ -91,6 +92,7 @@ pub(super) struct Kernel {
 
 /// One sequence and one key-value head, with the rows that they mean.
 struct Task {
+    sequence: usize,
     queries: Range<usize>,
     keys: Range<usize>,
     key_value_head: usize,
@@ -130,6 +132,20 @@ impl Kernel {
         Ok(Self { heads, key_value_heads, head_dim, mask, scale, dropout, query_offsets, key_offsets })
     }
 
+    pub(super) fn sequences(&self) -> usize {
+        self.query_offsets.len() - 1
+    }
+
+    /// The longest sequence, of queries or keys.
+    pub(super) fn longest(&self) -> usize {
+        let lengths = |offsets: &[usize]| offsets.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
+        lengths(&self.query_offsets).max(lengths(&self.key_offsets))
+    }
+
+    pub(super) fn heads(&self) -> usize {
+        self.heads
+    }
+
     pub(super) fn query_width(&self) -> usize {
         self.heads * self.head_dim
     }
@@ -141,6 +157,7 @@ impl Kernel {
     fn task(&self, index: usize) -> Task {
         let (sequence, key_value_head) = (index / self.key_value_heads, index % self.key_value_heads);
         Task {
+            sequence,
             queries: self.query_offsets[sequence]..self.query_offsets[sequence + 1],
             keys: self.key_offsets[sequence]..self.key_offsets[sequence + 1],
             key_value_head,
@@ -186,15 +203,19 @@ impl Kernel {
         (0..tasks.div_ceil(block)).into_par_iter().for_each(|i| run(i * block..((i + 1) * block).min(tasks)));
     }
 
-    /// The probabilities of one head: softmax(scale · Q·Kᵀ), masked keys at 0.
+    /// The probabilities of one head: softmax(scale · Q·Kᵀ + bias), masked keys at 0.
     fn probabilities(
         &self,
         query: Matrix<'_>,
         key: Matrix<'_>,
+        bias: Option<&[f32]>,
         (queries, keys): (usize, usize),
         p: &mut [f32],
     ) {
         multiply(&mut MatrixMut::new(p, queries, keys), query, key.transposed(), self.scale, false);
+        if let Some(bias) = bias {
+            add_bias(p, bias, queries, keys);
+        }
         let visible = match self.mask {
             AttentionMask::None => None,
             AttentionMask::Causal => Some(keys - queries + 1),
@@ -202,7 +223,11 @@ impl Kernel {
         masked_softmax(p, keys, visible);
     }
 
-    pub(super) fn forward(&self, [query, key, value]: [Columns<'_>; 3]) -> Vec<f32> {
+    pub(super) fn forward(
+        &self,
+        [query, key, value]: [Columns<'_>; 3],
+        bias: Option<DistanceBias<'_>>,
+    ) -> Vec<f32> {
         let tokens = self.query_offsets.last().copied().unwrap_or(0);
         let mut output = vec![0.0f32; tokens * self.query_width()];
         let output_columns = ColumnsMut::whole(&mut output, self.query_width());
@@ -212,7 +237,8 @@ impl Kernel {
             let key = key.head(&task.keys, task.key_value_head, self.head_dim);
             let value = value.head(&task.keys, task.key_value_head, self.head_dim);
             for head in self.query_heads(task) {
-                self.probabilities(query.head(&task.queries, head, self.head_dim), key, size, scores);
+                let bias = bias.map(|bias| bias.head(head));
+                self.probabilities(query.head(&task.queries, head, self.head_dim), key, bias, size, scores);
                 if let Some(mask) = self.dropout_of(task, head) {
                     drop_elements(mask, 0, scores);
                 }
@@ -225,10 +251,12 @@ impl Kernel {
     }
 
     /// With P the probabilities, D what dropout leaves of them, and G the gradient of the output: dV = Dᵀ·G,
-    /// dD = G·Vᵀ, dS = D∘dD − P·rowsum(D∘dD), dQ = scale·dS·K, dK = scale·dSᵀ·Q. Without dropout D is P.
+    /// dD = G·Vᵀ, dS = D∘dD − P·rowsum(D∘dD), dQ = scale·dS·K, dK = scale·dSᵀ·Q. Without dropout D is P. The bias of
+    /// a distance gets the sum of dS over all pairs that are so far apart.
     pub(super) fn backward(
         &self,
         [query, key, value]: [Columns<'_>; 3],
+        bias: Option<(DistanceBias<'_>, &DistanceBiasMut<'_>)>,
         upstream: &[f32],
         [dq, dk, dv]: &[ColumnsMut<'_>; 3],
     ) {
@@ -247,7 +275,7 @@ impl Kernel {
             for head in self.query_heads(task) {
                 let q = query.head(&task.queries, head, self.head_dim);
                 let g = upstream.head(&task.queries, head, self.head_dim);
-                self.probabilities(q, k, size, probabilities);
+                self.probabilities(q, k, bias.map(|(bias, _)| bias.head(head)), size, probabilities);
                 let dropped = match self.dropout_of(task, head) {
                     None => &*probabilities,
                     Some(mask) => {
@@ -259,6 +287,11 @@ impl Kernel {
                 multiply(&mut dv, Matrix::new(dropped, queries, keys, keys).transposed(), g, 1.0, true);
                 multiply(&mut MatrixMut::new(score_gradients, queries, keys), g, v.transposed(), 1.0, false);
                 softmax_gradient(score_gradients, probabilities, dropped, keys);
+                if let Some((_, gradient)) = bias {
+                    // SAFETY: this task alone owns its sequence's share of the query heads' bias.
+                    let mut share = unsafe { gradient.head(task.sequence, head) };
+                    add_bias_gradient(score_gradients, share.row(0), queries, keys);
+                }
                 let ds = Matrix::new(score_gradients, queries, keys, keys);
                 // SAFETY: as above.
                 let mut dq = unsafe { dq.head(&task.queries, head, self.head_dim) };

@@ -4,14 +4,19 @@
 //! heads. Every (sequence, key-value head) is one task, which holds the scores of one head at a time. The backward
 //! pass recomputes the probabilities, so nothing of quadratic size is kept between the passes.
 
+mod bias;
+mod cached;
 mod kernel;
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 
+use self::bias::{DistanceBias, DistanceBiasMut};
+pub use self::cached::{CachedSequence, cached_attention};
 use self::kernel::{Columns, ColumnsMut, Kernel};
 use super::arguments::{Elements, contiguous_f32, elements, expect_dims, refuse, tensor_from};
 use super::dropout::DropoutMask;
 use super::offsets::check_offsets;
+use super::vector_math::add_row;
 use crate::Result;
 
 /// Which keys a query may look at.
@@ -56,16 +61,59 @@ impl AttentionConfig {
 /// When the shapes, the offsets and the heads do not fit each other, or `qkv` is not f32.
 pub fn attention(qkv: &Tensor, offsets: &[usize], config: &AttentionConfig) -> Result<Tensor> {
     const NAME: &str = "attention";
+    let kernel = packed_kernel(NAME, qkv, offsets, config)?;
+    Ok(contiguous_f32(NAME, qkv)?.apply_op1(Packed(kernel))?)
+}
+
+/// As [`attention`], with a bias added to the scores that depends on head and distance: the relative positions of T5
+/// (Raffel et al., 2020), or any slope over distance.
+///
+/// # Shapes
+/// - `qkv`, `offsets`, output: as [`attention`]
+/// - `bias`: `[heads, 2·reach − 1]`; what a query at position i adds for a key at position j stands at
+///   `reach − 1 + j − i`; no sequence is longer than `reach`
+///
+/// # Errors
+/// As [`attention`]; also when the bias has another shape, or a sequence is longer than its reach.
+pub fn attention_with_bias(
+    qkv: &Tensor,
+    bias: &Tensor,
+    offsets: &[usize],
+    config: &AttentionConfig,
+) -> Result<Tensor> {
+    const NAME: &str = "attention_with_bias";
+    let kernel = packed_kernel(NAME, qkv, offsets, config)?;
+    let longest = kernel.longest();
+    let fits =
+        |&[heads, span]: &[usize; 2]| heads == config.heads && span % 2 == 1 && span.div_ceil(2) >= longest;
+    if !<&[usize; 2]>::try_from(bias.dims()).is_ok_and(fits) {
+        let least = (2 * longest).saturating_sub(1).max(1);
+        let expected = format!("a bias of shape [{}, {least} or a larger odd number]", config.heads);
+        return Err(refuse(NAME, expected, format!("{:?}", bias.dims())));
+    }
+    let bias = contiguous_f32(NAME, bias)?;
+    Ok(contiguous_f32(NAME, qkv)?.apply_op2(&bias, Packed(kernel))?)
+}
+
+fn packed_kernel(
+    operation: &'static str,
+    qkv: &Tensor,
+    offsets: &[usize],
+    config: &AttentionConfig,
+) -> Result<Kernel> {
     let &[tokens, width] = qkv.dims() else {
-        return Err(refuse(NAME, "qkv of shape [total_tokens, 3·width]", format!("{:?}", qkv.dims())));
+        return Err(refuse(operation, "qkv of shape [total_tokens, 3·width]", format!("{:?}", qkv.dims())));
     };
     let heads = config.heads + 2 * config.key_value_heads;
     if heads == 0 || width == 0 || width % heads != 0 {
-        return Err(refuse(NAME, format!("a width divisible by {heads} heads"), format!("width {width}")));
+        return Err(refuse(
+            operation,
+            format!("a width divisible by {heads} heads"),
+            format!("width {width}"),
+        ));
     }
-    check_offsets(NAME, offsets, tokens)?;
-    let kernel = Kernel::new(NAME, config, width / heads, offsets, offsets)?;
-    Ok(contiguous_f32(NAME, qkv)?.apply_op1(Packed(kernel))?)
+    check_offsets(operation, offsets, tokens)?;
+    Kernel::new(operation, config, width / heads, offsets, offsets)
 }
 
 /// Attention whose queries, keys and values are separate tensors; keys may have sequences of other lengths than
@@ -118,18 +166,24 @@ impl Packed {
     }
 }
 
-impl CustomOp1 for Packed {
-    fn name(&self) -> &'static str {
-        "attention"
-    }
-
-    fn cpu_fwd(&self, qkv: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+impl Packed {
+    fn forward(
+        &self,
+        qkv: &CpuStorage,
+        layout: &Layout,
+        bias: Option<DistanceBias<'_>>,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
         let (tokens, _) = layout.shape().dims2()?;
-        let output = self.0.forward(self.split(elements(qkv, layout)?));
+        let output = self.0.forward(self.split(elements(qkv, layout)?), bias);
         Ok((CpuStorage::F32(output), Shape::from((tokens, self.0.query_width()))))
     }
 
-    fn bwd(&self, qkv: &Tensor, _res: &Tensor, grad_res: &Tensor) -> candle_core::Result<Option<Tensor>> {
+    fn gradient(
+        &self,
+        qkv: &Tensor,
+        bias: Option<(DistanceBias<'_>, &DistanceBiasMut<'_>)>,
+        grad_res: &Tensor,
+    ) -> candle_core::Result<Tensor> {
         let grad_res = grad_res.contiguous()?;
         let (values, upstream) = (Elements::of(qkv), Elements::of(&grad_res));
         let values = values.get()?;
@@ -137,8 +191,60 @@ impl CustomOp1 for Packed {
         let split = self.split(values);
         let outputs =
             ColumnsMut::side_by_side(&mut gradient, split.map(|columns| columns.start()), split[0].stride());
-        self.0.backward(split, upstream.get()?, &outputs);
-        Ok(Some(tensor_from(gradient, qkv)?))
+        self.0.backward(split, bias, upstream.get()?, &outputs);
+        tensor_from(gradient, qkv)
+    }
+}
+
+impl CustomOp1 for Packed {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn cpu_fwd(&self, qkv: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        self.forward(qkv, layout, None)
+    }
+
+    fn bwd(&self, qkv: &Tensor, _res: &Tensor, grad_res: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        Ok(Some(self.gradient(qkv, None, grad_res)?))
+    }
+}
+
+impl CustomOp2 for Packed {
+    fn name(&self) -> &'static str {
+        "attention-with-bias"
+    }
+
+    fn cpu_fwd(
+        &self,
+        qkv: &CpuStorage,
+        layout: &Layout,
+        bias: &CpuStorage,
+        bias_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let bias = DistanceBias::new(elements(bias, bias_layout)?, self.0.heads());
+        self.forward(qkv, layout, Some(bias))
+    }
+
+    fn bwd(
+        &self,
+        qkv: &Tensor,
+        bias: &Tensor,
+        _res: &Tensor,
+        grad_res: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        let values = Elements::of(bias);
+        let values = values.get()?;
+        let mut shares = vec![0.0f32; self.0.sequences() * values.len()];
+        let outputs = DistanceBiasMut::new(&mut shares, values.len(), self.0.heads());
+        let gradient =
+            self.gradient(qkv, Some((DistanceBias::new(values, self.0.heads()), &outputs)), grad_res)?;
+        // One share for each sequence, summed in their order, so that threads cannot change the result.
+        let mut total = vec![0.0f32; values.len()];
+        for share in shares.chunks_exact(values.len().max(1)) {
+            add_row(&mut total, share);
+        }
+        Ok((Some(gradient), Some(tensor_from(total, bias)?)))
     }
 }
 
@@ -170,7 +276,7 @@ impl CustomOp3 for Separate {
         value_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let (query, key) = (elements(query, query_layout)?, elements(key, key_layout)?);
-        let output = self.0.forward(self.split(query, key, elements(value, value_layout)?));
+        let output = self.0.forward(self.split(query, key, elements(value, value_layout)?), None);
         Ok((CpuStorage::F32(output), query_layout.shape().clone()))
     }
 
@@ -192,7 +298,7 @@ impl CustomOp3 for Separate {
             ColumnsMut::whole(dk, self.0.key_width()),
             ColumnsMut::whole(dv, self.0.key_width()),
         ];
-        self.0.backward(split, guards.3.get()?, &outputs);
+        self.0.backward(split, None, guards.3.get()?, &outputs);
         let [dq, dk, dv] = gradients;
         Ok((Some(tensor_from(dq, query)?), Some(tensor_from(dk, key)?), Some(tensor_from(dv, value)?)))
     }

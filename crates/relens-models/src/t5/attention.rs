@@ -1,0 +1,147 @@
+//! The attention parts of a layer: to the sequence itself, and from the decoder to what the encoder made.
+
+use candle_core::Tensor;
+
+use super::T5Config;
+use crate::Result;
+use crate::layers::{ConcatenatedLinear, Dropout, DropoutGenerator, Linear, RmsNorm};
+use crate::ops::{self, AttentionConfig, AttentionMask};
+use crate::weights::Parameters;
+
+/// T5 does not scale its scores; the initialisation of the queries does it.
+fn attention_config(config: &T5Config, mask: AttentionMask) -> AttentionConfig {
+    AttentionConfig { scale: Some(1.0), ..AttentionConfig::new(config.num_heads, mask) }
+}
+
+/// hidden + o(attention(norm(hidden))) within every sequence.
+#[derive(Debug, Clone)]
+pub(super) struct SelfAttention {
+    norm: RmsNorm,
+    projections: ConcatenatedLinear,
+    output: Linear,
+    config: AttentionConfig,
+    dropout: Dropout,
+}
+
+impl SelfAttention {
+    /// Takes `layer_norm` and `SelfAttention.*`.
+    pub(super) fn load(parameters: &Parameters, config: &T5Config, mask: AttentionMask) -> Result<Self> {
+        let (width, inner) = (config.d_model, config.inner_width());
+        let attention = parameters.pp("SelfAttention");
+        let projections = ["q", "k", "v"]
+            .map(|name| Linear::load_without_bias(&attention.pp(name), width, inner))
+            .into_iter()
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self {
+            norm: RmsNorm::load(&parameters.pp("layer_norm"), width, config.layer_norm_epsilon)?,
+            projections: ConcatenatedLinear::new(projections)?,
+            output: Linear::load_without_bias(&attention.pp("o"), inner, width)?,
+            config: attention_config(config, mask),
+            dropout: Dropout::new(config.dropout_rate),
+        })
+    }
+
+    pub(super) fn detached(&self) -> Result<Self> {
+        Ok(Self {
+            norm: self.norm.detached(),
+            projections: self.projections.detached()?,
+            output: self.output.detached(),
+            ..*self
+        })
+    }
+
+    pub(super) fn forward(
+        &self,
+        hidden: &Tensor,
+        bias: &Tensor,
+        offsets: &[usize],
+        mut generator: Option<&mut DropoutGenerator>,
+    ) -> Result<Tensor> {
+        let config = AttentionConfig { dropout: self.dropout.mask(generator.as_deref_mut()), ..self.config };
+        let qkv = self.projections.forward(&self.norm.forward(hidden)?)?;
+        let mixed = ops::attention_with_bias(&qkv, bias, offsets, &config)?;
+        let output = self.dropout.forward(&self.output.forward(&mixed)?, generator)?;
+        Ok((hidden + output)?)
+    }
+
+    /// As [`SelfAttention::forward`] without dropout, with `mix` in the place of the attention.
+    pub(super) fn forward_mixed_by(
+        &self,
+        hidden: &Tensor,
+        mix: impl FnOnce(&Tensor, &AttentionConfig) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let qkv = self.projections.forward(&self.norm.forward(hidden)?)?;
+        Ok((hidden + self.output.forward(&mix(&qkv, &self.config)?)?)?)
+    }
+}
+
+/// hidden + o(attention(norm(hidden), memory)): queries from the decoder, keys and values from the encoder.
+#[derive(Debug, Clone)]
+pub(super) struct CrossAttention {
+    norm: RmsNorm,
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    output: Linear,
+    config: AttentionConfig,
+    dropout: Dropout,
+}
+
+impl CrossAttention {
+    /// Takes `layer_norm` and `EncDecAttention.*`.
+    pub(super) fn load(parameters: &Parameters, config: &T5Config) -> Result<Self> {
+        let (width, inner) = (config.d_model, config.inner_width());
+        let attention = parameters.pp("EncDecAttention");
+        let projection = |name| Linear::load_without_bias(&attention.pp(name), width, inner);
+        Ok(Self {
+            norm: RmsNorm::load(&parameters.pp("layer_norm"), width, config.layer_norm_epsilon)?,
+            query: projection("q")?,
+            key: projection("k")?,
+            value: projection("v")?,
+            output: Linear::load_without_bias(&attention.pp("o"), inner, width)?,
+            config: attention_config(config, AttentionMask::None),
+            dropout: Dropout::new(config.dropout_rate),
+        })
+    }
+
+    pub(super) fn detached(&self) -> Self {
+        Self {
+            norm: self.norm.detached(),
+            query: self.query.detached(),
+            key: self.key.detached(),
+            value: self.value.detached(),
+            output: self.output.detached(),
+            ..*self
+        }
+    }
+
+    /// The keys and the values of what the encoder made.
+    pub(super) fn keys_and_values(&self, memory: &Tensor) -> Result<(Tensor, Tensor)> {
+        Ok((self.key.forward(memory)?, self.value.forward(memory)?))
+    }
+
+    pub(super) fn forward(
+        &self,
+        hidden: &Tensor,
+        memory: &Tensor,
+        (offsets, memory_offsets): (&[usize], &[usize]),
+        mut generator: Option<&mut DropoutGenerator>,
+    ) -> Result<Tensor> {
+        let config = AttentionConfig { dropout: self.dropout.mask(generator.as_deref_mut()), ..self.config };
+        let query = self.query.forward(&self.norm.forward(hidden)?)?;
+        let (key, value) = self.keys_and_values(memory)?;
+        let mixed = ops::attention_separate(&query, &key, &value, offsets, memory_offsets, &config)?;
+        let output = self.dropout.forward(&self.output.forward(&mixed)?, generator)?;
+        Ok((hidden + output)?)
+    }
+
+    /// As [`CrossAttention::forward`] without dropout, with `mix` in the place of the attention: it gets the queries.
+    pub(super) fn forward_mixed_by(
+        &self,
+        hidden: &Tensor,
+        mix: impl FnOnce(&Tensor, &AttentionConfig) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let query = self.query.forward(&self.norm.forward(hidden)?)?;
+        Ok((hidden + self.output.forward(&mix(&query, &self.config)?)?)?)
+    }
+}

@@ -1,0 +1,89 @@
+//! The decoder: layers of causal self-attention, attention to the encoder's states, and feed-forward.
+
+use candle_core::Tensor;
+
+use super::T5Config;
+use super::attention::{CrossAttention, SelfAttention};
+use super::feed_forward::FeedForward;
+use super::relative_position::RelativePositionBias;
+use crate::Result;
+use crate::layers::{Dropout, DropoutGenerator, RmsNorm};
+use crate::ops::AttentionMask;
+use crate::weights::Parameters;
+
+#[derive(Debug, Clone)]
+pub(super) struct DecoderStack {
+    pub(super) bias: RelativePositionBias,
+    pub(super) layers: Vec<DecoderLayer>,
+    pub(super) norm: RmsNorm,
+    dropout: Dropout,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct DecoderLayer {
+    pub(super) self_attention: SelfAttention,
+    pub(super) cross_attention: CrossAttention,
+    pub(super) feed_forward: FeedForward,
+}
+
+impl DecoderStack {
+    /// Takes `block.N.layer.*` and `final_layer_norm`.
+    pub(super) fn load(parameters: &Parameters, config: &T5Config) -> Result<Self> {
+        let layer = |i: usize| {
+            let parts = parameters.pp("block").pp(i).pp("layer");
+            Ok(DecoderLayer {
+                self_attention: SelfAttention::load(&parts.pp(0), config, AttentionMask::Causal)?,
+                cross_attention: CrossAttention::load(&parts.pp(1), config)?,
+                feed_forward: FeedForward::load(&parts.pp(2), config)?,
+            })
+        };
+        let bias = parameters.pp("block.0.layer.0.SelfAttention.relative_attention_bias");
+        Ok(Self {
+            bias: RelativePositionBias::load(&bias, config, false)?,
+            layers: (0..config.decoder_layers()).map(layer).collect::<Result<_>>()?,
+            norm: RmsNorm::load(
+                &parameters.pp("final_layer_norm"),
+                config.d_model,
+                config.layer_norm_epsilon,
+            )?,
+            dropout: Dropout::new(config.dropout_rate),
+        })
+    }
+
+    /// The same without gradients, as it is at this moment.
+    pub(super) fn detached(&self) -> Result<Self> {
+        let layer = |layer: &DecoderLayer| {
+            Ok(DecoderLayer {
+                self_attention: layer.self_attention.detached()?,
+                cross_attention: layer.cross_attention.detached(),
+                feed_forward: layer.feed_forward.detached(),
+            })
+        };
+        Ok(Self {
+            bias: self.bias.detached(),
+            layers: self.layers.iter().map(layer).collect::<Result<_>>()?,
+            norm: self.norm.detached(),
+            dropout: self.dropout,
+        })
+    }
+
+    /// `[total_tokens, d_model]` of embedded tokens to the states that predict the next ones.
+    pub(super) fn forward(
+        &self,
+        embedded: &Tensor,
+        memory: &Tensor,
+        (offsets, memory_offsets): (&[usize], &[usize]),
+        mut generator: Option<&mut DropoutGenerator>,
+    ) -> Result<Tensor> {
+        let longest = offsets.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
+        let bias = self.bias.by_distance(longest)?;
+        let mut hidden = self.dropout.forward(embedded, generator.as_deref_mut())?;
+        for layer in &self.layers {
+            hidden = layer.self_attention.forward(&hidden, &bias, offsets, generator.as_deref_mut())?;
+            let both = (offsets, memory_offsets);
+            hidden = layer.cross_attention.forward(&hidden, memory, both, generator.as_deref_mut())?;
+            hidden = layer.feed_forward.forward(&hidden, generator.as_deref_mut())?;
+        }
+        self.dropout.forward(&self.norm.forward(&hidden)?, generator)
+    }
+}

@@ -1,0 +1,81 @@
+//! The encoder: layers of self-attention and feed-forward over the prompt.
+
+use candle_core::Tensor;
+
+use super::T5Config;
+use super::attention::SelfAttention;
+use super::feed_forward::FeedForward;
+use super::relative_position::RelativePositionBias;
+use crate::Result;
+use crate::layers::{Dropout, DropoutGenerator, RmsNorm};
+use crate::ops::AttentionMask;
+use crate::weights::Parameters;
+
+#[derive(Debug, Clone)]
+pub(super) struct Encoder {
+    bias: RelativePositionBias,
+    layers: Vec<Layer>,
+    norm: RmsNorm,
+    dropout: Dropout,
+}
+
+#[derive(Debug, Clone)]
+struct Layer {
+    attention: SelfAttention,
+    feed_forward: FeedForward,
+}
+
+impl Encoder {
+    /// Takes `block.N.layer.*` and `final_layer_norm`.
+    pub(super) fn load(parameters: &Parameters, config: &T5Config) -> Result<Self> {
+        let layer = |i: usize| {
+            let parts = parameters.pp("block").pp(i).pp("layer");
+            Ok(Layer {
+                attention: SelfAttention::load(&parts.pp(0), config, AttentionMask::None)?,
+                feed_forward: FeedForward::load(&parts.pp(1), config)?,
+            })
+        };
+        let bias = parameters.pp("block.0.layer.0.SelfAttention.relative_attention_bias");
+        Ok(Self {
+            bias: RelativePositionBias::load(&bias, config, true)?,
+            layers: (0..config.num_layers).map(layer).collect::<Result<_>>()?,
+            norm: RmsNorm::load(
+                &parameters.pp("final_layer_norm"),
+                config.d_model,
+                config.layer_norm_epsilon,
+            )?,
+            dropout: Dropout::new(config.dropout_rate),
+        })
+    }
+
+    /// The same without gradients.
+    pub(super) fn detached(&self) -> Result<Self> {
+        let layer = |layer: &Layer| {
+            let feed_forward = layer.feed_forward.detached();
+            Ok(Layer { attention: layer.attention.detached()?, feed_forward })
+        };
+        Ok(Self {
+            bias: self.bias.detached(),
+            layers: self.layers.iter().map(layer).collect::<Result<_>>()?,
+            norm: self.norm.detached(),
+            dropout: self.dropout,
+        })
+    }
+
+    /// `[total_tokens, d_model]` of embedded tokens to what the decoder attends to.
+    pub(super) fn forward(
+        &self,
+        embedded: &Tensor,
+        offsets: &[usize],
+        mut generator: Option<&mut DropoutGenerator>,
+    ) -> Result<Tensor> {
+        let longest = offsets.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
+        let bias = self.bias.by_distance(longest)?;
+        let mut hidden = self.dropout.forward(embedded, generator.as_deref_mut())?;
+        for layer in &self.layers {
+            hidden = layer.attention.forward(&hidden, &bias, offsets, generator.as_deref_mut())?;
+            hidden = layer.feed_forward.forward(&hidden, generator.as_deref_mut())?;
+        }
+        self.dropout.forward(&self.norm.forward(&hidden)?, generator)
+    }
+}
