@@ -6,6 +6,7 @@ pub mod dual_encoder;
 pub mod efficientnet;
 pub mod error;
 pub mod eva02;
+pub mod generation;
 pub mod image_preprocessing;
 pub mod language_model;
 pub mod layers;

@@ -9,6 +9,7 @@
 mod batch;
 mod decoder;
 mod key_value_cache;
+mod opening;
 
 use candle_core::Tensor;
 
@@ -16,6 +17,7 @@ pub use batch::PromptTargetBatch;
 pub(crate) use batch::check_prompts;
 pub use decoder::Decoder;
 pub use key_value_cache::KeyValueCache;
+pub use opening::{load, open};
 
 use crate::layers::DropoutGenerator;
 use crate::tokenizer::TokenBatch;

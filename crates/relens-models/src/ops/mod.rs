@@ -50,4 +50,5 @@ pub use rms_norm::rms_norm;
 pub use rotary::{RotaryLayout, rotary};
 pub(crate) use same_padding::SamePadding;
 pub use softmax::{log_softmax_last_dim, softmax_last_dim};
+pub(crate) use target_log_probs::log_sum_exp;
 pub use target_log_probs::target_log_probs;

@@ -18,7 +18,7 @@ const BLOCK: usize = 256;
 
 /// log Σ exp(row)
 #[inline(always)]
-fn log_sum_exp(row: &[f32]) -> f32 {
+fn row_log_sum_exp(row: &[f32]) -> f32 {
     let largest = max(row);
     let mut total = 0.0f32;
     let mut exponentials = [0.0f32; BLOCK];
@@ -33,9 +33,14 @@ fn log_sum_exp(row: &[f32]) -> f32 {
 }
 
 vectorized! {
+    /// log Σ exp(row), −∞ for an empty row; NaN if the row holds one.
+    pub(crate) fn log_sum_exp(row: &[f32]) -> f32 {
+        row_log_sum_exp(row)
+    }
+
     fn row_log_probs(logits: &[f32], classes: usize, targets: &[u32], output: &mut [f32]) {
         for ((o, row), &target) in output.iter_mut().zip(logits.chunks_exact(classes)).zip(targets) {
-            *o = row[target as usize] - log_sum_exp(row);
+            *o = row[target as usize] - row_log_sum_exp(row);
         }
     }
 
