@@ -20,6 +20,7 @@ parity python="python3":
     {{python}} -m pip install --quiet --requirement tools/reference/requirements.txt
     {{python}} tools/reference/make_ops_fixtures.py
     {{python}} tools/reference/make_architecture_fixtures.py
+    {{python}} tools/reference/make_t5_fixtures.py
     {{python}} tools/reference/make_objectives_fixtures.py crates/relens-training/tests/fixtures
     {{python}} tools/reference/image_preprocessing.py crates/relens-models/tests/fixtures gallery
     {{python}} tools/reference/efficientnet.py crates/relens-models/tests/fixtures
@@ -29,8 +30,9 @@ parity python="python3":
 
 # Time the towers beside PyTorch, alternating
 speed python="python3":
-    cargo build --release --package relens-models --examples
+    cargo build --release --package relens-models --package relens-training --examples
     {{python}} tools/reference/time_image.py --architecture tf_efficientnet_lite2
+    {{python}} tools/reference/time_t5.py
 
 # Time our kernels, towers and indexes
 bench *arguments:
