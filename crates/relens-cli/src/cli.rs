@@ -50,6 +50,7 @@ enum Command {
     Kb(commands::kb::KbCommand),
     #[command(subcommand)]
     Train(commands::train::TrainCommand),
+    References(commands::references::ReferencesArguments),
     #[command(subcommand)]
     Models(commands::models::ModelsCommand),
 }
@@ -67,6 +68,7 @@ impl Cli {
             Command::Rewrite(arguments) => arguments.run(),
             Command::Kb(command) => command.run(),
             Command::Train(command) => command.run(),
+            Command::References(arguments) => arguments.run(),
             Command::Models(command) => command.run(),
         }
     }

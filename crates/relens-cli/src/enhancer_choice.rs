@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use relens::calibration::HubnessCalibration;
 use relens::enhancer::spec::{self, EnhancerContext};
 use relens::enhancer::{Combination, EnhancedQuery, Query, QueryEnhancer};
 use relens::pipeline::TextEmbedder;
@@ -13,10 +14,11 @@ use crate::library_location;
 /// The options that choose an enhancer.
 #[derive(Debug, Args)]
 pub(crate) struct EnhancerOption {
-    /// What rewrites a query before the retriever reads it: identity (leaves it as it is), wordnet, descriptions,
+    /// What rewrites a query before the retriever reads it: default (what works best with the retriever; its
+    /// enhancer.toml says what that is), identity (leaves it as it is), wordnet, descriptions,
     /// concat, adapter, selection, retrieval_augmented, llm, composer, or a TOML file with the settings of one or the
     /// weights of several.
-    #[arg(long, value_name = "NAME|FILE.toml", default_value = "identity", value_parser = known)]
+    #[arg(long, value_name = "NAME|FILE.toml", default_value = spec::DEFAULT, value_parser = known)]
     enhancer: String,
 
     /// How the texts that an enhancer makes of one query give one score; without it, the enhancer decides.
@@ -91,6 +93,10 @@ impl QueryEnhancer for Recombined {
         let mut enhanced = self.enhancer.enhance_batch(queries)?;
         enhanced.iter_mut().for_each(|query| query.combination = self.combination);
         Ok(enhanced)
+    }
+
+    fn calibration(&self) -> Option<&HubnessCalibration> {
+        self.enhancer.calibration()
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod append_log;
 pub mod bundled;
+pub mod calibration;
 pub mod catalog;
 pub mod dataset;
 pub mod embeddings;
@@ -12,6 +13,7 @@ pub mod evd;
 pub mod index;
 pub mod library;
 pub mod pipeline;
+pub mod reference_pairs;
 pub mod remembering_embedder;
 pub mod retriever;
 mod retriever_roles;

@@ -1,6 +1,7 @@
 //! From a query to a ranking: enhancer, retriever, index.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -16,6 +17,11 @@ pub trait TextEmbedder: Send + Sync {
 
     /// The fingerprint of its weights and configuration.
     fn fingerprint(&self) -> &str;
+
+    /// Where its files are, what goes with them included; default: nowhere.
+    fn directory(&self) -> Option<&Path> {
+        None
+    }
 
     /// Embeds texts, in order.
     ///
@@ -78,7 +84,10 @@ impl<'a> Pipeline<'a> {
             return Ok(Vec::new());
         }
         let (enhanced, combined) = embed_enhanced(queries, self.enhancer, self.embedder)?;
-        let hits = combined.search(self.index, k)?;
+        let hits = match self.enhancer.calibration() {
+            Some(calibration) => calibration.search(&combined, self.index, k)?,
+            None => combined.search(self.index, k)?,
+        };
         Ok(hits.into_iter().zip(enhanced).map(|(hits, enhanced)| Ranking { hits, enhanced }).collect())
     }
 }

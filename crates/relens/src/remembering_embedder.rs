@@ -40,6 +40,10 @@ impl TextEmbedder for RememberingEmbedder<'_> {
         self.embedder.fingerprint()
     }
 
+    fn directory(&self) -> Option<&std::path::Path> {
+        self.embedder.directory()
+    }
+
     fn embed_texts(&self, texts: &[&str]) -> Result<Embeddings> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut fresh: Vec<&str> = texts.iter().copied().filter(|text| !known.contains_key(*text)).collect();

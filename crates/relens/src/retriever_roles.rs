@@ -21,6 +21,10 @@ impl TextEmbedder for Retriever {
         Self::fingerprint(self)
     }
 
+    fn directory(&self) -> Option<&std::path::Path> {
+        Some(self.encoder().directory())
+    }
+
     fn embed_texts(&self, texts: &[&str]) -> Result<Embeddings> {
         Self::embed_texts(self, texts)
     }

@@ -7,6 +7,7 @@ pub(crate) mod index;
 pub(crate) mod kb;
 pub(crate) mod models;
 pub(crate) mod quickstart;
+pub(crate) mod references;
 pub(crate) mod rewrite;
 pub(crate) mod search;
 pub(crate) mod train;

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Combination, EnhancedQuery, Query, QueryEnhancer, Refinement};
+use crate::calibration::HubnessCalibration;
 use crate::error::{Error, Result};
 
 /// One enhancer of an ensemble.
@@ -80,6 +81,11 @@ impl QueryEnhancer for Ensemble {
             }
         }
         Ok(together)
+    }
+
+    /// That of the first member that has one.
+    fn calibration(&self) -> Option<&HubnessCalibration> {
+        self.members.iter().find_map(|member| member.enhancer.calibration())
     }
 }
 

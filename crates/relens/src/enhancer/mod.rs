@@ -15,6 +15,7 @@ pub mod identity;
 pub mod llm;
 pub mod mix;
 mod query;
+pub mod referenced;
 pub mod refinement;
 pub mod retrieval_augmented;
 pub mod reweighted;
@@ -29,6 +30,7 @@ pub use identity::Identity;
 pub use query::{LONGEST_QUERY, Query};
 pub use refinement::{RefineEmbeddings, Refinement};
 
+use crate::calibration::HubnessCalibration;
 use crate::error::{Error, Result};
 
 /// Turns queries into texts for the retriever.
@@ -50,6 +52,11 @@ pub trait QueryEnhancer: Send + Sync {
     /// As for [`enhance`](Self::enhance): one failure fails all.
     fn enhance_batch(&self, queries: &[Query]) -> Result<Vec<EnhancedQuery>> {
         queries.iter().map(|query| self.enhance(query)).collect()
+    }
+
+    /// What is taken from the scores of its queries; default: nothing.
+    fn calibration(&self) -> Option<&HubnessCalibration> {
+        None
     }
 }
 

@@ -7,18 +7,14 @@
 //! q' = normalise((1 − λ)·q + λ·Σ wᵢ·vᵢ),  w = softmax(q·cᵢ / τ) over the k captions c nearest to q, v their pictures
 //! ```
 
-use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
-use relens_models::ModelError;
-use relens_models::weights::{ElementType, Weights, save_tensors};
 use serde::{Deserialize, Serialize};
 
 use super::{EnhancedQuery, Query, QueryEnhancer, RefineEmbeddings, Refinement, TraceEntry};
 use crate::embeddings::Embeddings;
 use crate::error::{Error, Result};
+use crate::reference_pairs::ReferencePairs;
 
 /// How neighbours count.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -53,74 +49,28 @@ fn refused(reason: String) -> Error {
     Error::Enhancer { enhancer: "retrieval_augmented".to_owned(), reason }
 }
 
-/// Embedded pairs: a caption and its picture in each row.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ReferencePairs {
-    captions: Embeddings,
-    images: Embeddings,
-}
-
-impl ReferencePairs {
-    /// Takes over embeddings of captions and, in the same rows, of their pictures.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] if the shapes differ or there are none; [`Error::NotNormalised`].
-    pub fn new(captions: Embeddings, images: Embeddings) -> Result<Self> {
-        let shape = |embeddings: &Embeddings| (embeddings.rows(), embeddings.dim());
-        if shape(&captions) != shape(&images) || captions.is_empty() {
-            return Err(Error::Argument {
-                operation: "ReferencePairs::new",
-                expected: "as many captions as pictures of one dimension, at least one".to_owned(),
-                found: format!("{:?} and {:?}", shape(&captions), shape(&images)),
-            });
-        }
-        captions.ensure_normalised("reference captions")?;
-        images.ensure_normalised("reference pictures")?;
-        Ok(Self { captions, images })
-    }
-
-    /// Reads `captions` and `images`, each `[n, dim]`, from a safetensors file.
-    ///
-    /// # Errors
-    /// [`Error::Model`] naming the tensor that is missing; those of [`new`](Self::new).
-    pub fn open(path: &Path) -> Result<Self> {
-        let weights = Weights::open(path)?;
-        let read = |name: &str| {
-            let shape = weights.shape(name).unwrap_or(&[0, 0]).to_vec();
-            let dim = shape.get(1).copied().unwrap_or(0);
-            Embeddings::from_rows(dim, weights.stored(name, &shape)?.to_f32()?)
-        };
-        Self::new(read("captions")?, read("images")?)
-    }
-
-    /// Writes them in half precision.
-    ///
-    /// # Errors
-    /// [`Error::Model`] if the file cannot be written.
-    pub fn save(&self, path: &Path) -> Result<()> {
-        let tensor = |embeddings: &Embeddings| {
-            let shape = (embeddings.rows(), embeddings.dim());
-            Tensor::from_slice(embeddings.as_slice(), shape, &Device::Cpu).map_err(ModelError::from)
-        };
-        let tensors = BTreeMap::from([
-            ("captions".to_owned(), tensor(&self.captions)?),
-            ("images".to_owned(), tensor(&self.images)?),
-        ]);
-        Ok(save_tensors(path, &tensors, ElementType::F16)?)
-    }
-}
-
-/// Refines one query's embedding.
-struct Enrichment {
-    pairs: ReferencePairs,
+/// Moves embeddings towards the pictures of the captions nearest to them.
+pub struct Enrichment {
+    pairs: Arc<ReferencePairs>,
     settings: NeighbourSettings,
+}
+
+impl Enrichment {
+    /// Enriches by the nearest of `pairs`.
+    ///
+    /// # Errors
+    /// [`Error::Enhancer`] for settings that mean nothing.
+    pub fn new(pairs: Arc<ReferencePairs>, settings: NeighbourSettings) -> Result<Self> {
+        settings.ensure_valid()?;
+        Ok(Self { pairs, settings })
+    }
 }
 
 impl RefineEmbeddings for Enrichment {
     fn refine(&self, rows: &mut [f32], dim: usize) -> Result<()> {
         let NeighbourSettings { neighbours, share, temperature } = self.settings;
         for row in rows.chunks_exact_mut(dim.max(1)) {
-            let scores = self.pairs.captions.scores(row)?;
+            let scores = self.pairs.captions().scores(row)?;
             let mut nearest: Vec<usize> = (0..scores.len()).collect();
             let count = neighbours.min(nearest.len());
             // Ties by position, so that the result does not depend on the selection's order.
@@ -137,7 +87,7 @@ impl RefineEmbeddings for Enrichment {
             let total: f32 = weights.iter().sum();
             let mut enriched: Vec<f32> = row.iter().map(|value| (1.0 - share) * value).collect();
             for (&pair, weight) in nearest.iter().zip(&weights) {
-                let image = self.pairs.images.row(pair);
+                let image = self.pairs.image_of(pair);
                 enriched
                     .iter_mut()
                     .zip(image)
@@ -161,9 +111,8 @@ impl RetrievalAugmented {
     ///
     /// # Errors
     /// [`Error::Enhancer`] for settings that mean nothing.
-    pub fn new(pairs: ReferencePairs, settings: NeighbourSettings) -> Result<Self> {
-        settings.ensure_valid()?;
-        Ok(Self { enrichment: Arc::new(Enrichment { pairs, settings }) })
+    pub fn new(pairs: Arc<ReferencePairs>, settings: NeighbourSettings) -> Result<Self> {
+        Ok(Self { enrichment: Arc::new(Enrichment::new(pairs, settings)?) })
     }
 }
 
@@ -173,7 +122,7 @@ impl QueryEnhancer for RetrievalAugmented {
     }
 
     fn enhance(&self, query: &Query) -> Result<EnhancedQuery> {
-        let neighbours = self.enrichment.settings.neighbours.min(self.enrichment.pairs.captions.rows());
+        let neighbours = self.enrichment.settings.neighbours.min(self.enrichment.pairs.captions().rows());
         let source = format!("pictures of the {neighbours} nearest captions");
         Ok(EnhancedQuery {
             trace: vec![TraceEntry::TextAdded { text: "(an embedding)".to_owned(), source }],
@@ -187,10 +136,10 @@ impl QueryEnhancer for RetrievalAugmented {
 mod tests {
     use super::*;
 
-    fn pairs() -> ReferencePairs {
+    fn pairs() -> Arc<ReferencePairs> {
         let captions = Embeddings::from_rows(2, vec![1.0, 0.0, 0.0, 1.0, 0.6, 0.8]).unwrap();
         let images = Embeddings::from_rows(2, vec![0.8, 0.6, 0.0, 1.0, -1.0, 0.0]).unwrap();
-        ReferencePairs::new(captions, images).unwrap()
+        Arc::new(ReferencePairs::new(captions, images).unwrap())
     }
 
     fn refined(settings: NeighbourSettings, query: [f32; 2]) -> Vec<f32> {
@@ -215,22 +164,6 @@ mod tests {
     }
 
     #[test]
-    fn pairs_are_stored_and_read() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("pairs.safetensors");
-        pairs().save(&path).unwrap();
-        let read = ReferencePairs::open(&path).unwrap();
-        assert!(
-            read.captions
-                .as_slice()
-                .iter()
-                .zip(pairs().captions.as_slice())
-                .all(|(a, b)| (a - b).abs() < 1e-3)
-        );
-        assert!(ReferencePairs::open(&directory.path().join("none")).is_err());
-    }
-
-    #[test]
     fn settings_that_mean_nothing_are_refused() {
         let good = NeighbourSettings::default();
         for bad in [
@@ -240,7 +173,5 @@ mod tests {
         ] {
             assert!(RetrievalAugmented::new(pairs(), bad).is_err());
         }
-        let two = Embeddings::from_rows(2, vec![1.0, 0.0]).unwrap();
-        assert!(ReferencePairs::new(two.clone(), Embeddings::new(2)).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! An enhancer whose original counts another share: what a fit of that share tries out.
 
 use super::{EnhancedQuery, Query, QueryEnhancer};
+use crate::calibration::HubnessCalibration;
 use crate::error::{Error, Result};
 
 /// Another enhancer, with the original query's share of the weight set.
@@ -56,6 +57,10 @@ impl QueryEnhancer for Reweighted<'_> {
     fn enhance_batch(&self, queries: &[Query]) -> Result<Vec<EnhancedQuery>> {
         let enhanced = self.enhancer.enhance_batch(queries)?;
         Ok(queries.iter().zip(enhanced).map(|(query, enhanced)| self.reweighted(query, enhanced)).collect())
+    }
+
+    fn calibration(&self) -> Option<&HubnessCalibration> {
+        self.enhancer.calibration()
     }
 }
 

@@ -15,9 +15,11 @@
 //! mix = { original_share = 0.0 }
 //! ```
 //!
-//! Paths in it are relative to the file. Every name has its settings, see the `…Spec` of this module; what is left out
+//! `[neighbours]` and `[calibration]`, each with a file of reference `pairs`, add what [`super::referenced`] describes to
+//! the whole; without any `[[enhancer]]`, to the query as it is. Paths in it are relative to the file. Every name has its settings, see the `…Spec` of this module; what is left out
 //! has the default, and what is unknown is refused.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -32,18 +34,28 @@ use super::ensemble::{Ensemble, Member};
 use super::entity_finder::{EntityFinder, EntitySettings};
 use super::llm::RecordedLlm;
 use super::mix::Mix;
-use super::retrieval_augmented::{NeighbourSettings, ReferencePairs, RetrievalAugmented};
+use super::referenced::Referenced;
+use super::retrieval_augmented::{Enrichment, NeighbourSettings, RetrievalAugmented};
 use super::selection::{DescriptionValues, Selection, SelectionSettings};
 use super::wordnet::WordNetDefinitions;
 use super::{Combination, Identity, QueryEnhancer};
 use crate::bundled;
+use crate::calibration::{CalibrationSettings, HubnessCalibration};
 use crate::error::{Error, Result};
 use crate::evd::{Knowledge, Vocabulary, knowledge, vocabulary};
 use crate::pipeline::TextEmbedder;
+use crate::reference_pairs::ReferencePairs;
 use crate::wordnet::{DEFAULT_DIRECTORY, WordNet};
 
+/// The retriever's own enhancer, from [`DEFAULT_FILE`] in its directory; `identity` where there is none.
+pub const DEFAULT: &str = "default";
+
+/// The file beside a retriever that says how its queries are best enhanced.
+pub const DEFAULT_FILE: &str = "enhancer.toml";
+
 /// The names that can be opened.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 10] = [
+    DEFAULT,
     "identity",
     "wordnet",
     "descriptions",
@@ -73,6 +85,12 @@ pub fn open(spec: &str, context: &EnhancerContext) -> Result<Box<dyn QueryEnhanc
     if spec.ends_with(".toml") {
         return open_file(Path::new(spec), context);
     }
+    let own = context.embedder.as_ref().and_then(|embedder| embedder.directory());
+    match own.map(|directory| directory.join(DEFAULT_FILE)).filter(|file| file.is_file()) {
+        Some(file) if spec == DEFAULT => return open_file(&file, context),
+        None if spec == DEFAULT => return Ok(Box::new(Identity)),
+        _ => {}
+    }
     open_member(
         &Settings { name: spec.to_owned(), table: toml::Table::new(), directory: PathBuf::new() },
         context,
@@ -85,7 +103,26 @@ pub fn open(spec: &str, context: &EnhancerContext) -> Result<Box<dyn QueryEnhanc
 struct EnsembleSpec {
     #[serde(default = "mean_embedding")]
     combine: Combination,
+    /// Moves every text's embedding towards what similar captions show.
+    neighbours: Option<NeighboursSpec>,
+    /// Lowers hubs.
+    calibration: Option<CalibrationSpec>,
+    #[serde(default)]
     enhancer: Vec<toml::Table>,
+}
+
+#[derive(Deserialize)]
+struct NeighboursSpec {
+    pairs: PathBuf,
+    #[serde(flatten)]
+    settings: NeighbourSettings,
+}
+
+#[derive(Deserialize)]
+struct CalibrationSpec {
+    pairs: PathBuf,
+    #[serde(flatten)]
+    settings: CalibrationSettings,
 }
 
 fn mean_embedding() -> Combination {
@@ -114,11 +151,41 @@ fn open_file(path: &Path, context: &EnhancerContext) -> Result<Box<dyn QueryEnha
         let settings = Settings { name, table, directory: directory.clone() };
         members.push(Member { weight, enhancer: open_member(&settings, context)? });
     }
-    match <[Member; 1]>::try_from(members) {
+    let enhancer: Box<dyn QueryEnhancer> = match <[Member; 1]>::try_from(members) {
         // One enhancer alone keeps its own way of combining.
-        Ok([only]) => Ok(only.enhancer),
-        Err(members) => Ok(Box::new(Ensemble::new(members, spec.combine)?)),
+        Ok([only]) => only.enhancer,
+        Err(members) if members.is_empty() => Box::new(Identity),
+        Err(members) => Box::new(Ensemble::new(members, spec.combine)?),
+    };
+    with_references(enhancer, spec.neighbours, spec.calibration, &directory)
+}
+
+/// Adds what works by reference pairs; a file that both name is read once.
+fn with_references(
+    enhancer: Box<dyn QueryEnhancer>,
+    neighbours: Option<NeighboursSpec>,
+    calibration: Option<CalibrationSpec>,
+    directory: &Path,
+) -> Result<Box<dyn QueryEnhancer>> {
+    if neighbours.is_none() && calibration.is_none() {
+        return Ok(enhancer);
     }
+    let mut opened: BTreeMap<PathBuf, Arc<ReferencePairs>> = BTreeMap::new();
+    let mut open = |path: &Path| -> Result<Arc<ReferencePairs>> {
+        if let Some(pairs) = opened.get(path) {
+            return Ok(pairs.clone());
+        }
+        let pairs = Arc::new(ReferencePairs::open(&directory.join(path))?);
+        opened.insert(path.to_owned(), pairs.clone());
+        Ok(pairs)
+    };
+    let enrichment = neighbours
+        .map(|neighbours| Enrichment::new(open(&neighbours.pairs)?, neighbours.settings))
+        .transpose()?;
+    let calibration = calibration
+        .map(|calibration| HubnessCalibration::new(&open(&calibration.pairs)?, calibration.settings))
+        .transpose()?;
+    Ok(Box::new(Referenced::new(enhancer, enrichment, calibration)))
 }
 
 /// The settings of one enhancer as they stand in the file.
@@ -344,7 +411,7 @@ fn open_member(settings: &Settings, context: &EnhancerContext) -> Result<Box<dyn
         "retrieval_augmented" => {
             let spec: RetrievalAugmentedSpec = settings.parse()?;
             let pairs = ReferencePairs::open(&settings.required(spec.pairs.as_ref(), "pairs")?)?;
-            Box::new(RetrievalAugmented::new(pairs, spec.neighbours)?)
+            Box::new(RetrievalAugmented::new(Arc::new(pairs), spec.neighbours)?)
         }
         "llm" => {
             let spec: LlmSpec = settings.parse()?;

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 pub use bootstrap::{BootstrapOptions, PairedBootstrap, Statistic, paired_bootstrap};
 pub use metrics::RankingMetrics;
-pub use ranks::GroundTruthRanks;
+pub use ranks::{GroundTruthRanks, ScoreOffsets};
 pub use report::RetrievalReport;
 
 use crate::dataset::Dataset;
@@ -77,7 +77,16 @@ pub fn evaluate(
     }
     let queries = queries.ok_or_else(|| no_captions(&dataset.name))?;
     let image_of_caption: Vec<usize> = captions.iter().map(|(image, _)| *image).collect();
-    let ranks = GroundTruthRanks::compute(images, &queries, &image_of_caption)?;
+    let ranks = match enhancer.calibration() {
+        None => GroundTruthRanks::compute(images, &queries, &image_of_caption)?,
+        Some(calibration) => {
+            let offsets = ScoreOffsets {
+                images: calibration.image_offsets(images)?,
+                captions: calibration.text_offsets(&queries)?,
+            };
+            GroundTruthRanks::compute_with_offsets(images, &queries, &image_of_caption, &offsets)?
+        }
+    };
     let report = RetrievalReport {
         image_retrieval: RankingMetrics::from_ranks(&ranks.text_to_image, recall_at)?,
         text_retrieval: RankingMetrics::from_ranks(&ranks.image_to_text, recall_at)?,

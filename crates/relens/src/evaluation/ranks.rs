@@ -20,7 +20,30 @@ pub struct GroundTruthRanks {
     pub image_of_caption: Vec<usize>,
 }
 
+/// What is taken from every score of a candidate before it is ranked; see [`crate::calibration`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScoreOffsets {
+    /// For every picture, where pictures are ranked for a caption.
+    pub images: Vec<f32>,
+    /// For every caption, where captions are ranked for a picture.
+    pub captions: Vec<f32>,
+}
+
 impl GroundTruthRanks {
+    /// Ranks by the scores as they are; see [`compute_with_offsets`](Self::compute_with_offsets).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn compute(
+        images: &Embeddings,
+        captions: &CombinedQueries,
+        image_of_caption: &[usize],
+    ) -> Result<Self> {
+        let none =
+            ScoreOffsets { images: vec![0.0; images.rows()], captions: vec![0.0; image_of_caption.len()] };
+        Self::compute_with_offsets(images, captions, image_of_caption, &none)
+    }
+
     /// Ranks pictures for every caption and captions for every picture.
     ///
     /// Both come from one pass over the scores: what a picture's best own caption scores is computed first, and the
@@ -30,23 +53,26 @@ impl GroundTruthRanks {
     /// - `images`: `[n, dim]`
     /// - `captions`: m queries of `dim` components
     /// - `image_of_caption`: `[m]`, below n
+    /// - `offsets`: `[n]` and `[m]`
     ///
     /// # Errors
     /// [`Error::Argument`] if these do not fit, [`Error::NonFinite`] for embeddings that cannot be ranked.
-    pub fn compute(
+    pub fn compute_with_offsets(
         images: &Embeddings,
         captions: &CombinedQueries,
         image_of_caption: &[usize],
+        offsets: &ScoreOffsets,
     ) -> Result<Self> {
         check(images, captions, image_of_caption)?;
+        check_offsets(offsets, images.rows(), captions.len())?;
         let own_scores: Vec<f32> = image_of_caption
             .par_iter()
             .enumerate()
             .map(|(caption, &image)| captions.score(caption, images.row(image)))
             .collect();
         let mut best_own = vec![f32::NEG_INFINITY; images.rows()];
-        for (&image, &score) in image_of_caption.iter().zip(&own_scores) {
-            best_own[image] = best_own[image].max(score);
+        for ((&image, &score), &offset) in image_of_caption.iter().zip(&own_scores).zip(&offsets.captions) {
+            best_own[image] = best_own[image].max(score - offset);
         }
         let per_task = (SCORES_PER_TASK / images.rows().max(1)).clamp(1, 256);
         let starts: Vec<usize> = (0..captions.len()).step_by(per_task).collect();
@@ -54,8 +80,13 @@ impl GroundTruthRanks {
             .into_par_iter()
             .map(|start| {
                 let end = (start + per_task).min(captions.len());
-                let scores = captions.scores(start..end, images)?;
-                Ok(count(&scores, &image_of_caption[start..end], &own_scores[start..end], &best_own))
+                let block = Block {
+                    scores: captions.scores(start..end, images)?,
+                    image_of_caption: &image_of_caption[start..end],
+                    own_scores: &own_scores[start..end],
+                    caption_offsets: &offsets.captions[start..end],
+                };
+                Ok(count(&block, &offsets.images, &best_own))
             })
             .collect::<Result<_>>()?;
         let mut text_to_image = Vec::with_capacity(captions.len());
@@ -81,24 +112,47 @@ struct Part {
     reached: Vec<(usize, u32)>,
 }
 
+/// Some captions and their scores with all n pictures.
+struct Block<'a> {
+    /// `[captions of the block, n]`
+    scores: Vec<f32>,
+    image_of_caption: &'a [usize],
+    own_scores: &'a [f32],
+    caption_offsets: &'a [f32],
+}
+
 /// # Shapes
-/// - `scores`: `[captions of the block, n]`
-/// - `image_of_caption`, `own_scores`: `[captions of the block]`
-/// - `best_own`: `[n]`
-fn count(scores: &[f32], image_of_caption: &[usize], own_scores: &[f32], best_own: &[f32]) -> Part {
+/// - `image_offsets`, `best_own`: `[n]`
+fn count(block: &Block<'_>, image_offsets: &[f32], best_own: &[f32]) -> Part {
     let mut reached = vec![0u32; best_own.len()];
-    let mut text_to_image = Vec::with_capacity(image_of_caption.len());
-    let captions = scores.chunks_exact(best_own.len()).zip(image_of_caption.iter().zip(own_scores));
-    for (scores, (&own, &own_score)) in captions {
+    let mut text_to_image = Vec::with_capacity(block.image_of_caption.len());
+    let own = block.image_of_caption.iter().zip(block.own_scores).zip(block.caption_offsets);
+    for (scores, ((&own, &own_score), &caption_offset)) in block.scores.chunks_exact(best_own.len()).zip(own)
+    {
         // The count includes the right answer itself, which makes it a rank from 1.
-        text_to_image.push(scores.iter().map(|&score| u32::from(score >= own_score)).sum());
+        let own_score = own_score - image_offsets[own];
+        let of_images = scores.iter().zip(image_offsets);
+        text_to_image.push(of_images.map(|(&score, offset)| u32::from(score - offset >= own_score)).sum());
         for ((reached, &score), &best) in reached.iter_mut().zip(scores).zip(best_own) {
-            *reached += u32::from(score >= best);
+            *reached += u32::from(score - caption_offset >= best);
         }
-        reached[own] -= u32::from(scores[own] >= best_own[own]);
+        reached[own] -= u32::from(scores[own] - caption_offset >= best_own[own]);
     }
     let reached = reached.into_iter().enumerate().filter(|(_, count)| *count > 0).collect();
     Part { text_to_image, reached }
+}
+
+fn check_offsets(offsets: &ScoreOffsets, images: usize, captions: usize) -> Result<()> {
+    let found = (offsets.images.len(), offsets.captions.len());
+    let finite = offsets.images.iter().chain(&offsets.captions).all(|offset| offset.is_finite());
+    if found == (images, captions) && finite {
+        return Ok(());
+    }
+    Err(Error::Argument {
+        operation: "GroundTruthRanks::compute_with_offsets",
+        expected: format!("finite offsets of {images} pictures and {captions} captions"),
+        found: format!("{found:?}, finite: {finite}"),
+    })
 }
 
 fn check(images: &Embeddings, captions: &CombinedQueries, image_of_caption: &[usize]) -> Result<()> {
@@ -159,6 +213,8 @@ mod tests {
             owners in prop::collection::vec(0usize..12, 20),
             texts_of in prop::collection::vec(1usize..4, 20),
             combination in 0usize..4,
+            // Halves, so that differences are exact and ties stay ties.
+            offsets in prop::collection::vec((-2i8..=2).prop_map(|half| f32::from(half) / 2.0), 40),
         ) {
             let image_of_caption: Vec<usize> = owners.iter().map(|owner| owner % n).collect();
             let combination = COMBINATIONS[combination];
@@ -170,13 +226,22 @@ mod tests {
             }).collect();
             let texts = texts.select(&(0..texts_of.iter().sum()).collect::<Vec<_>>()).unwrap();
             let captions = CombinedQueries::combine(&queries, &texts, "test").unwrap();
-            let ranks = GroundTruthRanks::compute(&images, &captions, &image_of_caption).unwrap();
-            let scores: Vec<Vec<f32>> = (0..20)
-                .map(|caption| captions.scores(caption..caption + 1, &images).unwrap())
-                .collect();
-            let (text_to_image, image_to_text) = oracle(&scores, &image_of_caption, n);
-            prop_assert_eq!(ranks.text_to_image, text_to_image);
-            prop_assert_eq!(ranks.image_to_text, image_to_text);
+            let offsets = ScoreOffsets { images: offsets[..n].to_vec(), captions: offsets[20..].to_vec() };
+            let ranks =
+                GroundTruthRanks::compute_with_offsets(&images, &captions, &image_of_caption, &offsets)
+                    .unwrap();
+            let scores = |less: &dyn Fn(usize, usize) -> f32| -> Vec<Vec<f32>> {
+                let row = |caption: usize| captions.scores(caption..caption + 1, &images).unwrap();
+                let less_offset = |caption: usize| {
+                    let scores = row(caption).into_iter().enumerate();
+                    scores.map(|(image, score)| score - less(caption, image)).collect()
+                };
+                (0..20).map(less_offset).collect()
+            };
+            let of_images = scores(&|_, image| offsets.images[image]);
+            prop_assert_eq!(ranks.text_to_image, oracle(&of_images, &image_of_caption, n).0);
+            let of_captions = scores(&|caption, _| offsets.captions[caption]);
+            prop_assert_eq!(ranks.image_to_text, oracle(&of_captions, &image_of_caption, n).1);
         }
     }
 
@@ -208,6 +273,10 @@ mod tests {
         assert!(GroundTruthRanks::compute(&images, &captions, &[1]).is_err());
         let wide = Embeddings::from_rows(3, vec![1.0, 0.0, 0.0]).unwrap();
         assert!(GroundTruthRanks::compute(&wide, &captions, &[0]).is_err());
+        let nan = ScoreOffsets { images: vec![f32::NAN], captions: vec![0.0] };
+        assert!(GroundTruthRanks::compute_with_offsets(&images, &captions, &[0], &nan).is_err());
+        let few = ScoreOffsets { images: vec![0.0], captions: Vec::new() };
+        assert!(GroundTruthRanks::compute_with_offsets(&images, &captions, &[0], &few).is_err());
         let broken = Embeddings::from_rows(2, vec![f32::NAN, 0.0]).unwrap();
         assert!(GroundTruthRanks::compute(&broken, &captions, &[0]).is_err());
     }

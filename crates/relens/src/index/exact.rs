@@ -160,6 +160,26 @@ impl Index for ExactIndex {
         Ok(found.collect())
     }
 
+    fn vectors(&self, ids: &[u64]) -> Result<Embeddings> {
+        // One pass for all ids: a search has no map from ids to positions, and must not wait for one.
+        let mut wanted: HashMap<u64, Option<usize>> = ids.iter().map(|&id| (id, None)).collect();
+        for (position, id) in self.ids.iter().enumerate() {
+            if let Some(found) = wanted.get_mut(id) {
+                *found = Some(position);
+            }
+        }
+        let mut vectors = Embeddings::new(self.dim);
+        for id in ids {
+            let position = wanted.get(id).copied().flatten().ok_or_else(|| Error::Argument {
+                operation: "ExactIndex::vectors",
+                expected: "an id of the index".to_owned(),
+                found: id.to_string(),
+            })?;
+            vectors.push(&self.vectors.as_slice()[position * self.dim..][..self.dim])?;
+        }
+        Ok(vectors)
+    }
+
     fn len(&self) -> usize {
         self.ids.len()
     }

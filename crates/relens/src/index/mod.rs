@@ -34,6 +34,12 @@ pub trait Index: Send + Sync {
     /// [`Error::Argument`] if the queries have another dimension, [`Error::NonFinite`] if one cannot be ranked.
     fn search(&self, queries: &Embeddings, k: usize) -> Result<Vec<Vec<Hit>>>;
 
+    /// The vectors under `ids`, in their order.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] naming an id that is not there.
+    fn vectors(&self, ids: &[u64]) -> Result<Embeddings>;
+
     /// The number of vectors.
     fn len(&self) -> usize;
 

@@ -88,24 +88,27 @@ pub(super) fn draw_batch(
     let mut batch = Batch { pictures, texts: Vec::new(), image_of_text: Vec::new(), draw };
     for (row, &picture) in batch.pictures.iter().enumerate() {
         let picture = &all[picture];
-        let mut captions = picture.captions.clone();
+        let mut captions: Vec<usize> = (0..picture.captions.len()).collect();
         captions.shuffle(&mut rng);
         if augmentation.captions_per_image > 0 {
             captions.truncate(augmentation.captions_per_image);
         }
         for caption in captions {
-            let replace =
-                !picture.extra_captions.is_empty() && rng.random::<f64>() < data.extra_caption_probability;
-            let text = if replace {
-                picture.extra_captions[rng.random_range(0..picture.extra_captions.len())]
-            } else {
-                caption
-            };
+            let rewrites = picture.rewrites.get(caption).map_or(&[][..], Vec::as_slice);
+            let text = one_of(&picture.extra_captions, data.extra_caption_probability, &mut rng)
+                .or_else(|| one_of(rewrites, data.rewriting_probability, &mut rng))
+                .unwrap_or(picture.captions[caption]);
             batch.texts.push(text);
             batch.image_of_text.push(row as u32);
         }
     }
     batch
+}
+
+/// With a chance, one of `texts`. Where there is no choice no randomness is used up.
+fn one_of(texts: &[usize], probability: f64, rng: &mut ChaCha8Rng) -> Option<usize> {
+    let drawn = !texts.is_empty() && rng.random::<f64>() < probability;
+    drawn.then(|| texts[rng.random_range(0..texts.len())])
 }
 
 /// Cached image features of a batch, augmented: `[pictures, width]`.
@@ -213,6 +216,7 @@ mod tests {
                 path: PathBuf::from(format!("{index}.jpg")),
                 captions: (index * 3..index * 3 + 3).collect(),
                 extra_captions: vec![100 + index],
+                rewrites: vec![Vec::new(), vec![200 + index], Vec::new()],
             })
             .collect()
     }
@@ -225,6 +229,8 @@ mod tests {
             validation_split: "val".into(),
             extra_captions: Vec::new(),
             extra_caption_probability,
+            rewrites: Vec::new(),
+            rewriting_probability: 0.0,
         }
     }
 
@@ -260,6 +266,13 @@ mod tests {
         assert!(batch.texts[2..].iter().all(|text| (21..24).contains(text)), "{:?}", batch.texts);
         let extra = draw_batch(vec![4, 7], &pictures(), &augmentation, &data(1.0), 1, 0);
         assert_eq!(extra.texts, [104, 104, 107, 107]);
+        let all = AugmentationConfig { captions_per_image: 0, ..augmentation };
+        let always = DataConfig { rewriting_probability: 1.0, ..data(0.0) };
+        let mut rewritten = draw_batch(vec![4], &pictures(), &all, &always, 1, 0).texts;
+        rewritten.sort_unstable();
+        assert_eq!(rewritten, [12, 14, 204], "only the caption that has a rewrite is replaced, by its own");
+        let never = draw_batch(vec![4], &pictures(), &all, &data(0.0), 1, 0).texts;
+        assert!(never.iter().all(|text| (12..15).contains(text)));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use relens::dataset::Dataset;
 use serde::Deserialize;
 
 use super::config::DataConfig;
+use super::rewrites;
 use crate::{Result, TrainingError};
 
 /// One picture with the positions of its texts in [`Corpus::texts`].
@@ -17,6 +18,8 @@ pub(super) struct Picture {
     pub(super) captions: Vec<usize>,
     /// Further texts that came from other files.
     pub(super) extra_captions: Vec<usize>,
+    /// The rewrites of each of its captions.
+    pub(super) rewrites: Vec<Vec<usize>>,
 }
 
 impl Picture {
@@ -24,6 +27,15 @@ impl Picture {
     pub(super) fn name(&self) -> String {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
+}
+
+/// Texts of other files than the annotations.
+#[derive(Debug, Default)]
+struct FurtherTexts {
+    /// By the picture's number.
+    extra_captions: HashMap<u64, Vec<String>>,
+    /// By the caption.
+    rewrites: HashMap<String, Vec<String>>,
 }
 
 /// Pictures and texts of training and validation in one numbering: training first.
@@ -61,21 +73,28 @@ impl Corpus {
             }
         }
         refuse_overlap(config, &train, &validation)?;
-        let extra = read_extra_captions(&config.extra_captions)?;
+        let further = FurtherTexts {
+            extra_captions: read_extra_captions(&config.extra_captions)?,
+            rewrites: rewrites::read(&config.rewrites)?,
+        };
         let mut corpus =
             Self { pictures: Vec::new(), texts: Vec::new(), training_pictures: 0, training_texts: 0 };
-        corpus.add(&train, &extra);
+        corpus.add(&train, &further);
         corpus.training_pictures = corpus.pictures.len();
         corpus.training_texts = corpus.texts.len();
-        corpus.add(&validation, &HashMap::new());
+        corpus.add(&validation, &FurtherTexts::default());
         Ok(corpus)
     }
 
-    fn add(&mut self, split: &Dataset, extra: &HashMap<u64, Vec<String>>) {
+    fn add(&mut self, split: &Dataset, further: &FurtherTexts) {
         for image in split.images.iter().filter(|image| !image.captions.is_empty()) {
             let captions = self.add_texts(&image.captions);
-            let extra_captions = self.add_texts(extra.get(&image.id).map_or(&[], Vec::as_slice));
-            self.pictures.push(Picture { path: image.path.clone(), captions, extra_captions });
+            let extra = further.extra_captions.get(&image.id);
+            let extra_captions = self.add_texts(extra.map_or(&[], Vec::as_slice));
+            let rewrites_of = |caption: &String| further.rewrites.get(caption).map_or(&[][..], Vec::as_slice);
+            let rewrites =
+                image.captions.iter().map(|caption| self.add_texts(rewrites_of(caption))).collect();
+            self.pictures.push(Picture { path: image.path.clone(), captions, extra_captions, rewrites });
         }
     }
 

@@ -27,6 +27,7 @@ mod feature_maps;
 mod features;
 mod materials;
 mod network;
+mod rewrites;
 mod run;
 mod standardization;
 mod step;

@@ -68,6 +68,8 @@ pub(super) fn config(output: &Path) -> RetrieverConfig {
             validation_split: "val".into(),
             extra_captions: Vec::new(),
             extra_caption_probability: 0.0,
+            rewrites: Vec::new(),
+            rewriting_probability: 0.0,
         },
         model: ModelSettings {
             start_from: None,
@@ -158,6 +160,7 @@ fn corpus() -> Corpus {
                 path: PathBuf::from(format!("{picture}.jpg")),
                 captions: (start..texts.len()).collect(),
                 extra_captions: Vec::new(),
+                rewrites: Vec::new(),
             }
         })
         .collect();

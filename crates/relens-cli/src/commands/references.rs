@@ -1,0 +1,85 @@
+//! `relens references`: pairs of captions and pictures as a retriever sees them.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use relens::dataset::{Dataset, DatasetImage};
+use relens::embeddings::Embeddings;
+use relens::error::Error;
+use relens::reference_pairs::{REFERENCE_FILE, ReferencePairs};
+use relens::retriever::Retriever;
+
+use crate::commands::eval::embed_images;
+use crate::interrupt;
+use crate::model_choice::ModelOption;
+use crate::output::Output;
+use crate::progress::Progress;
+
+/// Captions that are embedded between two looks at the progress.
+const CAPTIONS_PER_BATCH: usize = 256;
+
+/// Embed pairs of captions and pictures that enhancers refer to.
+///
+/// An enhancer with `[neighbours]` moves a query towards the pictures of the nearest of these captions; one with
+/// `[calibration]` lowers pictures that are near all of them. Take the pairs from training data, never from what is
+/// measured.
+#[derive(Debug, Args)]
+pub(crate) struct ReferencesArguments {
+    /// The captions.
+    #[arg(long, value_name = "FILE")]
+    annotations: PathBuf,
+
+    /// Where the pictures that the annotations name are.
+    #[arg(long, value_name = "DIR")]
+    images: PathBuf,
+
+    /// The part of the dataset to take pairs from.
+    #[arg(long, value_name = "NAME", default_value = "train")]
+    split: String,
+
+    /// How many captions of each picture; pictures with fewer are left out.
+    #[arg(long, value_name = "NUMBER", default_value = "5", value_parser = clap::value_parser!(u32).range(1..))]
+    captions: u32,
+
+    #[command(flatten)]
+    model: ModelOption,
+
+    /// The file to write; `reference_pairs.safetensors` in the model's directory is where its enhancer looks.
+    #[arg(long, value_name = "FILE", default_value = REFERENCE_FILE)]
+    out: PathBuf,
+}
+
+impl ReferencesArguments {
+    pub(crate) fn run(self) -> Result<()> {
+        use std::io::Write;
+        interrupt::watch();
+        let wanted = self.captions as usize;
+        let mut dataset = Dataset::open(&self.annotations, &self.images)?.split(&self.split)?;
+        dataset.images.retain(|image| image.captions.len() >= wanted);
+        dataset.ensure_images_exist()?;
+        let retriever = self.model.open()?;
+        let images = embed_images(&dataset, &retriever)?;
+        let captions = embed_captions(&dataset.images, wanted, &retriever)?;
+        let (pictures, count) = (images.rows(), captions.rows());
+        ReferencePairs::new(captions, images)?.save(&self.out)?;
+        let mut output = Output::new();
+        writeln!(output.writer, "{count} captions of {pictures} pictures: {}", self.out.display())?;
+        Ok(output.writer.flush()?)
+    }
+}
+
+fn embed_captions(images: &[DatasetImage], wanted: usize, retriever: &Retriever) -> Result<Embeddings> {
+    let captions: Vec<&String> = images.iter().flat_map(|image| image.captions.iter().take(wanted)).collect();
+    let mut embeddings = Embeddings::new(retriever.dim());
+    let progress = Progress::start("captions", captions.len() as u64);
+    for batch in captions.chunks(CAPTIONS_PER_BATCH) {
+        if interrupt::requested() {
+            return Err(Error::Cancelled.into());
+        }
+        embeddings.append(&retriever.embed_texts(batch)?)?;
+        progress.update(embeddings.rows() as u64, captions.len() as u64);
+    }
+    progress.finish();
+    Ok(embeddings)
+}
