@@ -194,7 +194,7 @@ mod tests {
             hits.into_iter().map(|hit| hit.id).collect::<Vec<_>>()
         };
         assert_eq!(ids(0.0, 3), [7, 8, 9]);
-        assert_eq!(ids(1.0, 3), [8, 9, 7], "the hub falls, what nobody asks for rises");
+        assert_eq!(ids(1.0, 3), [8, 7, 9], "the hub falls behind");
         assert_eq!(ids(1.0, 1), [8]);
     }
 

@@ -1,28 +1,50 @@
 //! `relens rewrite`: what would be sent to the retriever, and why.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
 use clap::Args;
+use relens::dataset::Dataset;
 use relens::enhancer::{EnhancedQuery, Query, TraceEntry};
+use relens::error::Error;
 use serde::Serialize;
 
-use crate::cli;
 use crate::enhancer_choice::EnhancerOption;
 use crate::model_choice::ModelOption;
 use crate::output::{self, Output};
+use crate::progress::Progress;
+use crate::{cli, interrupt};
+
+/// Queries that are enhanced together.
+const QUERIES_PER_BATCH: usize = 64;
 
 /// Show what an enhancer makes of a query.
 ///
 /// Prints the texts that would be sent to the retriever with their weights, how they are combined, and why: the
 /// entities that were found, their sense, the descriptions that were used, the words that were replaced. The model is
 /// what tells the senses of a word apart.
+///
+/// With --annotations all captions of a dataset are enhanced, with --json as a line each: what `data.rewrites` of the
+/// retriever stage reads.
 #[derive(Debug, Args)]
 pub(crate) struct RewriteArguments {
     /// The query.
-    #[arg(value_name = "QUERY")]
-    query: String,
+    #[arg(value_name = "QUERY", required_unless_present = "annotations", conflicts_with = "annotations")]
+    query: Option<String>,
+
+    /// Enhance the captions of this dataset instead of a query.
+    #[arg(long, value_name = "FILE", requires = "images")]
+    annotations: Option<PathBuf>,
+
+    /// Where the pictures of the dataset are.
+    #[arg(long, value_name = "DIR", requires = "annotations")]
+    images: Option<PathBuf>,
+
+    /// The part of the dataset, such as train. Without it, the whole dataset.
+    #[arg(long, value_name = "NAME", requires = "annotations")]
+    split: Option<String>,
 
     #[command(flatten)]
     enhancer: EnhancerOption,
@@ -47,28 +69,67 @@ struct Rewritten<'a> {
 
 impl RewriteArguments {
     pub(crate) fn run(self) -> Result<()> {
-        let query = Query::new(&self.query).map_err(cli::usage_error)?;
+        let queries = self.queries()?;
         let enhancer = self.enhancer.open(Some(Arc::new(self.model.open()?)))?;
-        let enhanced = enhancer.enhance(&query)?;
         let mut output = Output::new();
+        let progress = (queries.len() > 1).then(|| Progress::start("queries", queries.len() as u64));
+        for (batch, first) in queries.chunks(QUERIES_PER_BATCH).zip((0u64..).step_by(QUERIES_PER_BATCH)) {
+            if interrupt::requested() {
+                return Err(Error::Cancelled.into());
+            }
+            for (query, enhanced) in batch.iter().zip(enhancer.enhance_batch(batch)?) {
+                self.write(&mut output, query, enhancer.name(), &enhanced)?;
+            }
+            if let Some(progress) = &progress {
+                progress.update(first + batch.len() as u64, queries.len() as u64);
+            }
+        }
+        if let Some(progress) = progress {
+            progress.finish();
+        }
+        Ok(output.writer.flush()?)
+    }
+
+    fn queries(&self) -> Result<Vec<Query>> {
+        if let Some(query) = &self.query {
+            return Ok(vec![Query::new(query).map_err(cli::usage_error)?]);
+        }
+        interrupt::watch();
+        let (Some(annotations), Some(images)) = (&self.annotations, &self.images) else {
+            return Err(cli::usage_error("expected a query, or --annotations with --images"));
+        };
+        let mut dataset = Dataset::open(annotations, images)?;
+        if let Some(split) = &self.split {
+            dataset = dataset.split(split)?;
+        }
+        dataset.captions().map(|(_, caption)| Ok(Query::new(caption)?)).collect()
+    }
+
+    fn write(
+        &self,
+        output: &mut Output,
+        query: &Query,
+        enhancer: &str,
+        enhanced: &EnhancedQuery,
+    ) -> Result<()> {
         if self.json {
             let rewritten = Rewritten {
                 query: query.text(),
-                enhancer: enhancer.name(),
+                enhancer,
                 combine: enhanced.combination,
                 texts: &enhanced.texts,
                 trace: &enhanced.trace,
             };
             serde_json::to_writer(&mut output.writer, &rewritten)?;
-            writeln!(output.writer)?;
-        } else if output.for_people {
-            write_for_people(&mut output, &enhanced)?;
-        } else {
-            for text in &enhanced.texts {
-                writeln!(output.writer, "{:.4}\t{}", text.weight, text.text)?;
-            }
+            return Ok(writeln!(output.writer)?);
         }
-        Ok(output.writer.flush()?)
+        if output.for_people {
+            return write_for_people(output, enhanced);
+        }
+        for text in &enhanced.texts {
+            writeln!(output.writer, "{:.4}\t{}", text.weight, text.text)?;
+        }
+        Ok(())
     }
 }
 

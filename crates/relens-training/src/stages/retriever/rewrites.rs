@@ -8,10 +8,11 @@ use serde::Deserialize;
 
 use crate::{Result, TrainingError};
 
-/// A caption and its rewrites; what mining writes has more fields, which do not matter here.
+/// A caption and its rewrites; what mining and `relens rewrite --json` write has more fields, which do not matter here.
 #[derive(Deserialize)]
 struct RewrittenCaption {
     query: String,
+    #[serde(alias = "texts")]
     rewrites: Vec<Rewrite>,
 }
 
