@@ -104,25 +104,33 @@ struct EnsembleSpec {
     #[serde(default = "mean_embedding")]
     combine: Combination,
     /// Moves every text's embedding towards what similar captions show.
-    neighbours: Option<NeighboursSpec>,
+    neighbours: Option<WithPairs<NeighbourSettings>>,
     /// Lowers hubs.
-    calibration: Option<CalibrationSpec>,
+    calibration: Option<WithPairs<CalibrationSettings>>,
     #[serde(default)]
     enhancer: Vec<toml::Table>,
 }
 
+/// A file of reference pairs, and settings of what works by them.
 #[derive(Deserialize)]
-struct NeighboursSpec {
+#[serde(try_from = "toml::Table", bound = "S: DeserializeOwned")]
+struct WithPairs<S> {
     pairs: PathBuf,
-    #[serde(flatten)]
-    settings: NeighbourSettings,
+    settings: S,
 }
 
-#[derive(Deserialize)]
-struct CalibrationSpec {
-    pairs: PathBuf,
-    #[serde(flatten)]
-    settings: CalibrationSettings,
+impl<S: DeserializeOwned> TryFrom<toml::Table> for WithPairs<S> {
+    type Error = String;
+
+    // Not by serde's `flatten`, which lets unknown settings pass.
+    fn try_from(mut table: toml::Table) -> std::result::Result<Self, String> {
+        let pairs = match table.remove("pairs") {
+            Some(toml::Value::String(pairs)) => PathBuf::from(pairs),
+            other => return Err(format!("expected `pairs`, a file of reference pairs, found {other:?}")),
+        };
+        let settings = toml::Value::Table(table).try_into();
+        Ok(Self { pairs, settings: settings.map_err(|error: toml::de::Error| error.message().to_owned())? })
+    }
 }
 
 fn mean_embedding() -> Combination {
@@ -151,10 +159,11 @@ fn open_file(path: &Path, context: &EnhancerContext) -> Result<Box<dyn QueryEnha
         let settings = Settings { name, table, directory: directory.clone() };
         members.push(Member { weight, enhancer: open_member(&settings, context)? });
     }
+    let has_references = spec.neighbours.is_some() || spec.calibration.is_some();
     let enhancer: Box<dyn QueryEnhancer> = match <[Member; 1]>::try_from(members) {
         // One enhancer alone keeps its own way of combining.
         Ok([only]) => only.enhancer,
-        Err(members) if members.is_empty() => Box::new(Identity),
+        Err(members) if members.is_empty() && has_references => Box::new(Identity),
         Err(members) => Box::new(Ensemble::new(members, spec.combine)?),
     };
     with_references(enhancer, spec.neighbours, spec.calibration, &directory)
@@ -163,8 +172,8 @@ fn open_file(path: &Path, context: &EnhancerContext) -> Result<Box<dyn QueryEnha
 /// Adds what works by reference pairs; a file that both name is read once.
 fn with_references(
     enhancer: Box<dyn QueryEnhancer>,
-    neighbours: Option<NeighboursSpec>,
-    calibration: Option<CalibrationSpec>,
+    neighbours: Option<WithPairs<NeighbourSettings>>,
+    calibration: Option<WithPairs<CalibrationSettings>>,
     directory: &Path,
 ) -> Result<Box<dyn QueryEnhancer>> {
     if neighbours.is_none() && calibration.is_none() {

@@ -1,5 +1,6 @@
 use super::super::Query;
 use super::*;
+use crate::embeddings::Embeddings;
 
 fn open_text(text: &str) -> Result<Box<dyn QueryEnhancer>> {
     let directory = tempfile::tempdir().unwrap();
@@ -66,10 +67,35 @@ fn one_enhancer_alone_keeps_its_own_combination() {
 }
 
 #[test]
+fn reference_pairs_enrich_and_calibrate() {
+    let directory = tempfile::tempdir().unwrap();
+    let captions = Embeddings::from_rows(2, vec![1.0, 0.0, 0.0, 1.0]).unwrap();
+    let images = Embeddings::from_rows(2, vec![0.6, 0.8, 0.8, 0.6]).unwrap();
+    ReferencePairs::new(captions, images).unwrap().save(&directory.path().join("p.safetensors")).unwrap();
+    let path = directory.path().join("e.toml");
+    let opened = |text: &str| {
+        fs_err::write(&path, text).unwrap();
+        open(path.to_str().unwrap(), &EnhancerContext::default()).unwrap()
+    };
+    let query = Query::new("a hen").unwrap();
+    let neighbours = "[neighbours]\npairs = \"p.safetensors\"\nshare = 0.1\n";
+    let enriched = opened(neighbours);
+    assert_eq!(enriched.name(), "identity+neighbours");
+    assert_eq!(enriched.enhance(&query).unwrap().refinements.len(), 1);
+    assert!(enriched.calibration().is_none());
+    let both = opened(&format!("{neighbours}[calibration]\npairs = \"p.safetensors\"\n"));
+    assert_eq!(both.name(), "identity+neighbours+calibration");
+    assert_eq!(both.calibration().unwrap().dim(), 2);
+}
+
+#[test]
 fn what_cannot_be_used_is_named() {
     let context = EnhancerContext::default();
     let unknown = open("magic", &context).err().unwrap().to_string();
-    assert!(unknown.starts_with("unknown enhancer `magic`; available: identity, wordnet, "), "{unknown}");
+    assert!(
+        unknown.starts_with("unknown enhancer `magic`; available: default, identity, wordnet, "),
+        "{unknown}"
+    );
     assert!(open("no/such.toml", &context).err().unwrap().to_string().contains("no/such.toml"));
     assert_eq!(open("identity", &context).unwrap().name(), "identity");
     for (spec, expected) in [
@@ -88,6 +114,9 @@ fn what_cannot_be_used_is_named() {
             "original_share",
         ),
         ("enhancer = []", "expected weights"),
+        ("[neighbours]\nshare = 0.1\n", "expected `pairs`"),
+        ("[calibration]\npairs = \"p.safetensors\"\nmagic = 1\n", "unknown field `magic`"),
+        ("[calibration]\npairs = \"none.safetensors\"\n", "none.safetensors"),
     ] {
         let message = error(spec);
         assert!(message.contains(expected), "{message}");
