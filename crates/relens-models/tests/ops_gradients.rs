@@ -4,7 +4,9 @@
 mod support;
 
 use candle_core::{DType, Device, Tensor, Var};
-use relens_models::ops::{self, Activation, AttentionConfig, AttentionMask, DropoutMask, RotaryLayout};
+use relens_models::ops::{
+    self, Activation, AttentionConfig, AttentionMask, CachedSequence, DropoutMask, RotaryLayout,
+};
 use support::{assert_close, check_gradients, gradients, random, values};
 
 #[test]
@@ -47,6 +49,12 @@ fn finite_differences_of_products_and_tables() {
     check_gradients("linear_activation", &[x, weight, bias], |t| {
         ops::linear_activation(&t[0], &t[1], Some(&t[2]), Activation::Gelu)
     });
+    let inputs = [random(&[2, 3, 5], 6, 1.0), random(&[7, 5], 7, 1.0)];
+    check_gradients("linear_transposed", &inputs, |t| ops::linear_transposed(&t[0], &t[1]));
+    let inputs = [random(&[3, 19], 8, 1.5), random(&[3, 19], 9, 1.5)];
+    for activation in [Activation::GeluTanh, Activation::Silu] {
+        check_gradients("gated_activation", &inputs, |t| ops::gated_activation(&t[0], &t[1], activation));
+    }
     check_gradients("embedding", &[random(&[6, 4], 4, 1.0)], |t| ops::embedding(&t[0], &[5, 0, 5, 2]));
     let offsets = [0, 3, 4, 9];
     check_gradients("mean_pool", &[random(&[9, 4], 5, 1.0)], |t| ops::mean_pool(&t[0], &offsets));
@@ -59,6 +67,9 @@ fn finite_differences_of_attention_and_rotary() {
         let config = AttentionConfig::new(2, mask);
         check_gradients("attention", &[random(&[9, 24], 1, 1.0)], |t| {
             ops::attention(&t[0], &offsets, &config)
+        });
+        check_gradients("attention_with_bias", &[random(&[9, 24], 1, 1.0), random(&[2, 13], 8, 1.0)], |t| {
+            ops::attention_with_bias(&t[0], &t[1], &offsets, &config)
         });
         let keys = [0, 4, 4, 5, 10];
         let grouped = AttentionConfig { heads: 4, key_value_heads: 2, mask, scale: Some(0.5), dropout: None };
@@ -100,6 +111,48 @@ fn a_packed_batch_equals_its_sequences_one_by_one() {
             let alone = qkv.narrow(0, start, length).unwrap();
             let single = ops::attention(&alone, &[0, length], &config).unwrap();
             assert_close("sequence", &batch.narrow(0, start, length).unwrap(), &single, 1e-6, 1e-6);
+        }
+    }
+}
+
+#[test]
+fn new_tokens_attend_to_kept_keys_as_they_do_in_a_whole_sequence() {
+    let (heads, key_value_heads, head_dim) = (4, 2, 8);
+    let lengths = [70, 1, 9];
+    let offsets = [0, 70, 71, 80];
+    let bias = random(&[heads, 2 * 80 - 1], 3, 2.0);
+    for mask in [AttentionMask::None, AttentionMask::Causal] {
+        let config = AttentionConfig { key_value_heads, ..AttentionConfig::new(heads, mask) };
+        let qkv = random(&[80, (heads + 2 * key_value_heads) * head_dim], 2, 1.0);
+        let whole = ops::attention_with_bias(&qkv, &bias, &offsets, &config).unwrap();
+        let columns = |first: usize, count: usize| {
+            qkv.narrow(1, first * head_dim, count * head_dim).unwrap().contiguous().unwrap()
+        };
+        let (keys, kept_values) = (
+            values(&columns(heads, key_value_heads)),
+            values(&columns(heads + key_value_heads, key_value_heads)),
+        );
+        let width = key_value_heads * head_dim;
+        for new in [1, 5] {
+            // The last tokens of every sequence are new.
+            let new: Vec<usize> = lengths.iter().map(|&length| new.min(length)).collect();
+            let row = |i: usize| offsets[i] * width..offsets[i + 1] * width;
+            let cached: Vec<CachedSequence<'_>> = (0..3)
+                .map(|i| CachedSequence { keys: &keys[row(i)], values: &kept_values[row(i)] })
+                .collect();
+            let last = |tensor: &Tensor| {
+                let rows: Vec<Tensor> =
+                    (0..3).map(|i| tensor.narrow(0, offsets[i + 1] - new[i], new[i]).unwrap()).collect();
+                Tensor::cat(&rows, 0).unwrap()
+            };
+            let query = last(&columns(0, heads));
+            let mut new_offsets = vec![0];
+            new_offsets.extend(new.iter().scan(0, |total, new| {
+                *total += new;
+                Some(*total)
+            }));
+            let found = ops::cached_attention(&query, &new_offsets, &cached, Some(&bias), &config).unwrap();
+            assert_close("cached", &found, &last(&whole), 1e-5, 1e-5);
         }
     }
 }
@@ -187,6 +240,20 @@ fn arguments_that_do_not_fit_are_refused() {
     let fewer = x.narrow(0, 0, 3).unwrap();
     let text = message(ops::attention_separate(&x, &fewer, &fewer, &queries, &keys, &config));
     assert!(text.contains("4 queries and 3 keys in sequence 0"), "{text}");
+    let config = AttentionConfig::new(2, AttentionMask::None);
+    let short = random(&[2, 5], 4, 1.0);
+    let text = message(ops::attention_with_bias(&x, &short, &[0, 4], &config));
+    assert!(text.contains("a bias of shape [2, 7 or a larger odd number], found [2, 5]"), "{text}");
+    let one = CachedSequence { keys: &[0.0; 18], values: &[0.0; 18] };
+    let refused = |offsets: &[usize], cached: &[CachedSequence<'_>], bias: Option<&Tensor>| {
+        message(ops::cached_attention(&x, offsets, cached, bias, &config))
+    };
+    assert!(refused(&[0, 4], &[one], None).contains("of width 12 for every query of row 0"));
+    assert!(refused(&[0, 2, 4], &[one], None).contains("expected 2 rows, found 1"));
+    let two = CachedSequence { keys: &[0.0; 60], values: &[0.0; 60] };
+    assert!(refused(&[0, 4], &[two], Some(&short)).contains("reaches 5 tokens"));
+    assert!(message(ops::linear_transposed(&x, &weight)).contains("linear_transposed: expected x of shape"));
+    assert!(message(ops::gated_activation(&x, &weight, Activation::Silu)).contains("value of shape [4, 12]"));
     let doubles = x.to_dtype(DType::F64).unwrap();
     assert!(message(ops::gelu(&doubles)).contains("F32"));
     let angles = Var::from_tensor(&random(&[4, 2], 3, 1.0)).unwrap();
