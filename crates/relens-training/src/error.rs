@@ -86,6 +86,42 @@ pub enum TrainingError {
         parameter: String,
     },
 
+    /// The retriever's opinion of a rewrite is no number.
+    #[error(
+        "step {step}, sample {sample}: the reward of `{rewrite}` for the query `{query}` is {found}, expected a finite number"
+    )]
+    NonFiniteReward {
+        /// The step, counted from 1; 0 before the first.
+        step: u64,
+        /// Its place in the batch, from 0.
+        sample: usize,
+        /// The query.
+        query: String,
+        /// The rewrite.
+        rewrite: String,
+        /// The reward.
+        found: f32,
+    },
+
+    /// A rollout's log-probability or value is no number: the policy is broken.
+    #[error(
+        "step {step}, sample {sample}: the policy gave the rewrite `{rewrite}` of `{query}` a {quantity} of {found}, expected a finite number"
+    )]
+    NonFiniteRollout {
+        /// The step, counted from 1.
+        step: u64,
+        /// Its place in the batch, from 0.
+        sample: usize,
+        /// The query.
+        query: String,
+        /// The rewrite.
+        rewrite: String,
+        /// What is not finite: a log-probability, a value.
+        quantity: &'static str,
+        /// What was found.
+        found: f32,
+    },
+
     /// One checkpoint is truncated, altered or of another format.
     #[error("{path}: damaged checkpoint: {reason}")]
     Checkpoint {

@@ -8,6 +8,8 @@ pub mod objectives;
 pub mod optimizer;
 pub mod progress;
 pub mod random;
+pub mod reward;
+pub mod rewriting;
 pub mod run_log;
 pub mod schedule;
 pub mod stages;

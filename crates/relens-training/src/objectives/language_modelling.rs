@@ -1,7 +1,7 @@
 //! Cross-entropy of a language model's next tokens, with a mask on the targets.
 
 use candle_core::Tensor;
-use relens_models::ops::{log_softmax_last_dim, token_log_probs};
+use relens_models::ops::{log_softmax_last_dim, target_log_probs};
 
 use super::sequences::{check_length, constant};
 use crate::{Result, TrainingError};
@@ -41,7 +41,7 @@ pub fn masked_cross_entropy(
     let share: Vec<f32> =
         mask.iter().map(|&counts| if counts { 1.0 / counted as f32 } else { 0.0 }).collect();
     let share = constant(&share)?;
-    let likelihood = (token_log_probs(logits, targets)? * &share)?.sum_all()?;
+    let likelihood = (target_log_probs(logits, targets)? * &share)?.sum_all()?;
     if label_smoothing == 0.0 {
         return Ok(likelihood.neg()?);
     }

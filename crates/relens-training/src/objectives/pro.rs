@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use candle_core::{Device, Tensor};
-use relens_models::ops::token_log_probs;
+use relens_models::ops::target_log_probs;
 
 use super::sequences::{check_length, gather};
 use crate::{Result, TrainingError};
@@ -58,7 +58,7 @@ pub fn preference_ranking(mean_log_probs: &Tensor, rewards: &[Vec<f32>]) -> Resu
     let shaped = |values: Vec<f32>| Tensor::from_vec(values, rows * width, &Device::Cpu);
     let scores = ((gather(mean_log_probs, &positions)? * shaped(gaps)?)? + shaped(masks)?)?;
     // The candidate that should win stands first in every row.
-    let log_likelihood = token_log_probs(&scores.reshape((rows, width))?, &vec![0; rows])?;
+    let log_likelihood = target_log_probs(&scores.reshape((rows, width))?, &vec![0; rows])?;
     Ok((log_likelihood.sum_all()? * (-1.0 / rewards.len() as f64))?)
 }
 

@@ -1,4 +1,10 @@
 //! Training stages: one folder each, with its own configuration and its own `run`, on shared objectives, optimizer,
 //! schedule, checkpoints and logs.
 
+pub mod denoise;
+pub mod grpo;
+pub mod ppo;
+pub mod pro;
 pub mod retriever;
+pub mod rewriter;
+pub mod sft;

@@ -19,6 +19,7 @@ pub mod referenced;
 pub mod refinement;
 pub mod retrieval_augmented;
 pub mod reweighted;
+pub mod rewriter;
 pub mod selection;
 pub mod spec;
 pub mod wordnet;

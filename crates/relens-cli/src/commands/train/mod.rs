@@ -1,0 +1,65 @@
+//! `relens train`: stages that make models, run from a configuration file.
+
+mod retriever;
+mod rewriter;
+mod watch;
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use clap::Subcommand;
+use relens_training::run_log::RunDirectory;
+use relens_training::stages::denoise::DenoiseConfig;
+use relens_training::stages::grpo::GrpoConfig;
+use relens_training::stages::ppo::PpoConfig;
+use relens_training::stages::pro::ProConfig;
+use relens_training::stages::sft::SftConfig;
+
+use retriever::RetrieverArguments;
+use rewriter::RewriterArguments;
+
+/// Train models from a configuration file.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TrainCommand {
+    Retriever(RetrieverArguments),
+
+    /// Make a rewriter from scratch: a vocabulary, then denoising and paraphrasing captions.
+    Denoise(RewriterArguments),
+
+    /// Teach a rewriter the rewrites that the retriever likes best (supervised fine-tuning).
+    Sft(RewriterArguments),
+
+    /// Teach a rewriter to prefer rewrites in the retriever's order (preference ranking optimization).
+    Pro(RewriterArguments),
+
+    /// Let a rewriter try, and reward what the retriever likes (proximal policy optimization).
+    Ppo(RewriterArguments),
+
+    /// The same without a value network: rewrites of one query compete (group relative policy optimization).
+    Grpo(RewriterArguments),
+}
+
+impl TrainCommand {
+    pub(crate) fn run(self) -> Result<()> {
+        match self {
+            Self::Retriever(arguments) => arguments.run(),
+            Self::Denoise(arguments) => arguments.run::<DenoiseConfig>(),
+            Self::Sft(arguments) => arguments.run::<SftConfig>(),
+            Self::Pro(arguments) => arguments.run::<ProConfig>(),
+            Self::Ppo(arguments) => arguments.run::<PpoConfig>(),
+            Self::Grpo(arguments) => arguments.run::<GrpoConfig>(),
+        }
+    }
+}
+
+/// Without `--resume`, a directory that holds a run is left alone.
+fn refuse_to_overwrite(output: &Path, resume: bool) -> Result<()> {
+    if !resume && RunDirectory::holds_checkpoints(output) {
+        bail!(
+            "{}: expected an empty or new run directory, found a run; go on with it by --resume, or name another \
+             directory with --output",
+            output.display()
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! `relens train retriever`.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use relens_training::stages::retriever::{RetrieverConfig, RunSummary, run};
+use serde_json::json;
+
+use super::refuse_to_overwrite;
+use super::watch::{Watch, measured};
+use crate::interrupt;
+use crate::output::{self, Output};
+
+/// Train a retriever on captioned pictures.
+///
+/// The configuration (TOML) names data, towers, heads, objective, optimizer and phases; configs/ has examples. The
+/// run directory gets the resolved configuration, metrics.jsonl, checkpoints, and at the end the best weights as a
+/// model directory that --model takes. The same seed gives the same bytes on the same machine.
+///
+/// After Ctrl-C, a kill or a full disk, --resume goes on from the last checkpoint, to the same result.
+#[derive(Debug, Args)]
+pub(crate) struct RetrieverArguments {
+    /// The configuration. Relative paths in it are taken from the working directory.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+
+    /// The run directory, in place of the configuration's `output`.
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+
+    /// Go on with a run that was interrupted; start it if it has not been started.
+    #[arg(long)]
+    resume: bool,
+
+    /// Print one JSON object at the end: {"model", "steps", "best_step", "metrics"}.
+    #[arg(long)]
+    json: bool,
+}
+
+impl RetrieverArguments {
+    pub(super) fn run(self) -> Result<()> {
+        let mut config = RetrieverConfig::read(&self.config)?;
+        if let Some(output) = self.output {
+            config.output = output;
+        }
+        refuse_to_overwrite(&config.output, self.resume)?;
+        interrupt::watch();
+        let summary = run(&config, &mut Watch::default())
+            .with_context(|| format!("training into {} stopped", config.output.display()))?;
+        let mut output = Output::new();
+        if self.json {
+            let RunSummary { model, metrics, best_step, steps } = &summary;
+            let model = model.to_string_lossy();
+            let report = json!({"model": model, "steps": steps, "best_step": best_step, "metrics": metrics});
+            writeln!(output.writer, "{report}")?;
+        } else {
+            show(&summary, &mut output)?;
+        }
+        Ok(output.writer.flush()?)
+    }
+}
+
+fn show(summary: &RunSummary, output: &mut Output) -> Result<()> {
+    let strong = output.style(output::strong());
+    let RunSummary { model, metrics, best_step, steps } = summary;
+    writeln!(output.writer, "{steps} steps, best after step {best_step}: {}", measured(metrics))?;
+    writeln!(output.writer, "The model is in {strong}{}{strong:#}", model.display())?;
+    Ok(())
+}

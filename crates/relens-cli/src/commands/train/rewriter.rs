@@ -1,0 +1,68 @@
+//! `relens train denoise`, `sft`, `pro`, `ppo`, `grpo`: the stages of a rewriter.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use relens_training::stages::rewriter::{RewriterStage, RunSummary};
+use serde_json::json;
+
+use super::refuse_to_overwrite;
+use super::watch::{Watch, measured};
+use crate::interrupt;
+use crate::output::{self, Output};
+
+/// What every stage of a rewriter takes.
+///
+/// The run directory gets the resolved configuration, metrics.jsonl, samples.jsonl, checkpoints, and at the end the best
+/// weights as a directory in Hugging Face's layout, which the next stage starts from and --enhancer takes.
+#[derive(Debug, Args)]
+pub(crate) struct RewriterArguments {
+    /// The configuration (TOML); configs/ has examples. Relative paths in it are taken from the working directory.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+
+    /// The run directory, in place of the configuration's `output`.
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+
+    /// Go on with a run that was interrupted; start it if it has not been started.
+    #[arg(long)]
+    resume: bool,
+
+    /// Print one JSON object at the end: {"model", "steps", "best_step", "metrics"}.
+    #[arg(long)]
+    json: bool,
+}
+
+impl RewriterArguments {
+    pub(super) fn run<Stage: RewriterStage>(self) -> Result<()> {
+        let mut stage = Stage::read(&self.config)?;
+        if let Some(output) = self.output {
+            *stage.output() = output;
+        }
+        let directory = stage.output().clone();
+        refuse_to_overwrite(&directory, self.resume)?;
+        interrupt::watch();
+        let summary = stage
+            .run(&mut Watch::default())
+            .with_context(|| format!("training into {} stopped", directory.display()))?;
+        show(&summary, self.json)
+    }
+}
+
+fn show(summary: &RunSummary, as_json: bool) -> Result<()> {
+    let mut output = Output::new();
+    let RunSummary { model, metrics, best_step, steps } = summary;
+    if as_json {
+        let model = model.to_string_lossy();
+        let report = json!({"model": model, "steps": steps, "best_step": best_step, "metrics": metrics});
+        writeln!(output.writer, "{report}")?;
+    } else {
+        let strong = output.style(output::strong());
+        writeln!(output.writer, "{steps} steps, best after step {best_step}: {}", measured(metrics))?;
+        writeln!(output.writer, "The rewriter is in {strong}{}{strong:#}", model.display())?;
+    }
+    Ok(output.writer.flush()?)
+}

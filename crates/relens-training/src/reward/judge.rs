@@ -1,0 +1,330 @@
+//! The retriever as a judge of rollouts, many at once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rand::seq::SliceRandom;
+use rayon::prelude::*;
+use relens::embeddings::Embeddings;
+use relens::pipeline::TextEmbedder;
+
+use super::{RewardConfig, Signals};
+use crate::random::stream;
+use crate::{Result, TrainingError};
+
+/// A rewrite to be judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Rollout<'a> {
+    /// The query.
+    pub query: &'a str,
+    /// Its picture's position among the judge's pictures.
+    pub picture: usize,
+    /// The rewrite.
+    pub rewrite: &'a str,
+}
+
+/// What a rewrite is worth.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RolloutReward {
+    /// The weighted signals less the penalties: what trains.
+    pub reward: f32,
+    /// All signals, whatever their weight.
+    pub signals: Signals,
+    /// What its length costs.
+    pub length_cost: f32,
+    /// What its distance from the query costs.
+    pub fidelity_cost: f32,
+}
+
+/// What the query itself gets from the retriever; computed once for each.
+#[derive(Debug, Clone)]
+struct Anchor {
+    similarity: f32,
+    reciprocal_rank: f32,
+    /// Positions of the wrong pictures that the query ranks highest.
+    hard_negatives: Vec<usize>,
+    hard_similarity: f32,
+}
+
+/// Vectors of texts that are remembered at most.
+const REMEMBERED: usize = 1 << 16;
+
+/// Compares rewrites with their queries on pictures whose embeddings are known.
+pub struct Judge {
+    config: RewardConfig,
+    retriever: Arc<dyn TextEmbedder>,
+    sentences: Option<Arc<dyn TextEmbedder>>,
+    pictures: Embeddings,
+    pool: Vec<usize>,
+    anchors: Mutex<HashMap<(String, usize), Arc<Anchor>>>,
+    /// Candidates and samples repeat: captions of one picture are each other's candidates, and a policy that has
+    /// settled writes the same text again.
+    vectors: Mutex<HashMap<String, Vec<f32>>>,
+}
+
+impl Judge {
+    /// A judge over `pictures`, `[pictures, dim]`; the pool is drawn by `seed`.
+    ///
+    /// # Errors
+    /// Settings outside their range; a fidelity penalty without a sentence encoder; fewer than two pictures.
+    pub fn new(
+        config: RewardConfig,
+        retriever: Arc<dyn TextEmbedder>,
+        sentences: Option<Arc<dyn TextEmbedder>>,
+        pictures: Embeddings,
+        seed: u64,
+    ) -> Result<Self> {
+        config.check()?;
+        if config.fidelity.weight > 0.0 && sentences.is_none() {
+            return Err(TrainingError::setting(
+                "reward.fidelity.weight",
+                "0 without a sentence encoder (retriever.sentence_encoder)",
+                &config.fidelity.weight,
+            ));
+        }
+        if pictures.rows() < 2 {
+            return Err(TrainingError::argument("Judge::new", "two pictures", pictures.rows().to_string()));
+        }
+        pictures.ensure_finite("pictures")?;
+        let mut pool: Vec<usize> = (0..pictures.rows()).collect();
+        if config.pool > 0 && config.pool < pool.len() {
+            pool.shuffle(&mut stream(seed, "reward pool", 0));
+            pool.truncate(config.pool);
+            pool.sort_unstable();
+        }
+        Ok(Self {
+            config,
+            retriever,
+            sentences,
+            pictures,
+            pool,
+            anchors: Mutex::default(),
+            vectors: Mutex::default(),
+        })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &RewardConfig {
+        &self.config
+    }
+
+    /// Judges rollouts, in order.
+    ///
+    /// # Errors
+    /// A picture that there is not; those of the retriever. Rewards that are not finite are the caller's to refuse,
+    /// who knows step and sample.
+    pub fn judge(&self, rollouts: &[Rollout<'_>]) -> Result<Vec<RolloutReward>> {
+        if rollouts.is_empty() {
+            return Ok(Vec::new());
+        }
+        if let Some(beyond) = rollouts.iter().find(|rollout| rollout.picture >= self.pictures.rows()) {
+            let expected = format!("pictures below {}", self.pictures.rows());
+            return Err(TrainingError::argument("Judge::judge", expected, beyond.picture.to_string()));
+        }
+        let anchors = self.anchors(rollouts)?;
+        let rewrites: Vec<&str> = rollouts.iter().map(|rollout| rollout.rewrite).collect();
+        let vectors = self.embed(&rewrites)?;
+        let similarities = self.sentence_similarities(rollouts)?;
+        let rewards = rollouts.par_iter().enumerate().map(|(index, rollout)| {
+            let signals = self.signals(rollout.picture, &anchors[index], vectors.row(index))?;
+            let length_cost = self.config.length.cost(rollout.query, rollout.rewrite);
+            let fidelity_cost =
+                similarities.as_ref().map_or(0.0, |found| self.config.fidelity.cost(found[index]));
+            let reward = self.config.combine(&signals) - length_cost - fidelity_cost;
+            Ok(RolloutReward { reward, signals, length_cost, fidelity_cost })
+        });
+        rewards.collect()
+    }
+
+    fn signals(&self, picture: usize, anchor: &Anchor, rewrite: &[f32]) -> Result<Signals> {
+        let similarity = dot(rewrite, self.pictures.row(picture));
+        let hard = self.mean_similarity(rewrite, &anchor.hard_negatives);
+        let gain = similarity - anchor.similarity;
+        Ok(Signals {
+            similarity: 20.0 * gain,
+            margin: 20.0 * (gain - (hard - anchor.hard_similarity)),
+            rank: self.reciprocal_rank(rewrite, picture, similarity) - anchor.reciprocal_rank,
+        })
+    }
+
+    /// The queries' own numbers, from memory where the query was seen before.
+    fn anchors(&self, rollouts: &[Rollout<'_>]) -> Result<Vec<Arc<Anchor>>> {
+        let mut known = self.anchors.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = |rollout: &Rollout<'_>| (rollout.query.to_owned(), rollout.picture);
+        let mut fresh: Vec<(String, usize)> =
+            rollouts.iter().map(key).filter(|key| !known.contains_key(key)).collect();
+        fresh.sort_unstable();
+        fresh.dedup();
+        if !fresh.is_empty() {
+            let texts: Vec<&str> = fresh.iter().map(|(query, _)| query.as_str()).collect();
+            let vectors = self.embed(&texts)?;
+            let anchors: Vec<Arc<Anchor>> = fresh
+                .par_iter()
+                .enumerate()
+                .map(|(index, (_, picture))| Arc::new(self.anchor(vectors.row(index), *picture)))
+                .collect();
+            known.extend(fresh.into_iter().zip(anchors));
+        }
+        Ok(rollouts.iter().filter_map(|rollout| known.get(&key(rollout)).cloned()).collect())
+    }
+
+    /// The vectors of texts, from memory where they are known.
+    fn embed(&self, texts: &[&str]) -> Result<Embeddings> {
+        let mut known = self.vectors.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() + texts.len() > REMEMBERED {
+            known.clear();
+        }
+        let mut fresh: Vec<&str> = texts.iter().copied().filter(|text| !known.contains_key(*text)).collect();
+        fresh.sort_unstable();
+        fresh.dedup();
+        if !fresh.is_empty() {
+            let vectors = self.retriever.embed_texts(&fresh)?;
+            known.extend(fresh.iter().map(|&text| text.to_owned()).zip(vectors.iter().map(<[f32]>::to_vec)));
+        }
+        let mut vectors = Embeddings::new(self.pictures.dim());
+        for text in texts {
+            vectors.push(known.get(*text).map_or(&[][..], Vec::as_slice))?;
+        }
+        Ok(vectors)
+    }
+
+    fn anchor(&self, query: &[f32], picture: usize) -> Anchor {
+        let similarity = dot(query, self.pictures.row(picture));
+        let mut scored: Vec<(usize, f32)> = self
+            .pool
+            .iter()
+            .filter(|&&other| other != picture)
+            .map(|&other| (other, dot(query, self.pictures.row(other))))
+            .collect();
+        scored.sort_by(|left, right| right.1.total_cmp(&left.1).then(left.0.cmp(&right.0)));
+        let rank = 1 + scored.iter().filter(|(_, score)| *score >= similarity).count();
+        scored.truncate(self.config.hard_negatives);
+        let hard_negatives: Vec<usize> = scored.into_iter().map(|(other, _)| other).collect();
+        Anchor {
+            similarity,
+            reciprocal_rank: 1.0 / rank as f32,
+            hard_similarity: self.mean_similarity(query, &hard_negatives),
+            hard_negatives,
+        }
+    }
+
+    fn mean_similarity(&self, text: &[f32], pictures: &[usize]) -> f32 {
+        let sum: f32 = pictures.iter().map(|&picture| dot(text, self.pictures.row(picture))).sum();
+        sum / pictures.len().max(1) as f32
+    }
+
+    /// Ties count against the text.
+    fn reciprocal_rank(&self, text: &[f32], picture: usize, similarity: f32) -> f32 {
+        let before = self
+            .pool
+            .iter()
+            .filter(|&&other| other != picture && dot(text, self.pictures.row(other)) >= similarity)
+            .count();
+        1.0 / (1 + before) as f32
+    }
+
+    fn sentence_similarities(&self, rollouts: &[Rollout<'_>]) -> Result<Option<Vec<f32>>> {
+        let Some(sentences) = self.sentences.as_ref().filter(|_| self.config.fidelity.weight > 0.0) else {
+            return Ok(None);
+        };
+        let texts: Vec<&str> = rollouts.iter().flat_map(|rollout| [rollout.query, rollout.rewrite]).collect();
+        let vectors = sentences.embed_texts(&texts)?;
+        let pairs = 0..rollouts.len();
+        Ok(Some(pairs.map(|pair| dot(vectors.row(2 * pair), vectors.row(2 * pair + 1))).collect()))
+    }
+}
+
+fn dot(left: &[f32], right: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let mut lanes = [0f32; LANES];
+    let (left_chunks, right_chunks) = (left.chunks_exact(LANES), right.chunks_exact(LANES));
+    let rest: f32 =
+        left_chunks.remainder().iter().zip(right_chunks.remainder()).map(|(left, right)| left * right).sum();
+    for (left, right) in left_chunks.zip(right_chunks) {
+        for (lane, (left, right)) in lanes.iter_mut().zip(left.iter().zip(right)) {
+            *lane += left * right;
+        }
+    }
+    rest + lanes.iter().sum::<f32>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Embeds "x y" as the vector (x, y), scaled to length 1.
+    struct Plane;
+
+    impl TextEmbedder for Plane {
+        fn name(&self) -> &str {
+            "plane"
+        }
+
+        fn fingerprint(&self) -> &str {
+            "plane"
+        }
+
+        fn embed_texts(&self, texts: &[&str]) -> relens::error::Result<Embeddings> {
+            let numbers =
+                texts.iter().flat_map(|text| text.split(' ').take(2).map(|word| word.parse().unwrap()));
+            let mut embeddings = Embeddings::from_rows(2, numbers.collect())?;
+            embeddings.normalise();
+            Ok(embeddings)
+        }
+    }
+
+    fn judge(config: RewardConfig) -> Judge {
+        let mut pictures = Embeddings::from_rows(2, vec![1.0, 0.0, 0.0, 1.0, 0.8, 0.6]).unwrap();
+        pictures.normalise();
+        Judge::new(config, Arc::new(Plane), Some(Arc::new(Plane)), pictures, 0).unwrap()
+    }
+
+    fn rollout<'a>(query: &'a str, rewrite: &'a str) -> Rollout<'a> {
+        Rollout { query, picture: 0, rewrite }
+    }
+
+    #[test]
+    fn the_signals_are_changes_against_the_query() {
+        let judge = judge(RewardConfig { hard_negatives: 1, ..RewardConfig::default() });
+        // The query lies on picture 2, the rewrite on picture 0, which is the right one.
+        let found = judge.judge(&[rollout("0.8 0.6", "1 0"), rollout("0.8 0.6", "0.8 0.6")]).unwrap();
+        let Signals { similarity, margin, rank } = found[0].signals;
+        assert!((similarity - 20.0 * 0.2).abs() < 1e-5, "{similarity}");
+        assert!((margin - 20.0 * (0.2 + 0.2)).abs() < 1e-5, "the hard negative lost 0.2: {margin}");
+        assert!((rank - 0.5).abs() < 1e-6, "from rank 2 to rank 1: {rank}");
+        assert_eq!(found[0].reward, similarity);
+        assert_eq!((found[1].signals, found[1].reward), (Signals::default(), 0.0));
+    }
+
+    #[test]
+    fn weights_and_penalties_make_the_reward_and_one_alone_equals_many() {
+        let mut config = RewardConfig { similarity: 0.0, margin: 1.0, rank: 2.0, ..RewardConfig::default() };
+        config.length = super::super::LengthPenalty { weight: 0.25, ratio: 1.0, words: 0 };
+        config.fidelity = super::super::FidelityPenalty { weight: 1.0, floor: 1.0 };
+        let judge = judge(config);
+        let rollouts = [rollout("0.8 0.6", "1 0"), rollout("0.8 0.6", "0 1 2"), rollout("0 1", "1 1")];
+        let together = judge.judge(&rollouts).unwrap();
+        for (rollout, reward) in rollouts.iter().zip(&together) {
+            assert_eq!(judge.judge(&[*rollout]).unwrap()[0], *reward);
+            let expected = reward.signals.margin + 2.0 * reward.signals.rank;
+            assert!((reward.reward - (expected - reward.length_cost - reward.fidelity_cost)).abs() < 1e-5);
+        }
+        assert!((together[1].length_cost - 0.25).abs() < 1e-6);
+        assert!((together[0].fidelity_cost - 0.2).abs() < 1e-5);
+    }
+
+    #[test]
+    fn settings_that_make_no_sense_are_refused() {
+        let pictures = || Embeddings::from_rows(1, vec![1.0, 1.0]).unwrap();
+        let open = |config, sentences| Judge::new(config, Arc::new(Plane), sentences, pictures(), 0);
+        let fidelity = super::super::FidelityPenalty { weight: 1.0, floor: 0.5 };
+        assert!(open(RewardConfig { fidelity, ..RewardConfig::default() }, None).is_err());
+        assert!(open(RewardConfig { similarity: 0.0, ..RewardConfig::default() }, None).is_err());
+        assert!(open(RewardConfig { rank: f64::NAN, ..RewardConfig::default() }, None).is_err());
+        assert!(
+            judge(RewardConfig::default())
+                .judge(&[Rollout { query: "1 0", picture: 3, rewrite: "1 0" }])
+                .is_err()
+        );
+    }
+}

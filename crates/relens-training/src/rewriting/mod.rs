@@ -1,0 +1,10 @@
+//! What rewriters learn from: queries, pictures, candidate rewrites, noise, and a vocabulary of their own.
+
+pub mod candidates;
+pub mod corpus;
+pub mod noise;
+pub mod records;
+pub mod vocabulary;
+
+pub use candidates::{Candidate, CandidateQuery, RewardSource};
+pub use corpus::{Picture, RewritingCorpus};

@@ -1,0 +1,182 @@
+//! A T5 that has learned nothing yet: its vocabulary, its sizes, its initial weights.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use relens::enhancer::rewriter::settings::SETTINGS_FILE;
+use relens_models::weights::{ElementType, tensors_to_bytes};
+use serde_json::json;
+
+use super::config::{DenoiseConfig, FreshModel};
+use crate::Result;
+use crate::checkpoint::write_atomically;
+use crate::progress::Progress;
+use crate::random::{fill_normal, stream};
+use crate::rewriting::corpus::RewritingCorpus;
+use crate::rewriting::{records, vocabulary};
+use crate::stages::rewriter::PolicySettings;
+
+/// The initial model's directory inside a run's.
+const INITIAL: &str = "initial";
+/// The directory while it is written.
+const PARTIAL: &str = ".partial-initial";
+/// Buckets of relative positions, T5's number.
+const BUCKETS: usize = 32;
+
+/// The directory that training starts from: the one that the settings name, or a fresh model in the run's directory.
+pub(super) fn starting_point(config: &DenoiseConfig, progress: &mut dyn Progress) -> Result<PolicySettings> {
+    let start_from = match &config.start_from {
+        Some(directory) => directory.clone(),
+        None => {
+            let directory = config.output.join(INITIAL);
+            if !directory.exists() {
+                progress.message("learning a vocabulary and drawing initial weights");
+                write(config, &directory)?;
+            }
+            directory
+        }
+    };
+    let rewriter = Some(config.rewriter.clone());
+    Ok(PolicySettings { rewriter, ..PolicySettings::of(&start_from) })
+}
+
+fn write(config: &DenoiseConfig, directory: &Path) -> Result<()> {
+    let partial = config.output.join(PARTIAL);
+    if partial.exists() {
+        fs_err::remove_dir_all(&partial)?;
+    }
+    fs_err::create_dir_all(&partial)?;
+    let corpus = RewritingCorpus::read(&config.data)?;
+    let extra = records::read(&config.extra_texts, &corpus)?;
+    let captions = corpus.training.iter().flat_map(|picture| &picture.captions).map(String::as_str);
+    let recorded = extra.iter().flat_map(|query| {
+        std::iter::once(query.query.as_str())
+            .chain(query.candidates.iter().map(|candidate| candidate.text.as_str()))
+    });
+    let texts: Vec<&str> = captions.chain(recorded).collect();
+    let tokenizer = vocabulary::train(texts.into_iter(), config.fresh.vocabulary_size)?;
+    let tensors = initial_weights(&config.fresh, config.seed)?;
+    let files = [
+        ("tokenizer.json", tokenizer),
+        ("tokenizer_config.json", vocabulary::tokenizer_config(config.fresh.positions).into_bytes()),
+        ("config.json", model_config(&config.fresh).into_bytes()),
+        ("generation_config.json", generation_config(config.rewriter.decoding.max_tokens).into_bytes()),
+        ("model.safetensors", tensors_to_bytes(&tensors, ElementType::F32)?),
+        (SETTINGS_FILE, config.rewriter.to_json()?.into_bytes()),
+    ];
+    for (name, bytes) in files {
+        write_atomically(&partial.join(name), &bytes)?;
+    }
+    Ok(fs_err::rename(&partial, directory)?)
+}
+
+/// Hugging Face's `config.json`.
+fn model_config(model: &FreshModel) -> String {
+    let config = json!({
+        "architectures": ["T5ForConditionalGeneration"],
+        "model_type": "t5",
+        "is_encoder_decoder": true,
+        "vocab_size": model.vocabulary_size,
+        "d_model": model.d_model,
+        "d_kv": model.d_kv,
+        "d_ff": model.d_ff,
+        "num_layers": model.layers,
+        "num_decoder_layers": model.decoder_layers,
+        "num_heads": model.heads,
+        "relative_attention_num_buckets": BUCKETS,
+        "relative_attention_max_distance": 128,
+        "feed_forward_proj": model.feed_forward,
+        "dropout_rate": model.dropout,
+        "layer_norm_epsilon": 1e-6,
+        "initializer_factor": 1.0,
+        "n_positions": model.positions,
+        "tie_word_embeddings": true,
+        "use_cache": true,
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+        "decoder_start_token_id": 0,
+    });
+    format!("{config:#}\n")
+}
+
+fn generation_config(max_tokens: usize) -> String {
+    let config = json!({
+        "decoder_start_token_id": 0,
+        "eos_token_id": 1,
+        "pad_token_id": 0,
+        "max_new_tokens": max_tokens,
+    });
+    format!("{config:#}\n")
+}
+
+/// The initialisation of T5 (transformers' `T5PreTrainedModel._init_weights` with factor 1): deviations such that
+/// attention scores need no scaling.
+fn initial_weights(model: &FreshModel, seed: u64) -> Result<BTreeMap<String, Tensor>> {
+    let mut weights = Initial { tensors: BTreeMap::new(), seed };
+    let width = model.d_model;
+    weights.normal("shared.weight", &[model.vocabulary_size, width], 1.0)?;
+    for (stack, layers) in [("encoder", model.layers), ("decoder", model.decoder_layers)] {
+        for layer in 0..layers {
+            let block = format!("{stack}.block.{layer}.layer");
+            weights.attention(&format!("{block}.0"), "SelfAttention", model)?;
+            if layer == 0 {
+                let name = format!("{block}.0.SelfAttention.relative_attention_bias.weight");
+                weights.normal(&name, &[BUCKETS, model.heads], (width as f64).powf(-0.5))?;
+            }
+            let feed_forward = if stack == "decoder" {
+                weights.attention(&format!("{block}.1"), "EncDecAttention", model)?;
+                2
+            } else {
+                1
+            };
+            weights.feed_forward(&format!("{block}.{feed_forward}"), model)?;
+        }
+        weights.ones(&format!("{stack}.final_layer_norm.weight"), width)?;
+    }
+    Ok(weights.tensors)
+}
+
+struct Initial {
+    tensors: BTreeMap<String, Tensor>,
+    seed: u64,
+}
+
+impl Initial {
+    fn normal(&mut self, name: &str, shape: &[usize], deviation: f64) -> Result<()> {
+        let mut values = vec![0f32; shape.iter().product()];
+        fill_normal(&mut values, &mut stream(self.seed, &format!("initial {name}"), 0));
+        values.iter_mut().for_each(|value| *value *= deviation as f32);
+        self.tensors.insert(name.to_owned(), Tensor::from_vec(values, shape, &Device::Cpu)?);
+        Ok(())
+    }
+
+    fn ones(&mut self, name: &str, width: usize) -> Result<()> {
+        self.tensors.insert(name.to_owned(), Tensor::from_vec(vec![1f32; width], width, &Device::Cpu)?);
+        Ok(())
+    }
+
+    fn attention(&mut self, layer: &str, kind: &str, model: &FreshModel) -> Result<()> {
+        let (width, inner) = (model.d_model, model.heads * model.d_kv);
+        let (by_width, by_inner) = ((width as f64).powf(-0.5), (inner as f64).powf(-0.5));
+        let by_head = (model.d_kv as f64).powf(-0.5);
+        self.normal(&format!("{layer}.{kind}.q.weight"), &[inner, width], by_width * by_head)?;
+        self.normal(&format!("{layer}.{kind}.k.weight"), &[inner, width], by_width)?;
+        self.normal(&format!("{layer}.{kind}.v.weight"), &[inner, width], by_width)?;
+        self.normal(&format!("{layer}.{kind}.o.weight"), &[width, inner], by_inner)?;
+        self.ones(&format!("{layer}.layer_norm.weight"), width)
+    }
+
+    fn feed_forward(&mut self, layer: &str, model: &FreshModel) -> Result<()> {
+        let (width, inner) = (model.d_model, model.d_ff);
+        let gated = model.feed_forward.starts_with("gated-");
+        let inputs: &[&str] = if gated { &["wi_0", "wi_1"] } else { &["wi"] };
+        for name in inputs {
+            let name = format!("{layer}.DenseReluDense.{name}.weight");
+            self.normal(&name, &[inner, width], (width as f64).powf(-0.5))?;
+        }
+        let output = format!("{layer}.DenseReluDense.wo.weight");
+        self.normal(&output, &[width, inner], (inner as f64).powf(-0.5))?;
+        self.ones(&format!("{layer}.layer_norm.weight"), width)
+    }
+}

@@ -1,0 +1,146 @@
+//! Denoising and paraphrasing: how a rewriter from scratch learns to read and write captions.
+//!
+//! Each example either restores a caption from a noisy version of it (BART, Lewis et al. 2020), or writes another
+//! caption of the same picture. The first teaches to copy and to repair, the second which words may stand for which.
+//! No retriever is asked; the best checkpoint has the lowest loss on validation captions.
+
+mod config;
+mod fresh;
+
+use rand::RngExt;
+
+pub use config::{DenoiseConfig, FreshModel};
+
+use super::rewriter::{
+    Environment, EpochBatches, Example, LearningStep, Policy, RunSummary, StepReport, encode_pairs, learn,
+    mean_loss, supervised_gradients, supervised_metrics,
+};
+use crate::Result;
+use crate::progress::Progress;
+use crate::random::stream;
+use crate::rewriting::corpus::{Picture, RewritingCorpus};
+use crate::rewriting::noise::corrupt;
+use crate::rewriting::records;
+use crate::trainer::Trainer;
+
+/// Trains a rewriter from scratch, or goes on with one, and exports the best weights.
+///
+/// # Errors
+/// Those of every stage; see [`crate::stages::sft::run`].
+pub fn run(config: &DenoiseConfig, progress: &mut dyn Progress) -> Result<RunSummary> {
+    config.check()?;
+    let policy = fresh::starting_point(config, progress)?;
+    let settings = config.stage(&policy);
+    learn(settings, config, progress, |policy, environment, _| {
+        Ok(Box::new(Denoising::prepare(config.clone(), policy, environment)?))
+    })
+}
+
+/// A text, and the captions that say the same.
+struct Source {
+    text: String,
+    siblings: Vec<String>,
+}
+
+/// The stage's own part.
+struct Denoising {
+    config: DenoiseConfig,
+    sources: Vec<Source>,
+    validation: Vec<Example>,
+    batches: EpochBatches,
+}
+
+impl Denoising {
+    fn prepare(config: DenoiseConfig, policy: &Policy, environment: &Environment) -> Result<Self> {
+        let corpus = &environment.corpus;
+        let mut sources = sources_of(&corpus.training);
+        for query in records::read(&config.extra_texts, corpus)? {
+            let texts: Vec<String> =
+                query.candidates.iter().map(|candidate| candidate.text.clone()).collect();
+            sources.extend(texts.iter().map(|text| Source { text: text.clone(), siblings: Vec::new() }));
+            sources.push(Source { text: query.query, siblings: texts });
+        }
+        let validation = validation_pairs(&config, corpus);
+        let validation = encode_pairs(policy, &validation)?.into_iter().flatten().collect();
+        let batches = EpochBatches::new(sources.len(), config.batch_size, config.seed);
+        Ok(Self { config, sources, validation, batches })
+    }
+
+    fn pair(&self, source: &Source, step: u64, place: usize) -> (String, String) {
+        let mut rng = stream(self.config.seed, "noise", (step << 20) + place as u64);
+        let paraphrases = !source.siblings.is_empty() && rng.random_bool(self.config.paraphrase);
+        if paraphrases && let Some(sibling) = source.siblings.get(rng.random_range(0..source.siblings.len()))
+        {
+            return (source.text.clone(), sibling.clone());
+        }
+        (corrupt(&source.text, &self.config.noise, &mut rng), source.text.clone())
+    }
+}
+
+impl LearningStep for Denoising {
+    fn total_steps(&self) -> u64 {
+        self.batches.total_steps(self.config.epochs, self.config.max_steps)
+    }
+
+    fn steps_per_epoch(&self) -> u64 {
+        self.batches.steps_per_epoch()
+    }
+
+    fn learning_rate_scale(&self, name: &str) -> f64 {
+        if name == "shared.weight" { self.config.embedding_rate } else { 1.0 }
+    }
+
+    fn step(&mut self, policy: &Policy, trainer: &mut Trainer, step: u64) -> Result<StepReport> {
+        let pairs: Vec<(String, String)> = self
+            .batches
+            .batch(step - 1)
+            .into_iter()
+            .enumerate()
+            .filter_map(|(place, index)| Some(self.pair(self.sources.get(index)?, step, place)))
+            .collect();
+        let examples: Vec<Example> = encode_pairs(policy, &pairs)?.into_iter().flatten().collect();
+        let skipped = pairs.len() - examples.len();
+        let micro_batch = self.config.optimization.micro_batch(self.config.batch_size);
+        let (gradients, report) = supervised_gradients(policy, trainer, &examples, micro_batch, 0.0, step)?;
+        let update = trainer.update(&gradients, step)?;
+        let mut metrics = supervised_metrics(report, update);
+        metrics.insert("skipped".to_owned(), skipped.into());
+        Ok(StepReport { metrics, ..StepReport::default() })
+    }
+
+    fn validation_loss(&mut self, policy: &Policy) -> Result<f64> {
+        mean_loss(policy, &self.validation)
+    }
+}
+
+fn sources_of(pictures: &[Picture]) -> Vec<Source> {
+    let of = |picture: &Picture| -> Vec<Source> {
+        let others = |own: usize| {
+            let all = picture.captions.iter().enumerate();
+            all.filter(move |(other, _)| *other != own).map(|(_, caption)| caption.clone()).collect()
+        };
+        let captions = picture.captions.iter().enumerate();
+        captions.map(|(own, text)| Source { text: text.clone(), siblings: others(own) }).collect()
+    };
+    pictures.iter().flat_map(of).collect()
+}
+
+/// The same pairs at every measurement: half of them noisy captions, half of them paraphrases.
+fn validation_pairs(config: &DenoiseConfig, corpus: &RewritingCorpus) -> Vec<(String, String)> {
+    let sources = sources_of(&corpus.validation);
+    let limit = if config.evaluation.queries == 0 { sources.len() } else { config.evaluation.queries };
+    let stride = (sources.len() / limit.max(1)).max(1);
+    sources
+        .iter()
+        .step_by(stride)
+        .take(limit)
+        .enumerate()
+        .map(|(place, source)| match source.siblings.first().filter(|_| place % 2 == 1) {
+            Some(sibling) => (source.text.clone(), sibling.clone()),
+            None => {
+                let mut rng = stream(config.seed, "validation noise", place as u64);
+                (corrupt(&source.text, &config.noise, &mut rng), source.text.clone())
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,180 @@
+//! Preference ranking optimization: of several rewrites, the better for the retriever is to be the likelier one.
+//!
+//! EvdCLIP, equation 7: L_ALIGN = L_PRO + β·L_SFT, the cross-entropy on the best candidate. The query itself may stand
+//! among the candidates with reward 0, so that the rewriter learns when not to rewrite (a departure, `include_query`).
+
+mod config;
+
+pub use config::ProConfig;
+
+use candle_core::Tensor;
+use serde_json::json;
+
+use super::rewriter::{
+    Environment, EpochBatches, Example, LearningStep, Policy, RunSummary, StepReport, encode_pairs,
+    finite_loss, fitting, learn, scored_candidates,
+};
+use crate::objectives::{
+    RankedCandidate, RewardStandardization, preference_ranking, rank_candidates, sequence_means,
+};
+use crate::optimizer::{GradientAccumulator, Gradients};
+use crate::progress::Progress;
+use crate::rewriting::CandidateQuery;
+use crate::trainer::Trainer;
+use crate::{Result, TrainingError};
+
+/// Trains a rewriter, or goes on with a run that was interrupted, and exports the best weights.
+///
+/// # Errors
+/// As [`crate::stages::sft::run`].
+pub fn run(config: &ProConfig, progress: &mut dyn Progress) -> Result<RunSummary> {
+    config.check()?;
+    learn(config.stage(), config, progress, |policy, environment, progress| {
+        Ok(Box::new(PreferenceRanking::prepare(config.clone(), policy, environment, progress)?))
+    })
+}
+
+/// A query's candidates, best first, with standardised rewards.
+#[derive(Debug, Clone)]
+struct RankedExample {
+    candidates: Vec<Example>,
+    rewards: Vec<f32>,
+}
+
+/// The stage's own part.
+struct PreferenceRanking {
+    config: ProConfig,
+    examples: Vec<RankedExample>,
+    batches: EpochBatches,
+}
+
+impl PreferenceRanking {
+    fn prepare(
+        config: ProConfig,
+        policy: &Policy,
+        environment: &mut Environment,
+        progress: &mut dyn Progress,
+    ) -> Result<Self> {
+        let queries = scored_candidates(&config.candidates, &config.reward, environment, progress)?;
+        let rewards = queries.iter().flat_map(|query| &query.candidates).filter_map(|found| found.reward);
+        let standardization = RewardStandardization::measure(rewards, config.reward_scale);
+        let mut examples = Vec::new();
+        for query in &queries {
+            examples.push(rank(query, &config, &standardization, policy)?);
+        }
+        let name = |index: usize| queries.get(index).map_or(String::new(), |query| query.query.clone());
+        let examples = fitting(examples, name, progress);
+        if examples.is_empty() {
+            let expected = "at least one query with two different candidates";
+            return Err(TrainingError::setting("candidates", expected, &"none"));
+        }
+        progress.message(&format!("{} queries with ranked candidates", examples.len()));
+        let batches = EpochBatches::new(examples.len(), config.batch_size, config.seed);
+        Ok(Self { config, examples, batches })
+    }
+
+    /// L_PRO + β·L_SFT of some queries: the loss, and both parts.
+    fn loss(
+        &self,
+        policy: &Policy,
+        examples: &[&RankedExample],
+        step: u64,
+        micro: usize,
+    ) -> Result<[Tensor; 3]> {
+        let batch = Example::batch(examples.iter().flat_map(|example| &example.candidates));
+        let mut dropout = policy.dropout(step, micro);
+        let token_log_probs = policy.model().target_log_probs(&batch, dropout.as_mut())?;
+        let means = sequence_means(&token_log_probs, &batch.targets.offsets)?;
+        let rewards: Vec<Vec<f32>> = examples.iter().map(|example| example.rewards.clone()).collect();
+        let ranking = preference_ranking(&means, &rewards)?;
+        let supervised = best_candidates(&means, &rewards)?.neg()?.mean_all()?;
+        let loss = (&ranking + (&supervised * self.config.sft_weight)?)?;
+        Ok([loss, ranking, supervised])
+    }
+}
+
+/// The mean log-probability of each query's first candidate.
+fn best_candidates(means: &Tensor, rewards: &[Vec<f32>]) -> Result<Tensor> {
+    let mut first = 0;
+    let mut best = Vec::with_capacity(rewards.len());
+    for rewards in rewards {
+        best.push(means.narrow(0, first, 1)?);
+        first += rewards.len();
+    }
+    Ok(Tensor::cat(&best, 0)?)
+}
+
+/// Sorts and merges a query's candidates; `None` if fewer than two can be ranked and written.
+fn rank(
+    query: &CandidateQuery,
+    config: &ProConfig,
+    standardization: &RewardStandardization,
+    policy: &Policy,
+) -> Result<Option<RankedExample>> {
+    let scored = query.candidates.iter().filter_map(|candidate| {
+        Some(RankedCandidate {
+            text: candidate.text.clone(),
+            reward: standardization.apply(candidate.reward?),
+        })
+    });
+    let own = RankedCandidate { text: query.query.clone(), reward: standardization.apply(0.0) };
+    let candidates: Vec<RankedCandidate> = scored.chain(config.include_query.then_some(own)).collect();
+    let prompt = policy.prompts(&[query.query.as_str()])?.swap_remove(0);
+    let pairs: Vec<(String, String)> =
+        candidates.iter().map(|candidate| (prompt.clone(), candidate.text.clone())).collect();
+    let encoded = encode_pairs(policy, &pairs)?;
+    let whole = candidates.into_iter().zip(&encoded).filter(|(_, example)| example.is_some());
+    let ranked = rank_candidates(whole.map(|(candidate, _)| candidate).collect(), config.rank_length);
+    let of_text = |text: &str| {
+        let place = pairs.iter().position(|(_, target)| target == text)?;
+        encoded.get(place).cloned().flatten()
+    };
+    let rewards: Vec<f32> = ranked.iter().map(|candidate| candidate.reward).collect();
+    let examples: Option<Vec<Example>> = ranked.iter().map(|candidate| of_text(&candidate.text)).collect();
+    // Candidates that are all worth the same teach nothing.
+    let differ = rewards.first() != rewards.last();
+    Ok(examples
+        .filter(|examples| examples.len() >= 2 && differ)
+        .map(|candidates| RankedExample { candidates, rewards }))
+}
+
+impl LearningStep for PreferenceRanking {
+    fn total_steps(&self) -> u64 {
+        self.batches.total_steps(self.config.epochs, self.config.max_steps)
+    }
+
+    fn steps_per_epoch(&self) -> u64 {
+        self.batches.steps_per_epoch()
+    }
+
+    fn step(&mut self, policy: &Policy, trainer: &mut Trainer, step: u64) -> Result<StepReport> {
+        let batch = self.batches.batch(step - 1);
+        let examples: Vec<&RankedExample> =
+            batch.into_iter().filter_map(|index| self.examples.get(index)).collect();
+        let micro_batch = self.config.optimization.micro_batch(self.config.batch_size);
+        let mut accumulator = GradientAccumulator::default();
+        let mut sums = [0.0; 3];
+        for (micro, chunk) in examples.chunks(micro_batch).enumerate() {
+            let parts = self.loss(policy, chunk, step, micro)?;
+            for (sum, part) in sums.iter_mut().zip(&parts) {
+                *sum += finite_loss(part, step)? * chunk.len() as f64;
+            }
+            let mut store = parts[0].backward()?;
+            accumulator.add(&Gradients::take(&mut store, trainer.parameters(), step)?, chunk.len())?;
+        }
+        let gradients = accumulator
+            .take()?
+            .ok_or_else(|| TrainingError::argument("pro stage", "at least one query", "none"))?;
+        let update = trainer.update(&gradients, step)?;
+        let [loss, ranking, supervised] = sums.map(|sum| sum / examples.len().max(1) as f64);
+        let metrics = json!({
+            "loss": loss,
+            "loss/pro": ranking,
+            "loss/sft": supervised,
+            "learning_rate": update.learning_rate,
+            "grad_norm": update.gradient_norm,
+        });
+        let metrics = metrics.as_object().cloned().unwrap_or_default();
+        Ok(StepReport { metrics, ..StepReport::default() })
+    }
+}

@@ -1,0 +1,88 @@
+//! What a rewriter is judged by: the corpus, the retriever, and the embeddings of pictures.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use relens::embeddings::Embeddings;
+use relens::pipeline::TextEmbedder;
+use relens::retriever::Retriever;
+use relens::sentence_encoder::SentenceEncoder;
+
+use super::config::{RetrieverSettings, StageSettings};
+use crate::Result;
+use crate::progress::Progress;
+use crate::reward::{EmbeddingCache, Judge, RewardConfig, embed_pictures};
+use crate::rewriting::corpus::{Picture, RewritingCorpus};
+
+/// The corpus, and a retriever that is opened when it is first needed.
+pub(crate) struct Environment {
+    pub(crate) corpus: RewritingCorpus,
+    settings: RetrieverSettings,
+    retriever: Option<Arc<Retriever>>,
+    seed: u64,
+}
+
+impl Environment {
+    /// Reads the corpus.
+    pub(crate) fn open(settings: &StageSettings<'_>) -> Result<Self> {
+        Ok(Self {
+            corpus: RewritingCorpus::read(settings.data)?,
+            settings: settings.retriever.clone(),
+            retriever: None,
+            seed: settings.seed,
+        })
+    }
+
+    /// The retriever.
+    pub(crate) fn retriever(&mut self) -> Result<Arc<Retriever>> {
+        if let Some(retriever) = &self.retriever {
+            return Ok(retriever.clone());
+        }
+        let model = &self.settings.model;
+        let opened =
+            if Path::new(model).is_dir() { Retriever::open(model)? } else { Retriever::bundled(model)? };
+        Ok(self.retriever.insert(Arc::new(opened)).clone())
+    }
+
+    /// Where embeddings and rewards are kept.
+    pub(crate) fn cache(&self) -> &Path {
+        &self.settings.cache
+    }
+
+    /// The run's seed.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// A judge of rewrites for training pictures.
+    pub(crate) fn judge(&mut self, config: &RewardConfig, progress: &mut dyn Progress) -> Result<Judge> {
+        let retriever = self.retriever()?;
+        let pictures = self.embed(&retriever, &self.corpus.training, progress)?;
+        let sentences = match &self.settings.sentence_encoder {
+            Some(directory) if config.fidelity.weight > 0.0 => Some(sentence_encoder(directory)?),
+            _ => None,
+        };
+        Judge::new(*config, retriever, sentences, pictures, self.seed)
+    }
+
+    /// Embeddings of the validation pictures.
+    pub(crate) fn validation_pictures(&mut self, progress: &mut dyn Progress) -> Result<Embeddings> {
+        let retriever = self.retriever()?;
+        self.embed(&retriever, &self.corpus.validation, progress)
+    }
+
+    fn embed(
+        &self,
+        retriever: &Retriever,
+        pictures: &[Picture],
+        progress: &mut dyn Progress,
+    ) -> Result<Embeddings> {
+        let paths: Vec<PathBuf> = pictures.iter().map(|picture| picture.path.clone()).collect();
+        let cache = EmbeddingCache { directory: self.settings.cache.clone() };
+        embed_pictures(retriever, &paths, &cache, progress)
+    }
+}
+
+fn sentence_encoder(directory: &Path) -> Result<Arc<dyn TextEmbedder>> {
+    Ok(Arc::new(SentenceEncoder::open(directory)?))
+}

@@ -1,0 +1,38 @@
+//! What all stages of a rewriter share: settings, the policy, the loop, measuring, exporting. Each stage's own step is
+//! in its module: [`super::denoise`], [`super::sft`], [`super::pro`], [`super::ppo`], [`super::grpo`].
+
+mod batches;
+pub mod config;
+mod environment;
+mod examples;
+mod experience;
+mod export;
+mod learning;
+mod policy;
+mod reference;
+mod rollouts;
+mod scoring;
+mod stage;
+mod supervised;
+mod validation;
+
+pub use config::{
+    EvaluationSettings, OptimizationSettings, PolicySettings, RetrieverSettings, SelectionMetric,
+};
+pub use learning::RunSummary;
+pub use stage::RewriterStage;
+
+pub(crate) use batches::EpochBatches;
+pub(crate) use config::StageSettings;
+pub(crate) use environment::Environment;
+pub(crate) use examples::{Example, encode_pairs, fitting};
+pub(crate) use experience::{Collection, Experiences, RolloutQuery, collect, mean};
+pub(crate) use learning::{LearningStep, StepReport, learn};
+pub(crate) use policy::Policy;
+pub(crate) use reference::{ReferencePolicy, rollout_queries};
+pub(crate) use rollouts::Sampling;
+pub(crate) use scoring::scored_candidates;
+pub(crate) use supervised::{finite_loss, mean_loss, supervised_gradients, supervised_metrics};
+
+/// The finished rewriter's directory inside a run's.
+pub const MODEL_DIRECTORY: &str = "model";

@@ -1,0 +1,190 @@
+//! The language model that learns, with its tokenizer, its prompts and the files beside it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use relens::enhancer::Query;
+use relens::enhancer::rewriter::settings::SETTINGS_FILE;
+use relens::enhancer::rewriter::{PromptBuilder, RewriterSettings};
+use relens::evd::Knowledge;
+use relens_models::language_model::{LanguageModel, PromptTargetBatch};
+use relens_models::layers::DropoutGenerator;
+use relens_models::t5::{T5Config, T5Model};
+use relens_models::tokenizer::{TokenBatch, Tokenizer};
+use relens_models::weights::{Parameters, TrainableParameters, Weights};
+
+use super::config::StageSettings;
+use crate::optimizer::NamedParameter;
+use crate::random::stream;
+use crate::{Result, TrainingError};
+
+/// Files of a rewriter's directory that training hands on as they are.
+const HANDED_ON: [&str; 5] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+];
+
+/// The policy.
+pub(crate) struct Policy {
+    model: Box<dyn LanguageModel>,
+    tokenizer: Tokenizer,
+    prompts: PromptBuilder,
+    settings: RewriterSettings,
+    trainable: Arc<TrainableParameters>,
+    weights: Weights,
+    files: Vec<(String, Vec<u8>)>,
+    dropout: bool,
+    seed: u64,
+}
+
+impl Policy {
+    /// Opens the directory that a stage starts from; all of its weights are trained.
+    pub(crate) fn open(settings: &StageSettings<'_>) -> Result<Self> {
+        let directory = &settings.policy.start_from;
+        let rewriter = match &settings.policy.rewriter {
+            Some(rewriter) => rewriter.clone(),
+            None => RewriterSettings::open(directory)?,
+        };
+        rewriter.check(&directory.display().to_string())?;
+        let weights = Weights::open(directory.join("model.safetensors"))?;
+        let (parameters, trainable) = Parameters::trainable(weights.clone(), |_| true);
+        let model = load(&parameters, directory)?;
+        let context = rewriter.prompt.max_tokens.min(model.context_length());
+        let tokenizer = Tokenizer::open(directory, context)?;
+        let prompts = PromptBuilder::new(&rewriter.prompt, || Knowledge::bundled().map(Arc::new), None)?;
+        Ok(Self {
+            model,
+            tokenizer,
+            prompts,
+            trainable,
+            weights,
+            files: handed_on(directory)?,
+            settings: rewriter,
+            dropout: settings.policy.dropout,
+            seed: settings.seed,
+        })
+    }
+
+    /// The language model.
+    pub(crate) fn model(&self) -> &dyn LanguageModel {
+        &*self.model
+    }
+
+    /// How the rewriter is used.
+    pub(crate) fn settings(&self) -> &RewriterSettings {
+        &self.settings
+    }
+
+    /// Everything that learns, sorted by name.
+    pub(crate) fn parameters(&self) -> Vec<NamedParameter> {
+        let entries = self.trainable.entries().into_iter();
+        entries.map(|(name, parameter)| NamedParameter::new(name, parameter.var)).collect()
+    }
+
+    /// Sets the variables that `values` names, in the form in which the optimizer holds them.
+    pub(crate) fn set(&self, values: &BTreeMap<String, Tensor>) -> Result<()> {
+        for (name, parameter) in self.trainable.entries() {
+            match values.get(&name) {
+                Some(value) if value.dims() == parameter.var.dims() => parameter.var.set(value)?,
+                other => {
+                    return Err(TrainingError::argument(
+                        "Policy::set",
+                        format!("`{name}` of shape {:?}", parameter.var.dims()),
+                        format!("{:?}", other.map(Tensor::dims)),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The present weights, all of them, in the checkpoint's layout.
+    pub(crate) fn export(&self) -> Result<BTreeMap<String, Tensor>> {
+        let mut tensors = self.trainable.export()?;
+        for name in self.weights.names() {
+            if !tensors.contains_key(name) && !is_copy_of_embedding(name) {
+                let shape = self.weights.shape(name).unwrap_or_default();
+                tensors.insert(name.to_owned(), self.weights.tensor(name, shape)?);
+            }
+        }
+        Ok(tensors)
+    }
+
+    /// The files that a finished rewriter takes over from where it started.
+    pub(crate) fn files(&self) -> Result<Vec<(String, Vec<u8>)>> {
+        let mut files = self.files.clone();
+        files.push((SETTINGS_FILE.to_owned(), self.settings.to_json()?.into_bytes()));
+        Ok(files)
+    }
+
+    /// The prompts of queries.
+    pub(crate) fn prompts(&self, queries: &[&str]) -> Result<Vec<String>> {
+        let queries: Vec<Query> = queries.iter().map(|query| Query::new(query)).collect::<Result<_, _>>()?;
+        Ok(self.prompts.prompts(&queries)?)
+    }
+
+    /// Prompts as ids; what is too long loses its end.
+    pub(crate) fn encode_prompts(&self, prompts: &[&str]) -> Result<TokenBatch> {
+        Ok(self.tokenizer.encode_batch(prompts)?)
+    }
+
+    /// Targets as ids, each with the end of sequence; one that lost its end is marked as truncated.
+    pub(crate) fn encode_targets(&self, targets: &[&str]) -> Result<TokenBatch> {
+        let plain = self.tokenizer.encode_batch_plain(targets)?;
+        let end = self.model.end_of_sequence().first().copied().unwrap_or(0);
+        let mut ended = TokenBatch::empty();
+        for index in 0..plain.len() {
+            let ids = plain.sequence(index).unwrap_or_default();
+            ended.push(&[ids, &[end]].concat());
+        }
+        ended.truncated = plain.truncated;
+        Ok(ended)
+    }
+
+    /// The text of generated ids.
+    pub(crate) fn decode(&self, ids: &[u32]) -> Result<String> {
+        let text = self.tokenizer.decode(ids)?;
+        Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
+    }
+
+    /// Most tokens of a target after a prompt, the end of sequence included.
+    pub(crate) fn most_target_tokens(&self, prompt_length: usize) -> usize {
+        self.settings.decoding.max_tokens.min(self.model.most_target_tokens(prompt_length))
+    }
+
+    /// Where the dropout masks of a micro-batch come from.
+    pub(crate) fn dropout(&self, step: u64, micro_batch: usize) -> Option<DropoutGenerator> {
+        let counter = (step << 16) + micro_batch as u64;
+        self.dropout.then(|| stream(self.seed, "policy dropout", counter))
+    }
+
+    /// The hidden states that predict the targets, with dropout if a generator is given.
+    pub(crate) fn hidden(
+        &self,
+        batch: &PromptTargetBatch,
+        dropout: Option<&mut DropoutGenerator>,
+    ) -> Result<Tensor> {
+        Ok(self.model.target_hidden(batch, dropout)?)
+    }
+}
+
+/// A tied table is stored once.
+fn is_copy_of_embedding(name: &str) -> bool {
+    matches!(name, "encoder.embed_tokens.weight" | "decoder.embed_tokens.weight")
+}
+
+/// Builds the network that `config.json` names.
+pub(super) fn load(parameters: &Parameters, directory: &Path) -> Result<Box<dyn LanguageModel>> {
+    let config = directory.join("config.json");
+    Ok(Box::new(T5Model::load(parameters, &T5Config::open(config)?)?))
+}
+
+fn handed_on(directory: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+    let present = HANDED_ON.iter().filter(|name| directory.join(name).is_file());
+    present.map(|name| Ok(((*name).to_owned(), fs_err::read(directory.join(name))?))).collect()
+}

@@ -1,0 +1,48 @@
+//! What reinforcement learning starts from: the reference policy, and the queries that are rewritten.
+
+use relens_models::language_model::LanguageModel;
+use relens_models::weights::{Parameters, Weights};
+
+use super::config::PolicySettings;
+use super::experience::RolloutQuery;
+use super::policy::load;
+use crate::Result;
+use crate::rewriting::candidates::{self, CandidateConfig};
+use crate::rewriting::corpus::RewritingCorpus;
+
+/// The frozen policy that the penalty measures the distance to.
+pub(crate) struct ReferencePolicy {
+    model: Box<dyn LanguageModel>,
+}
+
+impl ReferencePolicy {
+    /// The rewriter that the run starts from.
+    pub(crate) fn open(settings: &PolicySettings) -> Result<Self> {
+        let directory = &settings.start_from;
+        let weights = Weights::open(directory.join("model.safetensors"))?;
+        Ok(Self { model: load(&Parameters::frozen(weights), directory)? })
+    }
+
+    /// Its language model.
+    pub(crate) fn model(&self) -> &dyn LanguageModel {
+        &*self.model
+    }
+}
+
+/// The queries of candidate files, or all training captions where there are none.
+pub(crate) fn rollout_queries(
+    sources: Option<&CandidateConfig>,
+    corpus: &RewritingCorpus,
+) -> Result<Vec<RolloutQuery>> {
+    if let Some(sources) = sources {
+        let queries = candidates::read(sources, corpus)?;
+        return Ok(queries
+            .into_iter()
+            .map(|query| RolloutQuery { text: query.query, picture: query.picture })
+            .collect());
+    }
+    let captions = corpus.training.iter().enumerate().flat_map(|(picture, of)| {
+        of.captions.iter().map(move |caption| RolloutQuery { text: caption.clone(), picture })
+    });
+    Ok(captions.collect())
+}

@@ -1,0 +1,126 @@
+//! Candidates that the retriever has not seen yet are shown to it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use relens_models::weights::{ElementType, Weights, tensors_to_bytes};
+use sha2::{Digest, Sha256};
+
+use super::environment::Environment;
+use crate::checkpoint::write_atomically;
+use crate::progress::Progress;
+use crate::reward::{Judge, RewardConfig, Rollout};
+use crate::rewriting::CandidateQuery;
+use crate::rewriting::candidates::{self, CandidateConfig};
+use crate::{Result, TrainingError};
+
+/// Queries that are scored at once.
+const QUERIES: usize = 32;
+
+/// The tensor's name in a cache file.
+const TENSOR: &str = "rewards";
+
+/// Reads all candidates and gives those without a reward theirs, from the cache where an earlier run has kept it.
+pub(crate) fn scored_candidates(
+    config: &CandidateConfig,
+    reward: &RewardConfig,
+    environment: &mut Environment,
+    progress: &mut dyn Progress,
+) -> Result<Vec<CandidateQuery>> {
+    let mut queries = candidates::read(config, &environment.corpus)?;
+    let unscored =
+        |query: &CandidateQuery| query.candidates.iter().any(|candidate| candidate.reward.is_none());
+    if !queries.iter().any(unscored) {
+        return Ok(queries);
+    }
+    let file =
+        environment.cache().join(format!("rewards-{}.safetensors", key(&queries, reward, environment)?));
+    let rewards = match read(&file, &queries) {
+        Some(rewards) => rewards,
+        None => {
+            let judge = environment.judge(reward, progress)?;
+            let rewards = judged(&queries, &judge, progress)?;
+            write(&file, &rewards)?;
+            rewards
+        }
+    };
+    let unscored = queries.iter_mut().flat_map(|query| &mut query.candidates);
+    for (candidate, reward) in unscored.filter(|candidate| candidate.reward.is_none()).zip(rewards) {
+        candidate.reward = Some(reward);
+    }
+    Ok(queries)
+}
+
+/// The rewards of all candidates that have none, in order.
+fn judged(queries: &[CandidateQuery], judge: &Judge, progress: &mut dyn Progress) -> Result<Vec<f32>> {
+    progress.begin("candidates shown to the retriever", queries.len() as u64);
+    let mut rewards = Vec::new();
+    for (chunk, queries) in queries.chunks(QUERIES).enumerate() {
+        let rollouts: Vec<Rollout<'_>> = queries.iter().flat_map(unscored_rollouts).collect();
+        for (rollout, judged) in rollouts.iter().zip(judge.judge(&rollouts)?) {
+            if !judged.reward.is_finite() {
+                return Err(TrainingError::NonFiniteReward {
+                    step: 0,
+                    sample: rewards.len(),
+                    query: rollout.query.to_owned(),
+                    rewrite: rollout.rewrite.to_owned(),
+                    found: judged.reward,
+                });
+            }
+            rewards.push(judged.reward);
+        }
+        progress.advance((chunk * QUERIES + queries.len()) as u64);
+        if progress.cancelled() {
+            return Err(TrainingError::Interrupted { step: 0 });
+        }
+    }
+    progress.end();
+    Ok(rewards)
+}
+
+fn unscored_rollouts(query: &CandidateQuery) -> impl Iterator<Item = Rollout<'_>> {
+    let unscored = query.candidates.iter().filter(|candidate| candidate.reward.is_none());
+    unscored.map(|candidate| Rollout {
+        query: &query.query,
+        picture: query.picture,
+        rewrite: &candidate.text,
+    })
+}
+
+/// A hash of everything that decides the rewards.
+fn key(queries: &[CandidateQuery], reward: &RewardConfig, environment: &mut Environment) -> Result<String> {
+    let mut hash = Sha256::new();
+    hash.update(environment.retriever()?.fingerprint().as_bytes());
+    hash.update(serde_json::to_vec(reward).map_err(std::io::Error::from)?);
+    hash.update(environment.seed().to_le_bytes());
+    for picture in &environment.corpus.training {
+        hash.update(picture.path.as_os_str().as_encoded_bytes());
+        hash.update([0]);
+    }
+    for rollout in queries.iter().flat_map(unscored_rollouts) {
+        hash.update(rollout.picture.to_le_bytes());
+        for text in [rollout.query, rollout.rewrite] {
+            hash.update(text.as_bytes());
+            hash.update([0]);
+        }
+    }
+    Ok(hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Rewards of an earlier run, if there are any.
+fn read(file: &Path, queries: &[CandidateQuery]) -> Option<Vec<f32>> {
+    let count = queries.iter().flat_map(unscored_rollouts).count();
+    let weights = file.is_file().then(|| Weights::open(file).ok())??;
+    let rewards = weights.tensor(TENSOR, &[count]).ok()?;
+    rewards.to_vec1().ok()
+}
+
+fn write(file: &Path, rewards: &[f32]) -> Result<()> {
+    if let Some(directory) = file.parent() {
+        fs_err::create_dir_all(directory)?;
+    }
+    let tensor = Tensor::from_slice(rewards, rewards.len(), &Device::Cpu)?;
+    let tensors = BTreeMap::from([(TENSOR.to_owned(), tensor)]);
+    write_atomically(file, &tensors_to_bytes(&tensors, ElementType::F32)?)
+}

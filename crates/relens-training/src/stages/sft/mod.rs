@@ -1,0 +1,134 @@
+//! Supervised fine-tuning: the rewriter learns to write the rewrite that the retriever likes best.
+//!
+//! EvdCLIP, equation 4 and MGQRe, section 3.2: cross-entropy of the best rewrite given the query. Candidates without a
+//! reward are shown to the retriever first; a query none of whose candidates beats it is left out, or teaches the
+//! rewriter to leave such queries alone (`keep_share`).
+//!
+//! ```no_run
+//! use relens_training::progress::Silent;
+//! use relens_training::stages::rewriter::RewriterStage;
+//! use relens_training::stages::sft::{self, SftConfig};
+//!
+//! let config = SftConfig::read("configs/sft.toml".as_ref())?;
+//! let summary = sft::run(&config, &mut Silent)?;
+//! println!("{} has {:?}", summary.model.display(), summary.metrics);
+//! # Ok::<(), relens_training::TrainingError>(())
+//! ```
+
+mod config;
+
+pub use config::SftConfig;
+
+use rand::RngExt;
+
+use super::rewriter::{
+    Environment, EpochBatches, Example, LearningStep, Policy, RunSummary, StepReport, encode_pairs, fitting,
+    learn, scored_candidates, supervised_gradients, supervised_metrics,
+};
+use crate::Result;
+use crate::progress::Progress;
+use crate::random::stream;
+use crate::rewriting::CandidateQuery;
+use crate::trainer::Trainer;
+
+/// Trains a rewriter, or goes on with a run that was interrupted, and exports the best weights.
+///
+/// A finished run is left as it is and its summary returned.
+///
+/// # Errors
+/// [`TrainingError::RunChanged`](crate::TrainingError::RunChanged) and
+/// [`TrainingError::RunLocked`](crate::TrainingError::RunLocked) for the run directory; data, pictures or weights that
+/// cannot be read; a loss or gradient that is not finite, with its step; a full disk;
+/// [`TrainingError::Interrupted`](crate::TrainingError::Interrupted) where `progress` asked for it. The last
+/// checkpoint stays in every case.
+pub fn run(config: &SftConfig, progress: &mut dyn Progress) -> Result<RunSummary> {
+    config.check()?;
+    learn(config.stage(), config, progress, |policy, environment, progress| {
+        Ok(Box::new(SupervisedFineTuning::prepare(config.clone(), policy, environment, progress)?))
+    })
+}
+
+/// The stage's own part.
+struct SupervisedFineTuning {
+    config: SftConfig,
+    examples: Vec<Example>,
+    batches: EpochBatches,
+}
+
+impl SupervisedFineTuning {
+    fn prepare(
+        config: SftConfig,
+        policy: &Policy,
+        environment: &mut Environment,
+        progress: &mut dyn Progress,
+    ) -> Result<Self> {
+        let queries = scored_candidates(&config.candidates, &config.reward, environment, progress)?;
+        let pairs = training_pairs(&queries, &config);
+        let queries: Vec<&str> = pairs.iter().map(|(query, _)| *query).collect();
+        let prompts = policy.prompts(&queries)?;
+        let texts: Vec<(String, String)> = prompts
+            .into_iter()
+            .zip(&pairs)
+            .map(|(prompt, (_, target))| (prompt, (*target).to_owned()))
+            .collect();
+        let name = |index: usize| queries.get(index).map_or(String::new(), |query| (*query).to_owned());
+        let examples = fitting(encode_pairs(policy, &texts)?, name, progress);
+        if examples.is_empty() {
+            return Err(crate::TrainingError::setting(
+                "candidates",
+                "at least one query with a rewrite that the retriever likes better by `min_gain`",
+                &"none",
+            ));
+        }
+        progress.message(&format!("{} examples", examples.len()));
+        let batches = EpochBatches::new(examples.len(), config.batch_size, config.seed);
+        Ok(Self { config, examples, batches })
+    }
+}
+
+/// (query, target): up to `targets_per_query` candidates that beat the query, the best first; and for a share of the
+/// other queries the query itself.
+fn training_pairs<'a>(queries: &'a [CandidateQuery], config: &SftConfig) -> Vec<(&'a str, &'a str)> {
+    let mut rng = stream(config.seed, "kept queries", 0);
+    let mut pairs = Vec::new();
+    for query in queries {
+        let mut better: Vec<(f32, &str)> = query
+            .candidates
+            .iter()
+            .filter_map(|candidate| Some((candidate.reward?, candidate.text.as_str())))
+            .filter(|(reward, _)| f64::from(*reward) > config.min_gain)
+            .collect();
+        better.sort_by(|left, right| right.0.total_cmp(&left.0).then(left.1.cmp(right.1)));
+        better.dedup_by(|left, right| left.1 == right.1);
+        let keep = rng.random_bool(config.keep_share);
+        if better.is_empty() && keep {
+            pairs.push((query.query.as_str(), query.query.as_str()));
+        }
+        pairs.extend(
+            better.into_iter().take(config.targets_per_query).map(|(_, text)| (query.query.as_str(), text)),
+        );
+    }
+    pairs
+}
+
+impl LearningStep for SupervisedFineTuning {
+    fn total_steps(&self) -> u64 {
+        self.batches.total_steps(self.config.epochs, self.config.max_steps)
+    }
+
+    fn steps_per_epoch(&self) -> u64 {
+        self.batches.steps_per_epoch()
+    }
+
+    fn step(&mut self, policy: &Policy, trainer: &mut Trainer, step: u64) -> Result<StepReport> {
+        let batch = self.batches.batch(step - 1);
+        let examples: Vec<Example> =
+            batch.into_iter().filter_map(|index| self.examples.get(index).cloned()).collect();
+        let config = &self.config;
+        let micro_batch = config.optimization.micro_batch(config.batch_size);
+        let (gradients, report) =
+            supervised_gradients(policy, trainer, &examples, micro_batch, config.label_smoothing, step)?;
+        let update = trainer.update(&gradients, step)?;
+        Ok(StepReport { metrics: supervised_metrics(report, update), ..StepReport::default() })
+    }
+}

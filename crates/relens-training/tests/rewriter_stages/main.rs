@@ -1,0 +1,224 @@
+//! The stages of a rewriter from files to files, on a tiny T5, the bundled retriever and a few pictures.
+
+#![allow(clippy::unwrap_used)]
+
+mod world;
+
+use relens_training::TrainingError;
+use relens_training::progress::Silent;
+use relens_training::stages::denoise::DenoiseConfig;
+use relens_training::stages::grpo::GrpoConfig;
+use relens_training::stages::ppo::PpoConfig;
+use relens_training::stages::pro::ProConfig;
+use relens_training::stages::rewriter::RewriterStage;
+use relens_training::stages::sft::SftConfig;
+
+use world::{FRESH, Listener, StopAfter, bytes, finish, weights, world};
+
+const SIBLINGS: &str = "[candidates]\nsibling_captions = 2\n";
+
+/// Every tensor of a checkpoint after some steps differs from the first checkpoint's.
+fn assert_everything_moves(stage: &mut impl RewriterStage, step: u64) {
+    finish(stage).unwrap();
+    let run = stage.output().clone();
+    let (before, after) = (weights(&run, 0), weights(&run, step));
+    assert!(before.len() > 20 && before.len() == after.len());
+    for (name, before) in &before {
+        let after = &after[name];
+        assert!(after.iter().all(|value| value.is_finite()), "{name}");
+        assert_ne!(before, after, "{name} did not move");
+    }
+}
+
+#[test]
+fn every_parameter_moves_in_every_stage() {
+    let world = world();
+    let keep = "keep_checkpoints = 9\n";
+    let tables = world.from_rewriter(&format!("{keep}{SIBLINGS}"));
+    let free = world.from_rewriter(keep);
+    let denoise = FRESH.replace("every_steps = 2", &format!("every_steps = 2\n{keep}"));
+    assert_everything_moves(
+        &mut world.config::<DenoiseConfig>("moves/denoise", "max_steps = 2", &denoise),
+        2,
+    );
+    let top = "max_steps = 2\nmin_gain = -100.0";
+    assert_everything_moves(&mut world.config::<SftConfig>("moves/sft", top, &tables), 2);
+    assert_everything_moves(
+        &mut world.config::<ProConfig>("moves/pro", "max_steps = 2\ninclude_query = true", &tables),
+        2,
+    );
+    let top = "max_steps = 2\nminibatches = 2";
+    assert_everything_moves(&mut world.config::<PpoConfig>("moves/ppo", top, &free), 2);
+    assert_everything_moves(
+        &mut world.config::<GrpoConfig>("moves/grpo", "max_steps = 2\ngroup = 4", &free),
+        2,
+    );
+}
+
+/// Runs `whole` to its end; runs `parted` in two pieces, the first of them ended between two checkpoints; and compares
+/// all bytes.
+fn assert_resumes<Stage: RewriterStage>(name: &str, top: &str, tables: &str, steps: u64) {
+    let world = world();
+    let mut whole = world.config::<Stage>(&format!("resume/{name}-whole"), top, tables);
+    let mut parted = world.config::<Stage>(&format!("resume/{name}-parted"), top, tables);
+    finish(&whole).unwrap();
+    let stopped = parted.run(&mut StopAfter(3)).unwrap_err();
+    assert!(matches!(stopped, TrainingError::Interrupted { step: 3 }), "{stopped}");
+    finish(&parted).unwrap();
+    let (whole, parted) = (bytes(whole.output(), steps), bytes(parted.output(), steps));
+    for (file, whole) in &whole {
+        assert!(whole == &parted[file], "{name}: {file} differs");
+    }
+}
+
+#[test]
+fn a_resumed_run_has_the_bytes_of_an_uninterrupted_one() {
+    let world = world();
+    assert_resumes::<DenoiseConfig>("denoise", "max_steps = 5\noptimization.average_decay = 0.9", FRESH, 5);
+    let tables = world.from_rewriter(SIBLINGS).replace("dropout = false", "dropout = true");
+    assert_resumes::<SftConfig>("sft", "max_steps = 5\nmin_gain = -100.0", &tables, 5);
+    assert_resumes::<ProConfig>("pro", "epochs = 9\nmax_steps = 5\ninclude_query = true", &tables, 5);
+    let free = world.from_rewriter("");
+    assert_resumes::<PpoConfig>("ppo", "epochs = 9\nmax_steps = 5", &free, 5);
+    assert_resumes::<GrpoConfig>("grpo", "epochs = 9\nmax_steps = 5\ngroup = 2", &free, 5);
+}
+
+#[test]
+fn accumulated_micro_batches_equal_the_large_batch() {
+    let world = world();
+    let tables = world.from_rewriter(SIBLINGS);
+    let compare = |whole: &mut dyn FnMut(&str, &str) -> std::path::PathBuf| {
+        let large = weights(&whole("large", ""), 1);
+        let small = weights(&whole("small", "optimization.accumulate = 4"), 1);
+        for (name, large) in &large {
+            for (large, small) in large.iter().zip(&small[name]) {
+                assert!((large - small).abs() < 2e-5 * (1.0 + large.abs()), "{name}: {large}, {small}");
+            }
+        }
+    };
+    // Adam's first update has the size of the learning rate whatever the gradient's: ε well above rounding keeps what
+    // is almost 0 from becoming ±1.
+    let adam = "max_steps = 1\noptimization.adamw.epsilon = 1e-3";
+    compare(&mut |name, more| {
+        let top = format!("{adam}\nmin_gain = -100.0\n{more}");
+        let mut stage = world.config::<SftConfig>(&format!("accumulate/sft-{name}"), &top, &tables);
+        finish(&stage).unwrap();
+        stage.output().clone()
+    });
+    compare(&mut |name, more| {
+        let top = format!("{adam}\ninclude_query = true\n{more}");
+        let mut stage = world.config::<ProConfig>(&format!("accumulate/pro-{name}"), &top, &tables);
+        finish(&stage).unwrap();
+        stage.output().clone()
+    });
+    let free = world.from_rewriter("");
+    compare(&mut |name, more| {
+        let top = format!("{adam}\nupdates = 1\n{more}");
+        let mut stage = world.config::<PpoConfig>(&format!("accumulate/ppo-{name}"), &top, &free);
+        finish(&stage).unwrap();
+        stage.output().clone()
+    });
+    compare(&mut |name, more| {
+        let top = format!("{adam}\ngroup = 2\n{more}");
+        let mut stage = world.config::<GrpoConfig>(&format!("accumulate/grpo-{name}"), &top, &free);
+        finish(&stage).unwrap();
+        stage.output().clone()
+    });
+}
+
+#[test]
+fn denoising_learns_and_its_model_can_be_opened() {
+    let world = world();
+    let top = "epochs = 60\nmax_steps = 90";
+    let tables = FRESH.replace("every_steps = 2", "every_steps = 30");
+    let stage = world.config::<DenoiseConfig>("learns", top, &tables);
+    let mut listener = Listener::default();
+    let summary = stage.run(&mut listener).unwrap();
+    let losses: Vec<f64> =
+        listener.records.iter().filter_map(|record| record.get("loss")?.as_f64()).collect();
+    assert!(
+        losses.iter().rev().take(5).sum::<f64>() < 0.7 * losses.iter().take(5).sum::<f64>(),
+        "{losses:?}"
+    );
+    assert!(summary.model.join("model.safetensors").is_file());
+    for file in ["config.json", "tokenizer.json", "generation_config.json", "relens_rewriter.json"] {
+        assert!(summary.model.join(file).is_file(), "{file}");
+    }
+    // A finished run is left as it is.
+    assert_eq!(stage.run(&mut Silent).unwrap().metrics, summary.metrics);
+}
+
+#[test]
+fn rewards_of_all_kinds_are_logged_under_the_names_of_trl() {
+    let world = world();
+    let stage = world.config::<PpoConfig>("logs/ppo", "max_steps = 2", &world.from_rewriter(""));
+    let mut listener = Listener::default();
+    stage.run(&mut listener).unwrap();
+    let record = listener.records.iter().find(|record| record.contains_key("objective/kl")).unwrap();
+    for name in [
+        "objective/entropy",
+        "objective/scores",
+        "policy/approxkl_avg",
+        "policy/clipfrac_avg",
+        "loss/policy_avg",
+        "loss/value_avg",
+        "val/ratio",
+        "val/num_eos_tokens",
+        "completions/mean_length",
+        "rewards/similarity/mean",
+        "rewards/margin/mean",
+        "rewards/rank/mean",
+        "reward_p10",
+        "val/explained_variance",
+        "grad_norm",
+    ] {
+        assert!(record.get(name).is_some_and(serde_json::Value::is_number), "{name}: {record:?}");
+    }
+    // Before the first update the policy is the reference, and the ratio of its probabilities is 1.
+    assert!(record["objective/kl"].as_f64().unwrap().abs() < 1e-4, "{record:?}");
+    let measured = listener.records.iter().find(|record| record.contains_key("split")).unwrap();
+    for name in ["rewrite_image_retrieval_recall@1", "identity_image_retrieval_recall@1", "share_better"] {
+        assert!(measured.contains_key(name), "{name}");
+    }
+}
+
+#[test]
+fn a_kl_beyond_the_limit_and_broken_weights_stop_the_run() {
+    let world = world();
+    let top =
+        "max_steps = 9\nepochs = 9\nkl_limit = 0.0001\nlearning_rate = 0.05".replace("learning_rate", "# ");
+    let stage = world.config::<PpoConfig>("stops/kl", &top, &world.from_rewriter(""));
+    let mut listener = Listener::default();
+    let summary = stage.run(&mut listener).unwrap();
+    assert!(summary.steps < 9 && summary.model.is_dir());
+    let message = listener.messages.iter().find(|text| text.starts_with("stopping at step")).unwrap();
+    assert!(message.contains("nats a rewrite") && message.contains("limit is 0.0001"), "{message}");
+
+    let top = "max_steps = 9\nepochs = 99\nmin_gain = -100.0\noptimization.clip_norm = 0.0";
+    let tables = world.from_rewriter(SIBLINGS);
+    let mut stage = world.config::<SftConfig>("stops/nan", top, &tables);
+    stage.learning_rate = 1e30;
+    let error = finish(&stage).unwrap_err();
+    assert!(error.to_string().contains("step "), "{error}");
+    assert!(
+        stage.output().join("checkpoints/step-0/weights.safetensors").is_file(),
+        "the last good one stays"
+    );
+}
+
+#[test]
+fn settings_are_checked_and_unknown_ones_refused() {
+    let world = world();
+    let path = world.path("bad.toml");
+    let read = |text: &str| {
+        let tables = world.from_rewriter(SIBLINGS);
+        let head = "output = 'x'\ndata = { annotations = 'a', images = 'b' }";
+        std::fs::write(&path, format!("{head}\n{text}\n{tables}")).unwrap();
+        SftConfig::read(&path).map(|_| ()).unwrap_err().to_string()
+    };
+    assert!(read("learning_rates = 1.0").contains("learning_rates"));
+    assert!(read("batch_size = 0").contains("`batch_size` is 0"));
+    assert!(read("optimization.accumulate = 99").contains("optimization.accumulate"));
+    assert!(read("reward.similarity = 0.0").contains("`reward`"));
+    assert!(read("keep_share = 1.5").contains("`keep_share` is 1.5"));
+}

@@ -1,0 +1,105 @@
+//! From queries to what the language model reads; training and search build prompts by the same code.
+
+use std::sync::Arc;
+
+use super::super::Query;
+use super::super::entity_finder::{EntityFinder, FoundEntity};
+use super::settings::{DESCRIPTIONS_PLACE, PromptSettings, QUERY_PLACE};
+use crate::error::{Error, Result};
+use crate::evd::Knowledge;
+use crate::pipeline::TextEmbedder;
+
+/// Fills a template.
+pub struct PromptBuilder {
+    template: String,
+    finder: Option<EntityFinder>,
+}
+
+impl PromptBuilder {
+    /// A builder; `knowledge` is asked for only if the template has a place for descriptions.
+    ///
+    /// # Errors
+    /// [`Error::Enhancer`] for a template without the query; the knowledge base cannot be opened.
+    pub fn new(
+        settings: &PromptSettings,
+        knowledge: impl FnOnce() -> Result<Arc<Knowledge>>,
+        embedder: Option<Arc<dyn TextEmbedder>>,
+    ) -> Result<Self> {
+        if !settings.template.contains(QUERY_PLACE) {
+            return Err(Error::Enhancer {
+                enhancer: "rewriter".to_owned(),
+                reason: format!(
+                    "expected a template with {QUERY_PLACE} in it, found `{}`",
+                    settings.template
+                ),
+            });
+        }
+        let finder = settings
+            .template
+            .contains(DESCRIPTIONS_PLACE)
+            .then(|| Ok::<_, Error>(EntityFinder::new(knowledge()?, embedder, settings.entities)))
+            .transpose()?;
+        Ok(Self { template: settings.template.clone(), finder })
+    }
+
+    /// The prompts of queries, in order.
+    ///
+    /// # Errors
+    /// The senses of entities cannot be told apart.
+    pub fn prompts(&self, queries: &[Query]) -> Result<Vec<String>> {
+        let Some(finder) = &self.finder else {
+            return Ok(queries.iter().map(|query| self.fill(query, "")).collect());
+        };
+        let found = finder.find(queries)?;
+        Ok(queries.iter().zip(&found).map(|(query, found)| self.fill(query, &described(found))).collect())
+    }
+
+    fn fill(&self, query: &Query, descriptions: &str) -> String {
+        // The query comes last: braces in it are text.
+        let filled = self.template.replace(DESCRIPTIONS_PLACE, descriptions);
+        filled.replacen(QUERY_PLACE, query.text(), 1).trim().to_owned()
+    }
+}
+
+/// "dog: four legs, wet nose; stair: handrail along one side".
+fn described(found: &[FoundEntity<'_>]) -> String {
+    let one =
+        |entity: &FoundEntity<'_>| format!("{}: {}", entity.mention.surface, entity.descriptions.join(", "));
+    let all: Vec<String> = found.iter().filter(|entity| !entity.descriptions.is_empty()).map(one).collect();
+    all.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::entity_finder::tests::knowledge;
+    use super::*;
+
+    fn prompt(template: &str, query: &str) -> String {
+        let settings = PromptSettings { template: template.to_owned(), ..PromptSettings::default() };
+        let builder = PromptBuilder::new(&settings, || Ok(knowledge()), None).unwrap();
+        builder.prompts(&[Query::new(query).unwrap()]).unwrap().swap_remove(0)
+    }
+
+    #[test]
+    fn the_query_stands_in_its_place_whatever_it_says() {
+        assert_eq!(prompt("{query}", "a {descriptions} b"), "a {descriptions} b");
+        assert_eq!(prompt("rewrite: {query} =>", "a dog"), "rewrite: a dog =>");
+    }
+
+    #[test]
+    fn entities_are_described_where_the_template_asks_for_it() {
+        let plain = prompt("{query} | {descriptions}", "nothing known");
+        assert_eq!(plain, "nothing known |");
+        let described = prompt("{query} | {descriptions}", "a zeppelin and a frisbee");
+        assert_eq!(
+            described,
+            "a zeppelin and a frisbee | zeppelin: huge silver hull; frisbee: flat round plastic disc, held in the mouth"
+        );
+    }
+
+    #[test]
+    fn a_template_without_the_query_is_refused() {
+        let settings = PromptSettings { template: "rewrite".to_owned(), ..PromptSettings::default() };
+        assert!(PromptBuilder::new(&settings, || Ok(knowledge()), None).is_err());
+    }
+}
