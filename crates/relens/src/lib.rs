@@ -17,6 +17,7 @@ pub mod reference_pairs;
 pub mod remembering_embedder;
 pub mod retriever;
 mod retriever_roles;
+pub mod sentence_encoder;
 mod similarity;
 mod storage_error;
 pub mod wordnet;

@@ -34,8 +34,8 @@ fn assert_everything_moves(stage: &mut impl RewriterStage, step: u64) {
 fn every_parameter_moves_in_every_stage() {
     let world = world();
     let keep = "keep_checkpoints = 9\n";
-    let tables = world.from_rewriter(&format!("{keep}{SIBLINGS}"));
-    let free = world.from_rewriter(keep);
+    let tables = world.starting_tables(&format!("{keep}{SIBLINGS}"));
+    let free = world.starting_tables(keep);
     let denoise = FRESH.replace("every_steps = 2", &format!("every_steps = 2\n{keep}"));
     assert_everything_moves(
         &mut world.config::<DenoiseConfig>("moves/denoise", "max_steps = 2", &denoise),
@@ -75,10 +75,10 @@ fn assert_resumes<Stage: RewriterStage>(name: &str, top: &str, tables: &str, ste
 fn a_resumed_run_has_the_bytes_of_an_uninterrupted_one() {
     let world = world();
     assert_resumes::<DenoiseConfig>("denoise", "max_steps = 5\noptimization.average_decay = 0.9", FRESH, 5);
-    let tables = world.from_rewriter(SIBLINGS).replace("dropout = false", "dropout = true");
+    let tables = world.starting_tables(SIBLINGS).replace("dropout = false", "dropout = true");
     assert_resumes::<SftConfig>("sft", "max_steps = 5\nmin_gain = -100.0", &tables, 5);
     assert_resumes::<ProConfig>("pro", "epochs = 9\nmax_steps = 5\ninclude_query = true", &tables, 5);
-    let free = world.from_rewriter("");
+    let free = world.starting_tables("");
     assert_resumes::<PpoConfig>("ppo", "epochs = 9\nmax_steps = 5", &free, 5);
     assert_resumes::<GrpoConfig>("grpo", "epochs = 9\nmax_steps = 5\ngroup = 2", &free, 5);
 }
@@ -86,7 +86,7 @@ fn a_resumed_run_has_the_bytes_of_an_uninterrupted_one() {
 #[test]
 fn accumulated_micro_batches_equal_the_large_batch() {
     let world = world();
-    let tables = world.from_rewriter(SIBLINGS);
+    let tables = world.starting_tables(SIBLINGS);
     let compare = |whole: &mut dyn FnMut(&str, &str) -> std::path::PathBuf| {
         let large = weights(&whole("large", ""), 1);
         let small = weights(&whole("small", "optimization.accumulate = 4"), 1);
@@ -111,7 +111,7 @@ fn accumulated_micro_batches_equal_the_large_batch() {
         finish(&stage).unwrap();
         stage.output().clone()
     });
-    let free = world.from_rewriter("");
+    let free = world.starting_tables("");
     compare(&mut |name, more| {
         let top = format!("{adam}\nupdates = 1\n{more}");
         let mut stage = world.config::<PpoConfig>(&format!("accumulate/ppo-{name}"), &top, &free);
@@ -151,7 +151,7 @@ fn denoising_learns_and_its_model_can_be_opened() {
 #[test]
 fn rewards_of_all_kinds_are_logged_under_the_names_of_trl() {
     let world = world();
-    let stage = world.config::<PpoConfig>("logs/ppo", "max_steps = 2", &world.from_rewriter(""));
+    let stage = world.config::<PpoConfig>("logs/ppo", "max_steps = 2", &world.starting_tables(""));
     let mut listener = Listener::default();
     stage.run(&mut listener).unwrap();
     let record = listener.records.iter().find(|record| record.contains_key("objective/kl")).unwrap();
@@ -187,7 +187,7 @@ fn a_kl_beyond_the_limit_and_broken_weights_stop_the_run() {
     let world = world();
     let top =
         "max_steps = 9\nepochs = 9\nkl_limit = 0.0001\nlearning_rate = 0.05".replace("learning_rate", "# ");
-    let stage = world.config::<PpoConfig>("stops/kl", &top, &world.from_rewriter(""));
+    let stage = world.config::<PpoConfig>("stops/kl", &top, &world.starting_tables(""));
     let mut listener = Listener::default();
     let summary = stage.run(&mut listener).unwrap();
     assert!(summary.steps < 9 && summary.model.is_dir());
@@ -195,7 +195,7 @@ fn a_kl_beyond_the_limit_and_broken_weights_stop_the_run() {
     assert!(message.contains("nats a rewrite") && message.contains("limit is 0.0001"), "{message}");
 
     let top = "max_steps = 9\nepochs = 99\nmin_gain = -100.0\noptimization.clip_norm = 0.0";
-    let tables = world.from_rewriter(SIBLINGS);
+    let tables = world.starting_tables(SIBLINGS);
     let mut stage = world.config::<SftConfig>("stops/nan", top, &tables);
     stage.learning_rate = 1e30;
     let error = finish(&stage).unwrap_err();
@@ -211,7 +211,7 @@ fn settings_are_checked_and_unknown_ones_refused() {
     let world = world();
     let path = world.path("bad.toml");
     let read = |text: &str| {
-        let tables = world.from_rewriter(SIBLINGS);
+        let tables = world.starting_tables(SIBLINGS);
         let head = "output = 'x'\ndata = { annotations = 'a', images = 'b' }";
         std::fs::write(&path, format!("{head}\n{text}\n{tables}")).unwrap();
         SftConfig::read(&path).map(|_| ()).unwrap_err().to_string()

@@ -94,7 +94,7 @@ impl World {
     }
 
     /// The tables of a stage that starts from the tiny rewriter.
-    pub(crate) fn from_rewriter(&self, tables: &str) -> String {
+    pub(crate) fn starting_tables(&self, tables: &str) -> String {
         format!(
             "[policy]\nstart_from = {:?}\ndropout = false\n[evaluation]\nevery_steps = 2\nhacking_patience = 0\n\
              samples = 2\n{tables}",

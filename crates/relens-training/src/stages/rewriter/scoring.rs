@@ -34,8 +34,8 @@ pub(crate) fn scored_candidates(
     if !queries.iter().any(unscored) {
         return Ok(queries);
     }
-    let file =
-        environment.cache().join(format!("rewards-{}.safetensors", key(&queries, reward, environment)?));
+    let name = format!("rewards-{}.safetensors", key(&queries, reward, environment)?);
+    let file = environment.cache().join(name);
     let rewards = match read(&file, &queries) {
         Some(rewards) => rewards,
         None => {
