@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use relens::calibration::HubnessCalibration;
+use relens::enhancer::rewriter::Gallery;
 use relens::enhancer::spec::{self, EnhancerContext};
 use relens::enhancer::{Combination, EnhancedQuery, Query, QueryEnhancer};
 use relens::pipeline::TextEmbedder;
@@ -16,7 +17,7 @@ use crate::library_location;
 pub(crate) struct EnhancerOption {
     /// What rewrites a query before the retriever reads it: default (what works best with the retriever; its
     /// enhancer.toml says what that is), identity (leaves it as it is), wordnet, descriptions,
-    /// concat, adapter, selection, retrieval_augmented, llm, composer, or a TOML file with the settings of one or the
+    /// concat, adapter, selection, retrieval_augmented, llm, composer, rewriter, or a TOML file with the settings of one or the
     /// weights of several.
     #[arg(long, value_name = "NAME|FILE.toml", default_value = spec::DEFAULT, value_parser = known)]
     enhancer: String,
@@ -64,7 +65,16 @@ impl EnhancerOption {
     /// The enhancer that was named. `embedder`, the text side of the retriever in use, tells senses of words apart;
     /// without it the usual sense is taken.
     pub(crate) fn open(&self, embedder: Option<Arc<dyn TextEmbedder>>) -> Result<Box<dyn QueryEnhancer>> {
-        let context = EnhancerContext { home: library_location::home().ok(), embedder };
+        self.open_for(embedder, Gallery::default())
+    }
+
+    /// The same for a search among `gallery`, at which the gate of a rewriter looks.
+    pub(crate) fn open_for(
+        &self,
+        embedder: Option<Arc<dyn TextEmbedder>>,
+        gallery: Gallery,
+    ) -> Result<Box<dyn QueryEnhancer>> {
+        let context = EnhancerContext { home: library_location::home().ok(), embedder, gallery };
         let enhancer = spec::open(&self.enhancer, &context)?;
         Ok(match self.combine {
             Some(combine) => Box::new(Recombined { enhancer, combination: combine.into() }),

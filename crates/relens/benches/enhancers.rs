@@ -40,7 +40,8 @@ fn enhancing(criterion: &mut Criterion) {
 /// Refining and combining embeddings that are already there.
 fn combining(criterion: &mut Criterion) {
     let retriever = Arc::new(expect(Retriever::bundled("relens-mini")));
-    let context = EnhancerContext { home: None, embedder: Some(retriever.clone()) };
+    let context =
+        EnhancerContext { home: None, embedder: Some(retriever.clone()), ..EnhancerContext::default() };
     let enhancer = expect(spec::open("descriptions", &context));
     let enhanced = expect(enhancer.enhance(&expect(Query::new(QUERY))));
     let texts: Vec<&str> = enhanced.texts.iter().map(|text| text.text.as_str()).collect();
@@ -56,7 +57,8 @@ fn combining(criterion: &mut Criterion) {
 fn telling_senses_apart(criterion: &mut Criterion) {
     let retriever = Arc::new(expect(Retriever::bundled("relens-mini")));
     let query = expect(Query::new(AMBIGUOUS));
-    let context = EnhancerContext { home: None, embedder: Some(retriever.clone()) };
+    let context =
+        EnhancerContext { home: None, embedder: Some(retriever.clone()), ..EnhancerContext::default() };
     let enhancer = expect(spec::open("descriptions", &context));
     criterion.bench_function("enhancing a query with an ambiguous word", |bencher| {
         bencher.iter(|| enhancer.enhance(black_box(&query)));

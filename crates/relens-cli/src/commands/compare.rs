@@ -138,8 +138,11 @@ impl CompareArguments {
             evaluate(&set.dataset, &set.images, &embedder, enhancer, &RECALL_AT, &|_| {})
         };
         let identity = run(&measured, &Identity)?;
-        let context =
-            EnhancerContext { home: library_location::home().ok(), embedder: Some(retriever.clone()) };
+        let context = EnhancerContext {
+            home: library_location::home().ok(),
+            embedder: Some(retriever.clone()),
+            ..EnhancerContext::default()
+        };
         let progress = Progress::start("enhancers", comparison.row.len() as u64);
         let mut rows = vec![row("identity", None, &identity, &identity)?];
         for (done, wanted) in (1u64..).zip(&comparison.row) {

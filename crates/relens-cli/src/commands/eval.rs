@@ -10,6 +10,7 @@ use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use relens::dataset::Dataset;
 use relens::embeddings::Embeddings;
+use relens::enhancer::rewriter::Gallery;
 use relens::error::Error;
 use relens::evaluation::{RankingMetrics, RetrievalReport, evaluate};
 use relens::retriever::Retriever;
@@ -75,8 +76,10 @@ impl EvalArguments {
         }
         dataset.ensure_images_exist()?;
         let retriever = Arc::new(self.model.open()?);
-        let enhancer = self.enhancer.open(Some(retriever.clone()))?;
+        let gallery = Gallery::default();
+        let enhancer = self.enhancer.open_for(Some(retriever.clone()), gallery.clone())?;
         let images = embed_images(&dataset, &retriever)?;
+        let images = gallery.get_or_init(|| images);
         let (progress, total) = (Progress::start("captions", 0), dataset.caption_count() as u64);
         let done = std::cell::Cell::new(0);
         let advance = |captions: usize| {
@@ -84,7 +87,7 @@ impl EvalArguments {
             progress.update(done.get(), total);
         };
         let evaluated =
-            evaluate(&dataset, &images, retriever.as_ref(), enhancer.as_ref(), &self.recall_k, &advance)?;
+            evaluate(&dataset, images, retriever.as_ref(), enhancer.as_ref(), &self.recall_k, &advance)?;
         progress.finish();
         let report = RetrievalReport { seconds: start.elapsed().as_secs_f64(), ..evaluated.report };
         match self.json.as_deref() {

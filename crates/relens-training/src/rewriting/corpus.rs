@@ -22,6 +22,9 @@ pub struct CorpusConfig {
     /// The split to choose the checkpoint by. Default `val`.
     #[serde(default = "validation_split")]
     pub validation_split: String,
+    /// The last so many training pictures, which no rewriter learns from: a gate is fitted on them. Default 0.
+    #[serde(default)]
+    pub held_out: usize,
 }
 
 fn train_split() -> String {
@@ -48,6 +51,8 @@ pub struct Picture {
 pub struct RewritingCorpus {
     /// The pictures to learn from.
     pub training: Vec<Picture>,
+    /// Training pictures that are kept from rewriters.
+    pub held_out: Vec<Picture>,
     /// The pictures to measure on.
     pub validation: Vec<Picture>,
     by_id: HashMap<u64, usize>,
@@ -67,7 +72,8 @@ impl RewritingCorpus {
                 .map(|image| Picture { id: image.id, path: image.path, captions: image.captions })
                 .collect())
         };
-        let (training, validation) = (pictures(&config.train_split)?, pictures(&config.validation_split)?);
+        let (mut training, validation) =
+            (pictures(&config.train_split)?, pictures(&config.validation_split)?);
         for (field, split) in [("train_split", &training), ("validation_split", &validation)] {
             if split.len() < 2 {
                 return Err(TrainingError::Data {
@@ -83,13 +89,19 @@ impl RewritingCorpus {
                 reason: "this picture is in both splits; expected splits without a common picture".to_owned(),
             });
         }
+        let held_out = training.split_off(training.len().saturating_sub(config.held_out));
+        if training.len() < 2 {
+            let most = held_out.len().saturating_sub(2);
+            let expected = format!("at most {most}, so that two pictures are left");
+            return Err(TrainingError::setting("data.held_out", expected, &config.held_out));
+        }
         let by_id = training.iter().enumerate().map(|(index, picture)| (picture.id, index)).collect();
         let by_name = training
             .iter()
             .enumerate()
             .map(|(index, picture)| (relative_name(&picture.path, &dataset.images_directory), index))
             .collect();
-        Ok(Self { training, validation, by_id, by_name })
+        Ok(Self { training, held_out, validation, by_id, by_name })
     }
 
     /// The position in `training` of a picture's number; `None` for pictures of other splits.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod enhancing;
 mod world;
 
 use relens_training::TrainingError;

@@ -36,6 +36,7 @@ use super::llm::RecordedLlm;
 use super::mix::Mix;
 use super::referenced::Referenced;
 use super::retrieval_augmented::{Enrichment, NeighbourSettings, RetrievalAugmented};
+use super::rewriter::{self, DecodingSettings, Gallery, Rewriter, RewriterOptions};
 use super::selection::{DescriptionValues, Selection, SelectionSettings};
 use super::wordnet::WordNetDefinitions;
 use super::{Combination, Identity, QueryEnhancer};
@@ -54,7 +55,7 @@ pub const DEFAULT: &str = "default";
 pub const DEFAULT_FILE: &str = "enhancer.toml";
 
 /// The names that can be opened.
-pub const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 11] = [
     DEFAULT,
     "identity",
     "wordnet",
@@ -65,6 +66,7 @@ pub const NAMES: [&str; 10] = [
     "retrieval_augmented",
     "llm",
     "composer",
+    "rewriter",
 ];
 
 /// What enhancers are opened with.
@@ -74,6 +76,9 @@ pub struct EnhancerContext {
     pub home: Option<PathBuf>,
     /// The retriever's text side, which tells senses apart; without it the first sense is taken.
     pub embedder: Option<Arc<dyn TextEmbedder>>,
+    /// The pictures that are searched, at which a rewriter's gate looks. May be filled after the enhancer was opened;
+    /// as long as there are none, the gate judges by the texts alone.
+    pub gallery: Gallery,
 }
 
 /// Opens what `spec` names: one of [`NAMES`], or a file whose name ends in `.toml`.
@@ -376,6 +381,24 @@ pub struct ComposerSpec {
     pub mix: Mix,
 }
 
+/// Settings of `rewriter`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RewriterSpec {
+    /// The rewriter's directory; default: the bundled one.
+    pub directory: Option<PathBuf>,
+    /// How much the query itself counts; default: as the directory says.
+    pub mix: Option<Mix>,
+    /// How rewrites are chosen, and how many; default: as the directory says.
+    pub decoding: Option<DecodingSettings>,
+    /// Use every rewrite, whatever the directory's gate predicts.
+    pub without_gate: bool,
+    /// Where rewrites are remembered; default: in the home directory.
+    pub cache: Option<PathBuf>,
+    /// The knowledge base, for rewriters whose prompts hold descriptions.
+    pub knowledge: Option<PathBuf>,
+}
+
 fn open_member(settings: &Settings, context: &EnhancerContext) -> Result<Box<dyn QueryEnhancer>> {
     let checked = |mix: Mix| mix.ensure_valid(&settings.name).map(|()| mix);
     Ok(match settings.name.as_str() {
@@ -430,10 +453,29 @@ fn open_member(settings: &Settings, context: &EnhancerContext) -> Result<Box<dyn
             Box::new(RecordedLlm::open(&records, &spec.kinds, checked(spec.mix)?)?)
         }
         "composer" => Box::new(open_composer(settings, context)?),
+        "rewriter" => Box::new(open_rewriter(settings, context)?),
         unknown => {
             return Err(Error::UnknownEnhancer { name: unknown.to_owned(), available: NAMES.join(", ") });
         }
     })
+}
+
+fn open_rewriter(settings: &Settings, context: &EnhancerContext) -> Result<Rewriter> {
+    let spec: RewriterSpec = settings.parse()?;
+    let directory = match &spec.directory {
+        Some(directory) => settings.path(directory),
+        None => bundled::model(rewriter::BUNDLED)?,
+    };
+    let own = spec.cache.as_ref().map(|path| settings.path(path));
+    let options = RewriterOptions {
+        mix: spec.mix,
+        decoding: spec.decoding,
+        without_gate: spec.without_gate,
+        cache: own.or_else(|| context.home.as_ref().map(|home| home.join(rewriter::CACHE_FILE))),
+        embedder: context.embedder.clone(),
+        gallery: context.gallery.clone(),
+    };
+    Rewriter::open(&directory, options, || settings.knowledge(spec.knowledge.as_ref(), context))
 }
 
 fn open_composer(settings: &Settings, context: &EnhancerContext) -> Result<Composer> {

@@ -1,5 +1,6 @@
 //! `relens train`: stages that make models, run from a configuration file.
 
+mod gate;
 mod retriever;
 mod rewriter;
 mod watch;
@@ -15,6 +16,7 @@ use relens_training::stages::ppo::PpoConfig;
 use relens_training::stages::pro::ProConfig;
 use relens_training::stages::sft::SftConfig;
 
+use gate::GateArguments;
 use retriever::RetrieverArguments;
 use rewriter::RewriterArguments;
 
@@ -37,6 +39,8 @@ pub(crate) enum TrainCommand {
 
     /// The same without a value network: rewrites of one query compete (group relative policy optimization).
     Grpo(RewriterArguments),
+
+    Gate(GateArguments),
 }
 
 impl TrainCommand {
@@ -48,6 +52,7 @@ impl TrainCommand {
             Self::Pro(arguments) => arguments.run::<ProConfig>(),
             Self::Ppo(arguments) => arguments.run::<PpoConfig>(),
             Self::Grpo(arguments) => arguments.run::<GrpoConfig>(),
+            Self::Gate(arguments) => arguments.run(),
         }
     }
 }

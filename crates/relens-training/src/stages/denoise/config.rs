@@ -9,8 +9,9 @@ use crate::progress::Progress;
 use crate::rewriting::corpus::CorpusConfig;
 use crate::rewriting::noise::NoiseConfig;
 use crate::stages::rewriter::config::{in_range, read_toml};
+use crate::stages::rewriter::plan::{plan, queries_at_hand};
 use crate::stages::rewriter::{
-    EvaluationSettings, OptimizationSettings, PolicySettings, RetrieverSettings, RewriterStage, RunSummary,
+    EvaluationSettings, OptimizationSettings, Plan, PlanShape, PolicySettings, RetrieverSettings, RewriterStage, RunSummary,
     SelectionMetric, StageSettings,
 };
 use crate::{Result, TrainingError};
@@ -147,6 +148,26 @@ impl RewriterStage for DenoiseConfig {
 
     fn output(&mut self) -> &mut PathBuf {
         &mut self.output
+    }
+
+    fn plan(&self) -> Result<Plan> {
+        // A fresh model has no directory yet: its sizes are written where nobody looks, and read as any other's.
+        let sizes = tempfile::tempdir()?;
+        let policy = match &self.start_from {
+            Some(directory) => PolicySettings::of(directory),
+            None => {
+                fs_err::write(sizes.path().join("config.json"), super::fresh::model_config(&self.fresh))?;
+                PolicySettings::of(sizes.path())
+            }
+        };
+        let examples = queries_at_hand(None, &self.data)?;
+        let (epochs, max_steps) = (self.epochs, self.max_steps);
+        let shape = PlanShape { examples, epochs, max_steps, targets: 1, updates: 1, samples: false };
+        let mut found = plan(&self.stage(&policy), shape)?;
+        if self.start_from.is_none() {
+            found.model = "a fresh T5".to_owned();
+        }
+        Ok(found)
     }
 
     fn run(&self, progress: &mut dyn Progress) -> Result<RunSummary> {

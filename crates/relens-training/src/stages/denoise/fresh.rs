@@ -72,7 +72,7 @@ fn write(config: &DenoiseConfig, directory: &Path) -> Result<()> {
 }
 
 /// Hugging Face's `config.json`.
-fn model_config(model: &FreshModel) -> String {
+pub(super) fn model_config(model: &FreshModel) -> String {
     let config = json!({
         "architectures": ["T5ForConditionalGeneration"],
         "model_type": "t5",

@@ -9,8 +9,9 @@ use crate::reward::RewardConfig;
 use crate::rewriting::candidates::CandidateConfig;
 use crate::rewriting::corpus::CorpusConfig;
 use crate::stages::rewriter::config::{in_range, read_toml};
+use crate::stages::rewriter::plan::{plan, queries_at_hand};
 use crate::stages::rewriter::{
-    EvaluationSettings, OptimizationSettings, Policy, PolicySettings, RetrieverSettings, RewriterStage,
+    EvaluationSettings, OptimizationSettings, Plan, PlanShape, Policy, PolicySettings, RetrieverSettings, RewriterStage,
     RunSummary, Sampling, StageSettings,
 };
 use crate::{Result, TrainingError};
@@ -112,6 +113,12 @@ impl RewriterStage for GrpoConfig {
 
     fn output(&mut self) -> &mut PathBuf {
         &mut self.output
+    }
+
+    fn plan(&self) -> Result<Plan> {
+        let examples = queries_at_hand(self.candidates.as_ref(), &self.data)?;
+        let shape = PlanShape { examples, epochs: self.epochs, max_steps: self.max_steps, targets: self.group, updates: self.updates as u64, samples: true };
+        plan(&self.stage(), shape)
     }
 
     fn run(&self, progress: &mut dyn Progress) -> Result<RunSummary> {

@@ -9,8 +9,9 @@ use crate::reward::RewardConfig;
 use crate::rewriting::candidates::CandidateConfig;
 use crate::rewriting::corpus::CorpusConfig;
 use crate::stages::rewriter::config::{in_range, read_toml};
+use crate::stages::rewriter::plan::{plan, queries_at_hand};
 use crate::stages::rewriter::{
-    EvaluationSettings, OptimizationSettings, PolicySettings, RetrieverSettings, RewriterStage, RunSummary,
+    EvaluationSettings, OptimizationSettings, Plan, PlanShape, PolicySettings, RetrieverSettings, RewriterStage, RunSummary,
     StageSettings,
 };
 use crate::{Result, TrainingError};
@@ -101,6 +102,12 @@ impl RewriterStage for ProConfig {
 
     fn output(&mut self) -> &mut PathBuf {
         &mut self.output
+    }
+
+    fn plan(&self) -> Result<Plan> {
+        let examples = queries_at_hand(Some(&self.candidates), &self.data)?;
+        let shape = PlanShape { examples, epochs: self.epochs, max_steps: self.max_steps, targets: self.rank_length, updates: 1, samples: false };
+        plan(&self.stage(), shape)
     }
 
     fn run(&self, progress: &mut dyn Progress) -> Result<RunSummary> {

@@ -12,7 +12,7 @@ use super::config::{RetrieverSettings, StageSettings};
 use crate::Result;
 use crate::progress::Progress;
 use crate::reward::{EmbeddingCache, Judge, RewardConfig, embed_pictures};
-use crate::rewriting::corpus::{Picture, RewritingCorpus};
+use crate::rewriting::corpus::{CorpusConfig, Picture, RewritingCorpus};
 
 /// The corpus, and a retriever that is opened when it is first needed.
 pub(crate) struct Environment {
@@ -30,6 +30,16 @@ impl Environment {
             settings: settings.retriever.clone(),
             retriever: None,
             seed: settings.seed,
+        })
+    }
+
+    /// The same for what is not a stage.
+    pub(crate) fn for_data(data: &CorpusConfig, retriever: &RetrieverSettings) -> Result<Self> {
+        Ok(Self {
+            corpus: RewritingCorpus::read(data)?,
+            settings: retriever.clone(),
+            retriever: None,
+            seed: 0,
         })
     }
 
@@ -69,6 +79,15 @@ impl Environment {
     pub(crate) fn validation_pictures(&mut self, progress: &mut dyn Progress) -> Result<Embeddings> {
         let retriever = self.retriever()?;
         self.embed(&retriever, &self.corpus.validation, progress)
+    }
+
+    /// Embeddings of the pictures that are held out, filled up to `size` with training pictures.
+    pub(crate) fn gallery(&mut self, size: usize, progress: &mut dyn Progress) -> Result<Embeddings> {
+        let retriever = self.retriever()?;
+        let others = size.saturating_sub(self.corpus.held_out.len()).min(self.corpus.training.len());
+        let fill = self.corpus.training.iter().take(others);
+        let pictures: Vec<Picture> = self.corpus.held_out.iter().chain(fill).cloned().collect();
+        self.embed(&retriever, &pictures, progress)
     }
 
     fn embed(

@@ -67,16 +67,13 @@ pub(crate) fn collect(
     let step = collection.sampling.step;
     let texts: Vec<&str> = queries.iter().map(|query| query.text.as_str()).collect();
     let prompts = policy.prompts(&texts)?;
-    let repeated: Vec<&str> = prompts
-        .iter()
-        .flat_map(|prompt| std::iter::repeat_n(prompt.as_str(), collection.per_query))
-        .collect();
-    let prompts = policy.encode_prompts(&repeated)?;
-    let continuations = sample(policy, &prompts, collection.sampling)?;
+    let prompts: Vec<&str> = prompts.iter().map(String::as_str).collect();
+    let prompts = policy.encode_prompts(&prompts)?;
+    let continuations = sample(policy, &prompts, collection.per_query, collection.sampling)?;
     let mut found = Experiences::default();
     for (place, continuation) in continuations.into_iter().enumerate() {
         let query = place / collection.per_query.max(1);
-        let text = policy.decode(&continuation.tokens)?;
+        let text = policy.decode(continuation.content())?;
         if text.is_empty() {
             found.skipped += 1;
             if found.skipped <= NAMED_SAMPLES {
@@ -87,7 +84,7 @@ pub(crate) fn collect(
             }
             continue;
         }
-        let prompt = prompts.sequence(place).unwrap_or_default().to_vec();
+        let prompt = prompts.sequence(query).unwrap_or_default().to_vec();
         let example = Example { prompt, target: continuation.tokens };
         let reward =
             RolloutReward { reward: 0.0, signals: Signals::default(), length_cost: 0.0, fidelity_cost: 0.0 };

@@ -8,6 +8,8 @@ mod examples;
 mod experience;
 mod export;
 mod learning;
+mod model_sizes;
+pub mod plan;
 mod policy;
 mod reference;
 mod rollouts;
@@ -20,6 +22,7 @@ pub use config::{
     EvaluationSettings, OptimizationSettings, PolicySettings, RetrieverSettings, SelectionMetric,
 };
 pub use learning::RunSummary;
+pub use plan::Plan;
 pub use stage::RewriterStage;
 
 pub(crate) use batches::EpochBatches;
@@ -28,6 +31,7 @@ pub(crate) use environment::Environment;
 pub(crate) use examples::{Example, encode_pairs, fitting};
 pub(crate) use experience::{Collection, Experiences, RolloutQuery, collect, mean};
 pub(crate) use learning::{LearningStep, StepReport, learn};
+pub(crate) use plan::PlanShape;
 pub(crate) use policy::Policy;
 pub(crate) use reference::{ReferencePolicy, rollout_queries};
 pub(crate) use rollouts::Sampling;

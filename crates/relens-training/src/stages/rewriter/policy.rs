@@ -9,9 +9,9 @@ use relens::enhancer::Query;
 use relens::enhancer::rewriter::settings::SETTINGS_FILE;
 use relens::enhancer::rewriter::{PromptBuilder, RewriterSettings};
 use relens::evd::Knowledge;
-use relens_models::language_model::{LanguageModel, PromptTargetBatch};
+use relens_models::architecture::open_weights;
+use relens_models::language_model::{self, LanguageModel, PromptTargetBatch};
 use relens_models::layers::DropoutGenerator;
-use relens_models::t5::{T5Config, T5Model};
 use relens_models::tokenizer::{TokenBatch, Tokenizer};
 use relens_models::weights::{Parameters, TrainableParameters, Weights};
 
@@ -51,9 +51,9 @@ impl Policy {
             None => RewriterSettings::open(directory)?,
         };
         rewriter.check(&directory.display().to_string())?;
-        let weights = Weights::open(directory.join("model.safetensors"))?;
+        let weights = open_weights(directory)?;
         let (parameters, trainable) = Parameters::trainable(weights.clone(), |_| true);
-        let model = load(&parameters, directory)?;
+        let model = language_model::load(directory, &parameters)?;
         let context = rewriter.prompt.max_tokens.min(model.context_length());
         let tokenizer = Tokenizer::open(directory, context)?;
         let prompts = PromptBuilder::new(&rewriter.prompt, || Knowledge::bundled().map(Arc::new), None)?;
@@ -176,12 +176,6 @@ impl Policy {
 /// A tied table is stored once.
 fn is_copy_of_embedding(name: &str) -> bool {
     matches!(name, "encoder.embed_tokens.weight" | "decoder.embed_tokens.weight")
-}
-
-/// Builds the network that `config.json` names.
-pub(super) fn load(parameters: &Parameters, directory: &Path) -> Result<Box<dyn LanguageModel>> {
-    let config = directory.join("config.json");
-    Ok(Box::new(T5Model::load(parameters, &T5Config::open(config)?)?))
 }
 
 fn handed_on(directory: &Path) -> Result<Vec<(String, Vec<u8>)>> {

@@ -1,11 +1,9 @@
 //! What reinforcement learning starts from: the reference policy, and the queries that are rewritten.
 
-use relens_models::language_model::LanguageModel;
-use relens_models::weights::{Parameters, Weights};
+use relens_models::language_model::{self, LanguageModel};
 
 use super::config::PolicySettings;
 use super::experience::RolloutQuery;
-use super::policy::load;
 use crate::Result;
 use crate::rewriting::candidates::{self, CandidateConfig};
 use crate::rewriting::corpus::RewritingCorpus;
@@ -18,9 +16,8 @@ pub(crate) struct ReferencePolicy {
 impl ReferencePolicy {
     /// The rewriter that the run starts from.
     pub(crate) fn open(settings: &PolicySettings) -> Result<Self> {
-        let directory = &settings.start_from;
-        let weights = Weights::open(directory.join("model.safetensors"))?;
-        Ok(Self { model: load(&Parameters::frozen(weights), directory)? })
+        let (model, _) = language_model::open(&settings.start_from)?;
+        Ok(Self { model })
     }
 
     /// Its language model.

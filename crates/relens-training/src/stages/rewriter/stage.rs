@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::learning::RunSummary;
+use super::plan::Plan;
 use crate::Result;
 use crate::progress::Progress;
 
@@ -16,6 +17,12 @@ pub trait RewriterStage: Sized {
 
     /// The run's directory, to be read or changed.
     fn output(&mut self) -> &mut PathBuf;
+
+    /// What the run will need; nothing is trained.
+    ///
+    /// # Errors
+    /// A configuration or shard of the model that is missing or malformed; a broken line of the data.
+    fn plan(&self) -> Result<Plan>;
 
     /// Trains, or goes on with a run that was interrupted, and exports the best weights.
     ///

@@ -1,9 +1,231 @@
 //! A language model that was trained on this retriever's feedback writes the query anew.
 //!
-//! Its directory has the Hugging Face layout and [`settings::SETTINGS_FILE`] beside it.
+//! Its directory has the Hugging Face layout and [`settings::SETTINGS_FILE`] beside it; training makes such directories.
+//! Rewrites are remembered, in memory and on disk, and a [`gate`] may keep the original where a rewrite is predicted to
+//! hurt.
 
+pub mod cache;
+pub mod gate;
+pub mod model;
 pub mod prompt;
 pub mod settings;
 
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+pub use cache::RewriteCache;
+pub use gate::{Gate, GateFeatures};
+pub use model::{Rewrite, RewriterModel};
 pub use prompt::PromptBuilder;
 pub use settings::{DecodingMethod, DecodingSettings, PromptSettings, RewriterSettings};
+
+use super::mix::{Mix, alike};
+use super::{EnhancedQuery, Query, QueryEnhancer, TraceEntry};
+use crate::embeddings::Embeddings;
+use crate::error::Result;
+use crate::evd::Knowledge;
+use crate::pipeline::TextEmbedder;
+
+/// The bundled rewriter's name.
+pub const BUNDLED: &str = "relens-mini-rewriter";
+
+/// The name of the cache in relens's home directory.
+pub const CACHE_FILE: &str = "rewrites.db";
+
+/// Files of a model directory that decide what it writes.
+const DECISIVE: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
+
+/// Embeddings of the pictures that are searched, as soon as they are known.
+pub type Gallery = Arc<OnceLock<Embeddings>>;
+
+/// How a rewriter is opened.
+#[derive(Clone, Default)]
+pub struct RewriterOptions {
+    /// In place of the directory's own combination.
+    pub mix: Option<Mix>,
+    /// In place of the directory's own decoding.
+    pub decoding: Option<DecodingSettings>,
+    /// Leave the gate out, if there is one.
+    pub without_gate: bool,
+    /// The file that remembers rewrites for later processes; none for this process alone.
+    pub cache: Option<PathBuf>,
+    /// The retriever's text side, which the gate asks.
+    pub embedder: Option<Arc<dyn TextEmbedder>>,
+    /// The pictures that are searched, for the gate.
+    pub gallery: Gallery,
+}
+
+/// The enhancer.
+pub struct Rewriter {
+    model: RewriterModel,
+    mix: Mix,
+    cache: RewriteCache,
+    gate: Option<OpenGate>,
+}
+
+/// A gate with what it asks.
+struct OpenGate {
+    gate: Gate,
+    embedder: Arc<dyn TextEmbedder>,
+    gallery: Gallery,
+}
+
+impl Rewriter {
+    /// Opens a rewriter's directory.
+    ///
+    /// # Errors
+    /// A file is missing or malformed; the cache cannot be opened.
+    pub fn open(
+        directory: &Path,
+        options: RewriterOptions,
+        knowledge: impl FnOnce() -> Result<Arc<Knowledge>>,
+    ) -> Result<Self> {
+        let mut settings = RewriterSettings::open(directory)?;
+        settings.mix = options.mix.unwrap_or(settings.mix);
+        settings.decoding = options.decoding.unwrap_or(settings.decoding);
+        settings.check("rewriter")?;
+        let model = fingerprint(directory, &settings)?;
+        let cache = match &options.cache {
+            Some(path) => RewriteCache::open(path, &model)?,
+            None => RewriteCache::in_memory(&model),
+        };
+        let gate = match &settings.gate {
+            Some(file) if !options.without_gate => {
+                open_gate(&directory.join(file), options.embedder.clone(), options.gallery)?
+            }
+            _ => None,
+        };
+        let model = RewriterModel::open(directory, &settings, knowledge, options.embedder)?;
+        Ok(Self { model, mix: settings.mix, cache, gate })
+    }
+
+    /// The rewrites of queries, best first, before any gate; remembered ones cost a look-up.
+    ///
+    /// # Errors
+    /// Those of the language model.
+    pub fn rewrites(&self, queries: &[Query]) -> Result<Vec<Vec<Rewrite>>> {
+        let prompts = self.model.prompts(queries)?;
+        let mut found: Vec<Option<Vec<Rewrite>>> =
+            prompts.iter().map(|prompt| self.cache.get(prompt)).collect();
+        let mut fresh: Vec<&str> = prompts
+            .iter()
+            .zip(&found)
+            .filter(|(_, found)| found.is_none())
+            .map(|(prompt, _)| prompt.as_str())
+            .collect();
+        fresh.sort_unstable();
+        fresh.dedup();
+        if !fresh.is_empty() {
+            let made: Vec<(&str, Vec<Rewrite>)> =
+                fresh.iter().copied().zip(self.model.rewrite(&fresh)?).collect();
+            self.cache.put(&made);
+            for (prompt, found) in prompts.iter().zip(&mut found) {
+                if found.is_none() {
+                    let place = made.binary_search_by(|(known, _)| (*known).cmp(prompt.as_str()));
+                    *found = place.ok().and_then(|place| made.get(place)).map(|(_, made)| made.clone());
+                }
+            }
+        }
+        Ok(found.into_iter().map(Option::unwrap_or_default).collect())
+    }
+
+    /// The rewrites that the gate lets through, and how many it keeps out, for every query.
+    fn gated(&self, queries: &[Query], rewrites: Vec<Vec<Rewrite>>) -> Result<Vec<(Vec<Rewrite>, usize)>> {
+        let Some(open) = &self.gate else {
+            return Ok(rewrites.into_iter().map(|rewrites| (rewrites, 0)).collect());
+        };
+        let texts: Vec<&str> = queries
+            .iter()
+            .zip(&rewrites)
+            .flat_map(|(query, rewrites)| {
+                std::iter::once(query.text()).chain(rewrites.iter().map(|rewrite| rewrite.text.as_str()))
+            })
+            .collect();
+        let vectors = open.embedder.embed_texts(&texts)?;
+        let mut row = 0;
+        let mut gated = Vec::with_capacity(queries.len());
+        for (query, rewrites) in queries.iter().zip(rewrites) {
+            let (own, total) = (row, rewrites.len());
+            row += 1;
+            let mut kept = Vec::with_capacity(total);
+            for rewrite in rewrites {
+                let (before, after) = (vectors.row(own), vectors.row(row));
+                row += 1;
+                let gallery = open.gallery.get();
+                let features = GateFeatures::measure(query.text(), &rewrite, before, after, gallery)?;
+                if open.gate.lets_through(&features) {
+                    kept.push(rewrite);
+                }
+            }
+            let out = total - kept.len();
+            gated.push((kept, out));
+        }
+        Ok(gated)
+    }
+}
+
+fn open_gate(
+    path: &Path,
+    embedder: Option<Arc<dyn TextEmbedder>>,
+    gallery: Gallery,
+) -> Result<Option<OpenGate>> {
+    let gate = Gate::open(path)?;
+    let Some(embedder) = embedder else {
+        tracing::warn!("without a retriever the rewriter's gate stays open");
+        return Ok(None);
+    };
+    if embedder.fingerprint() != gate.retriever {
+        tracing::warn!(
+            retriever = embedder.name(),
+            "the rewriter's gate was fitted for another retriever and stays open"
+        );
+        return Ok(None);
+    }
+    Ok(Some(OpenGate { gate, embedder, gallery }))
+}
+
+/// A hash of everything that decides what a prompt's rewrites are.
+fn fingerprint(directory: &Path, settings: &RewriterSettings) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    for file in DECISIVE {
+        let path = directory.join(file);
+        // Sharded weights have an index in place of the one file.
+        if path.is_file() {
+            hasher.update(file.as_bytes());
+            hasher.update(&fs_err::read(&path)?);
+        }
+    }
+    let decoding = serde_json::to_vec(&(settings.decoding, settings.prompt.max_tokens));
+    hasher.update(&decoding.map_err(std::io::Error::from)?);
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+impl QueryEnhancer for Rewriter {
+    fn name(&self) -> &str {
+        "rewriter"
+    }
+
+    fn enhance(&self, query: &Query) -> Result<EnhancedQuery> {
+        super::single(self.enhance_batch(std::slice::from_ref(query))?, self.name())
+    }
+
+    fn enhance_batch(&self, queries: &[Query]) -> Result<Vec<EnhancedQuery>> {
+        let rewrites = self.rewrites(queries)?;
+        let gated = self.gated(queries, rewrites)?;
+        let enhance = |(query, (rewrites, out)): (&Query, (Vec<Rewrite>, usize))| {
+            let mut trace: Vec<TraceEntry> = Vec::new();
+            if rewrites.is_empty() {
+                let reason =
+                    if out > 0 { "its rewrite is predicted to hurt" } else { "the rewriter wrote nothing" };
+                return EnhancedQuery::unchanged(query, reason);
+            }
+            trace.extend(rewrites.iter().map(|rewrite| TraceEntry::TextAdded {
+                text: rewrite.text.clone(),
+                source: "rewriter".to_owned(),
+            }));
+            let texts = rewrites.into_iter().map(|rewrite| rewrite.text).collect();
+            self.mix.with_rewrites(query, alike(texts), trace)
+        };
+        Ok(queries.iter().zip(gated).map(enhance).collect())
+    }
+}

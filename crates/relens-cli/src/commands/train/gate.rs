@@ -1,0 +1,63 @@
+//! `relens train gate`.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use relens_training::stages::gate::{GateConfig, fit};
+
+use super::watch::Watch;
+use crate::interrupt;
+use crate::output::Output;
+
+/// Fit a rewriter's gate, which keeps the query as it is where its rewrite is predicted to hurt.
+///
+/// Captions of training pictures that the rewriter has not learned from are ranked with and without their rewrites. The
+/// gate is written into the rewriter's directory, and used from then on.
+#[derive(Debug, Args)]
+pub(crate) struct GateArguments {
+    /// The configuration (TOML): `rewriter`, `data` with `held_out`, `retriever`.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+
+    /// The rewriter's directory, in place of the configuration's `rewriter`.
+    #[arg(long, value_name = "DIR")]
+    rewriter: Option<PathBuf>,
+
+    /// Print one JSON object with what was found.
+    #[arg(long)]
+    json: bool,
+}
+
+impl GateArguments {
+    pub(super) fn run(self) -> Result<()> {
+        let mut config = GateConfig::read(&self.config)?;
+        if let Some(rewriter) = self.rewriter {
+            config.rewriter = rewriter;
+        }
+        interrupt::watch();
+        let report = fit(&config, &mut Watch::default())
+            .with_context(|| format!("fitting the gate of {} stopped", config.rewriter.display()))?;
+        let mut output = Output::new();
+        if self.json {
+            writeln!(output.writer, "{}", serde_json::to_string(&report)?)?;
+        } else {
+            writeln!(
+                output.writer,
+                "{} rewrites: {} better, {} worse; area under the curve {:.3}",
+                report.queries, report.better, report.worse, report.area_under_curve
+            )?;
+            writeln!(
+                output.writer,
+                "mean reciprocal rank: {:.4} without rewrites, {:.4} with all, {:.4} with the {:.0} % that the gate \
+                 lets through",
+                report.reciprocal_rank_identity,
+                report.reciprocal_rank_ungated,
+                report.reciprocal_rank_gated,
+                100.0 * report.let_through
+            )?;
+        }
+        Ok(output.writer.flush()?)
+    }
+}

@@ -1,0 +1,120 @@
+//! How many parameters a `config.json` stands for, without any weights.
+
+use std::path::Path;
+
+use relens_models::t5::T5Config;
+use serde::Deserialize;
+
+use crate::{Result, TrainingError};
+
+/// The sizes of a language model.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum ModelSizes {
+    /// An encoder and a decoder.
+    T5(T5Config),
+    /// A decoder alone, of the Llama or Qwen family.
+    Decoder(DecoderSizes),
+}
+
+/// The fields of a decoder's `config.json` that decide its size.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct DecoderSizes {
+    hidden_size: u64,
+    intermediate_size: u64,
+    num_hidden_layers: u64,
+    num_attention_heads: u64,
+    num_key_value_heads: Option<u64>,
+    head_dim: Option<u64>,
+    vocab_size: u64,
+    #[serde(default)]
+    tie_word_embeddings: bool,
+}
+
+#[derive(Deserialize)]
+struct ModelType {
+    model_type: String,
+}
+
+impl ModelSizes {
+    /// Reads a model directory's `config.json`.
+    pub(super) fn open(directory: &Path) -> Result<Self> {
+        let path = directory.join("config.json");
+        let text = fs_err::read_to_string(&path)?;
+        let refuse =
+            |error: serde_json::Error| TrainingError::ConfigFile { path: path.clone(), reason: error.to_string() };
+        let ModelType { model_type } = serde_json::from_str(&text).map_err(refuse)?;
+        if model_type.ends_with("t5") {
+            return Ok(Self::T5(T5Config::from_json(&text, &path)?));
+        }
+        Ok(Self::Decoder(serde_json::from_str(&text).map_err(refuse)?))
+    }
+
+    /// Whether each token passes only one of two stacks.
+    pub(super) fn has_encoder(&self) -> bool {
+        matches!(self, Self::T5(_))
+    }
+
+    /// The number of parameters.
+    pub(super) fn parameters(&self) -> u64 {
+        match self {
+            Self::T5(config) => t5_parameters(config),
+            Self::Decoder(sizes) => sizes.parameters(),
+        }
+    }
+
+    /// What a micro-batch of `tokens` keeps for the backward pass; `targets` of them are predicted.
+    pub(super) fn activation_bytes(&self, tokens: f64, targets: f64, per_unit: f64) -> u64 {
+        let (layers, width, vocabulary) = match self {
+            // A token passes one stack of the two.
+            Self::T5(config) => (config.num_layers as f64, config.d_model as f64, config.vocab_size as f64),
+            Self::Decoder(sizes) => {
+                (sizes.num_hidden_layers as f64, sizes.hidden_size as f64, sizes.vocab_size as f64)
+            }
+        };
+        let logits = 3.0 * 4.0 * tokens * targets * vocabulary;
+        (tokens * layers * width * per_unit + logits) as u64
+    }
+}
+
+fn t5_parameters(config: &T5Config) -> u64 {
+    let (width, inner) = (config.d_model as u64, (config.num_heads * config.d_kv) as u64);
+    let gated = config.feed_forward_proj.starts_with("gated-");
+    let feed_forward = width * config.d_ff as u64 * if gated { 3 } else { 2 };
+    let attention = 4 * width * inner;
+    let encoder = config.num_layers as u64 * (attention + feed_forward + 2 * width);
+    let decoder = config.decoder_layers() as u64 * (2 * attention + feed_forward + 3 * width);
+    let tables = if config.tie_word_embeddings { 1 } else { 2 };
+    let positions = 2 * (config.relative_attention_num_buckets * config.num_heads) as u64;
+    tables * config.vocab_size as u64 * width + encoder + decoder + positions + 2 * width
+}
+
+impl DecoderSizes {
+    fn parameters(&self) -> u64 {
+        let head = self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads.max(1));
+        let queries = self.num_attention_heads * head;
+        let keys = self.num_key_value_heads.unwrap_or(self.num_attention_heads) * head;
+        let attention = self.hidden_size * (2 * queries + 2 * keys);
+        let feed_forward = 3 * self.hidden_size * self.intermediate_size;
+        let layer = attention + feed_forward + 2 * self.hidden_size;
+        let tables = if self.tie_word_embeddings { 1 } else { 2 };
+        self.num_hidden_layers * layer + tables * self.vocab_size * self.hidden_size + self.hidden_size
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sizes(name: &str) -> ModelSizes {
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/paper/models");
+        ModelSizes::open(&models.join(name)).unwrap()
+    }
+
+    #[test]
+    fn the_papers_models_have_the_sizes_that_they_are_known_by() {
+        // transformers: sum(p.numel() for p in T5ForConditionalGeneration(T5Config.from_pretrained("t5-large")).parameters())
+        assert_eq!(sizes("t5-large").parameters(), 737_668_096);
+        // The same of LlamaForCausalLM with the configuration of Llama-2-7b.
+        assert_eq!(sizes("llama-2-7b").parameters(), 6_738_415_616);
+    }
+}

@@ -1,0 +1,216 @@
+//! What a run will need, before it begins: parameters, memory, steps, time. Nothing is trained and no weight is read.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Instant;
+
+use candle_core::{Device, Tensor};
+use relens::dataset::Dataset;
+use relens_models::architecture::{open_weights, weight_files};
+use serde::Serialize;
+
+use super::batches::EpochBatches;
+use super::config::StageSettings;
+use super::model_sizes::ModelSizes;
+use super::reference::rollout_queries;
+use crate::Result;
+use crate::rewriting::candidates::CandidateConfig;
+use crate::rewriting::corpus::{CorpusConfig, RewritingCorpus};
+
+/// Tokens of a caption's word, roughly.
+const TOKENS_PER_WORD: f64 = 1.3;
+/// Captions whose length is looked at.
+const CAPTIONS: usize = 500;
+/// Bytes kept for the backward pass, for each token, layer and unit of width, in f32 without checkpointing: twice the
+/// 34 of Korthikanti et al. 2022 (arXiv 2205.05198), table 2, which are for 16 bits.
+const ACTIVATION_BYTES: f64 = 68.0;
+/// Share of a large product's speed that a whole training step reaches.
+const EFFICIENCY: f64 = 0.5;
+
+/// What a stage adds to what all stages need.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlanShape {
+    /// Examples, queries or rollouts of an epoch, if their sources can be read.
+    pub(crate) examples: Option<usize>,
+    pub(crate) epochs: f64,
+    pub(crate) max_steps: u64,
+    /// Targets that each example has: ranked candidates, rollouts of a group.
+    pub(crate) targets: usize,
+    /// Updates of a step.
+    pub(crate) updates: u64,
+    /// Whether rewrites are sampled, and a frozen reference is kept beside the policy.
+    pub(crate) samples: bool,
+}
+
+/// What a run will need.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Plan {
+    /// The stage.
+    pub stage: String,
+    /// The model that it starts from.
+    pub model: String,
+    /// Files of weights; none where only the sizes are known.
+    pub weight_files: usize,
+    /// Parameters of the policy.
+    pub parameters: u64,
+    /// Those that are trained.
+    pub trained: u64,
+    /// Bytes of memory at the peak: weights, gradients, optimizer, reference, activations.
+    pub memory: u64,
+    /// Bytes of memory that are free now, if the system tells.
+    pub available_memory: Option<u64>,
+    /// Examples of an epoch; unknown where their files are not there yet.
+    pub examples: Option<usize>,
+    /// Steps of the whole run.
+    pub steps: Option<u64>,
+    /// Updates of the weights.
+    pub updates: Option<u64>,
+    /// Tokens of one update, prompts and targets.
+    pub tokens_per_update: u64,
+    /// Seconds on this machine, measured by a product of matrices.
+    pub seconds: Option<f64>,
+}
+
+/// Makes the plan.
+///
+/// # Errors
+/// A configuration, shard or index that is missing where it must be, or malformed.
+pub(crate) fn plan(settings: &StageSettings<'_>, shape: PlanShape) -> Result<Plan> {
+    settings.check()?;
+    let directory = &settings.policy.start_from;
+    let sizes = ModelSizes::open(directory)?;
+    let files = weight_files(directory).map_or(0, |files| files.len());
+    // Opening maps the shards and checks their headers against the files' lengths.
+    let parameters = match files {
+        0 => sizes.parameters(),
+        _ => open_weights(directory)?.element_count() as u64,
+    };
+    let words = caption_words(settings);
+    let (prompt, target) = (words * TOKENS_PER_WORD + 2.0, words * TOKENS_PER_WORD + 1.0);
+    let batch = settings.batch_size as f64;
+    let targets = shape.targets as f64;
+    let tokens = batch * targets * (prompt + target);
+    let micro = settings.optimization.micro_batch(settings.batch_size) as f64 * targets * (prompt + target);
+    let activations = sizes.activation_bytes(micro, target / (prompt + target), ACTIVATION_BYTES);
+    // f32: weights 4, gradients 4, Adam's moments 8; an average or a reference 4 each.
+    let copies = 16
+        + if settings.optimization.average_decay.is_some() { 4 } else { 0 }
+        + if shape.samples { 4 } else { 0 };
+    let steps = shape.examples.map(|examples| {
+        EpochBatches::new(examples, settings.batch_size, 0).total_steps(shape.epochs, shape.max_steps)
+    });
+    let updates = steps.map(|steps| steps * shape.updates);
+    // Forward and backward cost 6 operations a parameter and token (Kaplan et al. 2020), of an encoder and a decoder
+    // half of that, for each token passes one of them; sampling and two more forward passes about as much again.
+    let share = if sizes.has_encoder() { 0.5 } else { 1.0 };
+    let per_update = 6.0 * parameters as f64 * share * tokens * if shape.samples { 2.0 } else { 1.0 };
+    let speed = operations_per_second()? * EFFICIENCY;
+    Ok(Plan {
+        stage: settings.name.to_owned(),
+        model: directory.display().to_string(),
+        weight_files: files,
+        parameters,
+        trained: parameters,
+        memory: parameters * copies + activations,
+        available_memory: available_memory(),
+        examples: shape.examples,
+        steps,
+        updates,
+        tokens_per_update: tokens as u64,
+        seconds: updates.map(|updates| updates as f64 * per_update / speed),
+    })
+}
+
+/// How many queries a run would see, if all files that it reads are there.
+pub(crate) fn queries_at_hand(
+    sources: Option<&CandidateConfig>,
+    data: &CorpusConfig,
+) -> Result<Option<usize>> {
+    let files = sources.map_or(Vec::new(), |sources| sources.mined.iter().chain(&sources.records).collect());
+    if !data.annotations.exists() || files.iter().any(|file| !file.exists()) {
+        return Ok(None);
+    }
+    Ok(Some(rollout_queries(sources, &RewritingCorpus::read(data)?)?.len()))
+}
+
+/// Mean words of the training captions; 12 where the annotations are not there.
+fn caption_words(settings: &StageSettings<'_>) -> f64 {
+    let words = || {
+        let dataset = Dataset::open(&settings.data.annotations, &settings.data.images).ok()?;
+        let split = dataset.split(&settings.data.train_split).ok()?;
+        let lengths: Vec<usize> =
+            split.captions().take(CAPTIONS).map(|(_, caption)| caption.split_whitespace().count()).collect();
+        (!lengths.is_empty()).then(|| lengths.iter().sum::<usize>() as f64 / lengths.len() as f64)
+    };
+    words().unwrap_or(12.0)
+}
+
+fn operations_per_second() -> Result<f64> {
+    const ROWS: usize = 256;
+    const WIDTH: usize = 1024;
+    const ROUNDS: usize = 6;
+    let left = Tensor::ones((ROWS, WIDTH), candle_core::DType::F32, &Device::Cpu)?;
+    let right = Tensor::ones((WIDTH, WIDTH), candle_core::DType::F32, &Device::Cpu)?;
+    left.matmul(&right)?;
+    let start = Instant::now();
+    for _ in 0..ROUNDS {
+        left.matmul(&right)?;
+    }
+    Ok((2 * ROWS * WIDTH * WIDTH * ROUNDS) as f64 / start.elapsed().as_secs_f64().max(1e-9))
+}
+
+/// Linux tells; other systems are not asked.
+fn available_memory() -> Option<u64> {
+    let text = fs_err::read_to_string(Path::new("/proc/meminfo")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const GIGABYTE: f64 = 1e9;
+        let millions = |count: u64| count as f64 / 1e6;
+        writeln!(formatter, "stage        {}", self.stage)?;
+        let files = match self.weight_files {
+            0 => "sizes only, no weights there".to_owned(),
+            files => format!("{files} file(s) of weights"),
+        };
+        writeln!(formatter, "model        {} ({files})", self.model)?;
+        writeln!(
+            formatter,
+            "parameters   {:.1} M, {:.1} M of them trained",
+            millions(self.parameters),
+            millions(self.trained)
+        )?;
+        let memory = self.memory as f64 / GIGABYTE;
+        match self.available_memory {
+            Some(available) => {
+                let fits = if self.memory <= available { "fits" } else { "does not fit" };
+                let available = available as f64 / GIGABYTE;
+                writeln!(formatter, "memory       {memory:.1} GB, {available:.1} GB are free: {fits}")?;
+            }
+            None => writeln!(formatter, "memory       {memory:.1} GB")?,
+        }
+        match (self.examples, self.steps, self.updates) {
+            (Some(examples), Some(steps), Some(updates)) => {
+                writeln!(formatter, "examples     {examples}")?;
+                writeln!(formatter, "steps        {steps}, {updates} updates")?;
+            }
+            _ => writeln!(formatter, "steps        unknown: the examples are not there yet")?,
+        }
+        writeln!(formatter, "tokens       {} an update", self.tokens_per_update)?;
+        match self.seconds {
+            Some(seconds) => writeln!(formatter, "time         about {} on this machine", spelled(seconds)),
+            None => writeln!(formatter, "time         unknown"),
+        }
+    }
+}
+
+fn spelled(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds < 120.0 => format!("{seconds:.0} seconds"),
+        seconds if seconds < 7200.0 => format!("{:.0} minutes", seconds / 60.0),
+        seconds if seconds < 172_800.0 => format!("{:.0} hours", seconds / 3600.0),
+        seconds => format!("{:.0} days", seconds / 86_400.0),
+    }
+}

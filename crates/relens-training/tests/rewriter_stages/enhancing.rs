@@ -1,0 +1,112 @@
+//! The finished directory as an enhancer: rewrites, their memory, the gate.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use relens::enhancer::rewriter::gate::FEATURES;
+use relens::enhancer::rewriter::{
+    DecodingMethod, DecodingSettings, Gate, Rewriter, RewriterOptions, RewriterSettings,
+};
+use relens::enhancer::{EnhancedQuery, Query, QueryEnhancer, TraceEntry};
+use relens::retriever::Retriever;
+
+use super::world::world;
+
+fn queries() -> Vec<Query> {
+    ["a cat", "an old stone building", "giraffes on the grass"].map(|text| Query::new(text).unwrap()).into()
+}
+
+fn open(directory: &Path, options: RewriterOptions) -> Rewriter {
+    Rewriter::open(directory, options, || unreachable!("the prompt asks for no descriptions")).unwrap()
+}
+
+fn copy_of_rewriter(name: &str) -> PathBuf {
+    let (from, to) = (world().rewriter(), world().path(name));
+    std::fs::create_dir_all(&to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+    to
+}
+
+fn texts(enhanced: &[EnhancedQuery]) -> Vec<Vec<String>> {
+    let of = |query: &EnhancedQuery| query.texts.iter().map(|text| text.text.clone()).collect();
+    enhanced.iter().map(of).collect()
+}
+
+#[test]
+fn a_batch_gives_what_each_query_gives_alone_and_is_remembered() {
+    let cache = world().path("rewrites.db");
+    let decoding = DecodingSettings {
+        method: DecodingMethod::Sample,
+        rewrites: 3,
+        max_tokens: 8,
+        seed: 4,
+        ..DecodingSettings::default()
+    };
+    let options = RewriterOptions { decoding: Some(decoding), cache: Some(cache.clone()), ..Default::default() };
+    let rewriter = open(&world().rewriter(), options.clone());
+    let together = rewriter.enhance_batch(&queries()).unwrap();
+    for (query, enhanced) in queries().iter().zip(&together) {
+        let alone = open(&world().rewriter(), RewriterOptions { cache: None, ..options.clone() });
+        assert_eq!(&alone.enhance(query).unwrap(), enhanced);
+        assert!(enhanced.texts.len() > 1, "the query and what was sampled: {enhanced:?}");
+        enhanced.ensure_usable("rewriter").unwrap();
+    }
+    drop(rewriter);
+    assert!(cache.is_file());
+    let again = open(&world().rewriter(), options);
+    assert_eq!(texts(&again.enhance_batch(&queries()).unwrap()), texts(&together));
+}
+
+#[test]
+fn beams_give_different_rewrites_best_first() {
+    let decoding = DecodingSettings {
+        method: DecodingMethod::Beam,
+        rewrites: 3,
+        beams: 4,
+        max_tokens: 6,
+        ..DecodingSettings::default()
+    };
+    let options = RewriterOptions { decoding: Some(decoding), ..Default::default() };
+    for rewrites in open(&world().rewriter(), options).rewrites(&queries()).unwrap() {
+        let different: std::collections::HashSet<&str> =
+            rewrites.iter().map(|rewrite| rewrite.text.as_str()).collect();
+        assert_eq!(different.len(), rewrites.len());
+        assert!(rewrites.len() <= 3);
+    }
+}
+
+#[test]
+fn the_gate_keeps_the_query_where_a_rewrite_would_hurt() {
+    let directory = copy_of_rewriter("gated");
+    let retriever = Arc::new(Retriever::bundled("relens-mini").unwrap());
+    let gate = |bias: f64| Gate {
+        features: FEATURES.map(str::to_owned).into(),
+        mean: vec![0.0; FEATURES.len()],
+        deviation: vec![1.0; FEATURES.len()],
+        weights: vec![0.0; FEATURES.len()],
+        bias,
+        threshold: 0.5,
+        retriever: retriever.fingerprint().to_owned(),
+        fitted_on: 1,
+    };
+    let settings = RewriterSettings {
+        gate: Some("gate.json".into()),
+        decoding: DecodingSettings { method: DecodingMethod::Sample, max_tokens: 8, ..Default::default() },
+        ..RewriterSettings::default()
+    };
+    std::fs::write(directory.join("relens_rewriter.json"), settings.to_json().unwrap()).unwrap();
+    let enhanced = |bias: f64, without_gate: bool| {
+        std::fs::write(directory.join("gate.json"), serde_json::to_string(&gate(bias)).unwrap()).unwrap();
+        let options =
+            RewriterOptions { embedder: Some(retriever.clone()), without_gate, ..RewriterOptions::default() };
+        open(&directory, options).enhance(&Query::new("a cat on a table").unwrap()).unwrap()
+    };
+    assert_eq!(enhanced(5.0, false).texts.len(), 2, "an open gate");
+    let kept = enhanced(-5.0, false);
+    assert_eq!((kept.texts.len(), kept.texts[0].text.as_str()), (1, "a cat on a table"));
+    assert!(matches!(&kept.trace[0], TraceEntry::Kept { reason } if reason.contains("predicted to hurt")));
+    assert_eq!(enhanced(-5.0, true).texts.len(), 2, "no gate");
+}
