@@ -66,12 +66,16 @@ fn random_batch() -> PromptTargetBatch {
 
 fn random_weights(config: &T5Config) -> Result<BTreeMap<String, Tensor>, candle_core::Error> {
     let (width, inner, wide) = (config.d_model, config.num_heads * config.d_kv, config.d_ff);
-    let mut shapes: Vec<(String, Vec<usize>)> = vec![("shared.weight".into(), vec![config.vocab_size, width])];
+    let mut shapes: Vec<(String, Vec<usize>)> =
+        vec![("shared.weight".into(), vec![config.vocab_size, width])];
     for (stack, layers) in [("encoder", config.num_layers), ("decoder", config.decoder_layers())] {
         for layer in 0..layers {
             let block = format!("{stack}.block.{layer}.layer");
-            let attentions: &[(usize, &str)] =
-                if stack == "decoder" { &[(0, "SelfAttention"), (1, "EncDecAttention")] } else { &[(0, "SelfAttention")] };
+            let attentions: &[(usize, &str)] = if stack == "decoder" {
+                &[(0, "SelfAttention"), (1, "EncDecAttention")]
+            } else {
+                &[(0, "SelfAttention")]
+            };
             for (place, kind) in attentions {
                 for name in ["q", "k", "v"] {
                     shapes.push((format!("{block}.{place}.{kind}.{name}.weight"), vec![inner, width]));

@@ -45,7 +45,8 @@ fn a_batch_gives_what_each_query_gives_alone_and_is_remembered() {
         seed: 4,
         ..DecodingSettings::default()
     };
-    let options = RewriterOptions { decoding: Some(decoding), cache: Some(cache.clone()), ..Default::default() };
+    let options =
+        RewriterOptions { decoding: Some(decoding), cache: Some(cache.clone()), ..Default::default() };
     let rewriter = open(&world().rewriter(), options.clone());
     let together = rewriter.enhance_batch(&queries()).unwrap();
     for (query, enhanced) in queries().iter().zip(&together) {

@@ -11,8 +11,8 @@ use crate::rewriting::noise::NoiseConfig;
 use crate::stages::rewriter::config::{in_range, read_toml};
 use crate::stages::rewriter::plan::{plan, queries_at_hand};
 use crate::stages::rewriter::{
-    EvaluationSettings, OptimizationSettings, Plan, PlanShape, PolicySettings, RetrieverSettings, RewriterStage, RunSummary,
-    SelectionMetric, StageSettings,
+    EvaluationSettings, OptimizationSettings, Plan, PlanShape, PolicySettings, RetrieverSettings,
+    RewriterStage, RunSummary, SelectionMetric, StageSettings,
 };
 use crate::{Result, TrainingError};
 

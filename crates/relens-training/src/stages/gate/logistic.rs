@@ -75,10 +75,11 @@ fn solve(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Vec<f64> {
         if diagonal.abs() < 1e-12 {
             continue;
         }
+        let own = matrix[pivot].clone();
         for row in pivot + 1..width {
             let factor = matrix[row][pivot] / diagonal;
-            for column in pivot..width {
-                matrix[row][column] -= factor * matrix[pivot][column];
+            for (value, own) in matrix[row].iter_mut().zip(&own).skip(pivot) {
+                *value -= factor * own;
             }
             right[row] -= factor * right[pivot];
         }

@@ -11,8 +11,8 @@ use crate::rewriting::corpus::CorpusConfig;
 use crate::stages::rewriter::config::{in_range, read_toml};
 use crate::stages::rewriter::plan::{plan, queries_at_hand};
 use crate::stages::rewriter::{
-    EvaluationSettings, OptimizationSettings, Plan, PlanShape, Policy, PolicySettings, RetrieverSettings, RewriterStage,
-    RunSummary, Sampling, StageSettings,
+    EvaluationSettings, OptimizationSettings, Plan, PlanShape, Policy, PolicySettings, RetrieverSettings,
+    RewriterStage, RunSummary, Sampling, StageSettings,
 };
 use crate::{Result, TrainingError};
 
@@ -117,7 +117,14 @@ impl RewriterStage for GrpoConfig {
 
     fn plan(&self) -> Result<Plan> {
         let examples = queries_at_hand(self.candidates.as_ref(), &self.data)?;
-        let shape = PlanShape { examples, epochs: self.epochs, max_steps: self.max_steps, targets: self.group, updates: self.updates as u64, samples: true };
+        let shape = PlanShape {
+            examples,
+            epochs: self.epochs,
+            max_steps: self.max_steps,
+            targets: self.group,
+            updates: self.updates as u64,
+            samples: true,
+        };
         plan(&self.stage(), shape)
     }
 

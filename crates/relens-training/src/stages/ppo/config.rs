@@ -12,8 +12,8 @@ use crate::rewriting::corpus::CorpusConfig;
 use crate::stages::rewriter::config::{in_range, read_toml};
 use crate::stages::rewriter::plan::{plan, queries_at_hand};
 use crate::stages::rewriter::{
-    EvaluationSettings, OptimizationSettings, Plan, PlanShape, Policy, PolicySettings, RetrieverSettings, RewriterStage,
-    RunSummary, Sampling, StageSettings,
+    EvaluationSettings, OptimizationSettings, Plan, PlanShape, Policy, PolicySettings, RetrieverSettings,
+    RewriterStage, RunSummary, Sampling, StageSettings,
 };
 use crate::{Result, TrainingError};
 
@@ -143,7 +143,14 @@ impl RewriterStage for PpoConfig {
 
     fn plan(&self) -> Result<Plan> {
         let examples = queries_at_hand(self.candidates.as_ref(), &self.data)?;
-        let shape = PlanShape { examples, epochs: self.epochs, max_steps: self.max_steps, targets: 1, updates: (self.updates * self.minibatches) as u64, samples: true };
+        let shape = PlanShape {
+            examples,
+            epochs: self.epochs,
+            max_steps: self.max_steps,
+            targets: 1,
+            updates: (self.updates * self.minibatches) as u64,
+            samples: true,
+        };
         plan(&self.stage(), shape)
     }
 

@@ -40,8 +40,10 @@ impl ModelSizes {
     pub(super) fn open(directory: &Path) -> Result<Self> {
         let path = directory.join("config.json");
         let text = fs_err::read_to_string(&path)?;
-        let refuse =
-            |error: serde_json::Error| TrainingError::ConfigFile { path: path.clone(), reason: error.to_string() };
+        let refuse = |error: serde_json::Error| TrainingError::ConfigFile {
+            path: path.clone(),
+            reason: error.to_string(),
+        };
         let ModelType { model_type } = serde_json::from_str(&text).map_err(refuse)?;
         if model_type.ends_with("t5") {
             return Ok(Self::T5(T5Config::from_json(&text, &path)?));

@@ -11,8 +11,8 @@ use crate::rewriting::corpus::CorpusConfig;
 use crate::stages::rewriter::config::{in_range, read_toml};
 use crate::stages::rewriter::plan::{plan, queries_at_hand};
 use crate::stages::rewriter::{
-    EvaluationSettings, OptimizationSettings, Plan, PlanShape, PolicySettings, RetrieverSettings, RewriterStage, RunSummary,
-    StageSettings,
+    EvaluationSettings, OptimizationSettings, Plan, PlanShape, PolicySettings, RetrieverSettings,
+    RewriterStage, RunSummary, StageSettings,
 };
 use crate::{Result, TrainingError};
 
@@ -98,7 +98,14 @@ impl RewriterStage for SftConfig {
 
     fn plan(&self) -> Result<Plan> {
         let examples = queries_at_hand(Some(&self.candidates), &self.data)?;
-        let shape = PlanShape { examples, epochs: self.epochs, max_steps: self.max_steps, targets: self.targets_per_query, updates: 1, samples: false };
+        let shape = PlanShape {
+            examples,
+            epochs: self.epochs,
+            max_steps: self.max_steps,
+            targets: self.targets_per_query,
+            updates: 1,
+            samples: false,
+        };
         plan(&self.stage(), shape)
     }
 
