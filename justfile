@@ -22,6 +22,7 @@ parity python="python3":
     {{python}} tools/reference/make_architecture_fixtures.py
     {{python}} tools/reference/make_t5_fixtures.py
     {{python}} tools/reference/make_objectives_fixtures.py crates/relens-training/tests/fixtures
+    {{python}} tools/reference/make_rewriter_objectives_fixtures.py crates/relens-training/tests/fixtures
     {{python}} tools/reference/image_preprocessing.py crates/relens-models/tests/fixtures gallery
     {{python}} tools/reference/efficientnet.py crates/relens-models/tests/fixtures
     {{python}} tools/reference/make_dual_encoder_fixtures.py models/relens-mini crates/relens/tests/fixtures/relens-mini.json

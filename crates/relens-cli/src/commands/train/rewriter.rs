@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use relens_training::stages::rewriter::{RewriterStage, RunSummary};
+use relens_training::stages::rewriter::{Plan, RewriterStage, RunSummary};
 use serde_json::json;
 
 use super::refuse_to_overwrite;
@@ -31,7 +31,11 @@ pub(crate) struct RewriterArguments {
     #[arg(long)]
     resume: bool,
 
-    /// Print one JSON object at the end: {"model", "steps", "best_step", "metrics"}.
+    /// Print what the run will need (parameters, memory, steps, time) and train nothing.
+    #[arg(long)]
+    plan: bool,
+
+    /// Print one JSON object at the end: {"model", "steps", "best_step", "metrics"}, or the plan.
     #[arg(long)]
     json: bool,
 }
@@ -42,6 +46,9 @@ impl RewriterArguments {
         if let Some(output) = self.output {
             *stage.output() = output;
         }
+        if self.plan {
+            return show_plan(&stage.plan()?, self.json);
+        }
         let directory = stage.output().clone();
         refuse_to_overwrite(&directory, self.resume)?;
         interrupt::watch();
@@ -50,6 +57,16 @@ impl RewriterArguments {
             .with_context(|| format!("training into {} stopped", directory.display()))?;
         show(&summary, self.json)
     }
+}
+
+fn show_plan(plan: &Plan, as_json: bool) -> Result<()> {
+    let mut output = Output::new();
+    if as_json {
+        writeln!(output.writer, "{}", serde_json::to_string(plan)?)?;
+    } else {
+        write!(output.writer, "{plan}")?;
+    }
+    Ok(output.writer.flush()?)
 }
 
 fn show(summary: &RunSummary, as_json: bool) -> Result<()> {
