@@ -131,7 +131,8 @@ fn accumulated_micro_batches_equal_the_large_batch() {
 fn denoising_learns_and_its_model_can_be_opened() {
     let world = world();
     let top = "epochs = 60\nmax_steps = 90";
-    let tables = FRESH.replace("every_steps = 2", "every_steps = 30");
+    let tables =
+        FRESH.replace("every_steps = 2", "every_steps = 30").replace("max_tokens = 12", "max_tokens = 40");
     let stage = world.config::<DenoiseConfig>("learns", top, &tables);
     let mut listener = Listener::default();
     let summary = stage.run(&mut listener).unwrap();

@@ -100,6 +100,11 @@ impl LearningStep for Denoising {
             .collect();
         let examples: Vec<Example> = encode_pairs(policy, &pairs)?.into_iter().flatten().collect();
         let skipped = pairs.len() - examples.len();
+        if examples.is_empty() {
+            let message =
+                format!("step {step}: all {skipped} samples are longer than the rewriter can write, skipped");
+            return Ok(StepReport { messages: vec![message], ..StepReport::default() });
+        }
         let micro_batch = self.config.optimization.micro_batch(self.config.batch_size);
         let (gradients, report) = supervised_gradients(policy, trainer, &examples, micro_batch, 0.0, step)?;
         let update = trainer.update(&gradients, step)?;
