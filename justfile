@@ -21,6 +21,9 @@ parity python="python3":
     {{python}} tools/reference/make_ops_fixtures.py
     {{python}} tools/reference/make_architecture_fixtures.py
     {{python}} tools/reference/make_t5_fixtures.py
+    {{python}} tools/reference/make_llama_fixtures.py
+    {{python}} tools/reference/make_lora_fixtures.py
+    {{python}} tools/reference/make_gguf_fixtures.py
     {{python}} tools/reference/make_objectives_fixtures.py crates/relens-training/tests/fixtures
     {{python}} tools/reference/make_rewriter_objectives_fixtures.py crates/relens-training/tests/fixtures
     {{python}} tools/reference/image_preprocessing.py crates/relens-models/tests/fixtures gallery

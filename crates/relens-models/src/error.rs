@@ -22,6 +22,15 @@ pub enum ModelError {
         reason: String,
     },
 
+    /// A weights file is not valid GGUF, or holds what cannot be used.
+    #[error("{path}: GGUF: {reason}")]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// The field or tensor, what was expected and what was found.
+        reason: String,
+    },
+
     /// A tensor that the architecture needs is not in the file.
     #[error("{path}: tensor `{name}` is missing (expected shape {expected:?})")]
     MissingTensor {

@@ -72,7 +72,8 @@ fn finite_differences_of_attention_and_rotary() {
             ops::attention_with_bias(&t[0], &t[1], &offsets, &config)
         });
         let keys = [0, 4, 4, 5, 10];
-        let grouped = AttentionConfig { heads: 4, key_value_heads: 2, mask, scale: Some(0.5), dropout: None };
+        let grouped =
+            AttentionConfig { key_value_heads: 2, scale: Some(0.5), ..AttentionConfig::new(4, mask) };
         let inputs = [random(&[9, 16], 2, 1.0), random(&[10, 8], 3, 1.0), random(&[10, 8], 4, 1.0)];
         check_gradients("attention_separate", &inputs, |t| {
             ops::attention_separate(&t[0], &t[1], &t[2], &offsets, &keys, &grouped)
@@ -82,6 +83,9 @@ fn finite_differences_of_attention_and_rotary() {
     let (cos, sin) = (angles.cos().unwrap(), angles.sin().unwrap());
     for layout in [RotaryLayout::Halves, RotaryLayout::Interleaved] {
         check_gradients("rotary", &[random(&[4, 2, 8], 7, 1.0)], |t| ops::rotary(&t[0], &cos, &sin, layout));
+        check_gradients("rotary_leading_heads", &[random(&[4, 3, 8], 7, 1.0)], |t| {
+            ops::rotary_leading_heads(&t[0], &cos, &sin, layout, 2)
+        });
     }
 }
 

@@ -17,7 +17,7 @@ pub use batch::PromptTargetBatch;
 pub(crate) use batch::check_prompts;
 pub use decoder::Decoder;
 pub use key_value_cache::KeyValueCache;
-pub use opening::{load, open};
+pub use opening::{load, open, open_with_storage};
 
 use crate::layers::DropoutGenerator;
 use crate::tokenizer::TokenBatch;

@@ -2,15 +2,17 @@
 
 use candle_core::Tensor;
 
-use crate::ops::{self, Activation};
-use crate::weights::Parameters;
+use super::{AdapterMode, LowRankMap};
+use crate::ops::{self, Activation, QuantizedMatrix};
+use crate::weights::{LinearWeight, Parameters};
 use crate::{ModelError, Result};
 
-/// x·W + b.
+/// x·W + b, and what an adapter adds.
 #[derive(Debug, Clone)]
 pub struct Linear {
-    weight: Tensor,
+    weight: LinearWeight,
     bias: Option<Tensor>,
+    adapter: Option<LowRankMap>,
 }
 
 impl Linear {
@@ -19,8 +21,8 @@ impl Linear {
     /// # Errors
     /// When a tensor is missing, of another shape or type, or not finite.
     pub fn load(parameters: &Parameters, inputs: usize, outputs: usize) -> Result<Self> {
-        let weight = parameters.linear_weight("weight", inputs, outputs)?;
-        Ok(Self { weight, bias: Some(parameters.tensor("bias", &[outputs])?) })
+        let map = Self::load_without_bias(parameters, inputs, outputs)?;
+        Ok(Self { bias: Some(parameters.tensor("bias", &[outputs])?), ..map })
     }
 
     /// Takes `weight` (stored `[out, in]`) alone.
@@ -28,7 +30,22 @@ impl Linear {
     /// # Errors
     /// When the tensor is missing, of another shape or type, or not finite.
     pub fn load_without_bias(parameters: &Parameters, inputs: usize, outputs: usize) -> Result<Self> {
-        Ok(Self { weight: parameters.linear_weight("weight", inputs, outputs)?, bias: None })
+        Ok(Self {
+            weight: parameters.linear_map("weight", inputs, outputs)?,
+            bias: None,
+            adapter: parameters.low_rank_map(inputs, outputs)?,
+        })
+    }
+
+    /// [`Linear::load`] if `bias`, [`Linear::load_without_bias`] if not.
+    ///
+    /// # Errors
+    /// As these.
+    pub fn load_biased(parameters: &Parameters, inputs: usize, outputs: usize, bias: bool) -> Result<Self> {
+        match bias {
+            true => Self::load(parameters, inputs, outputs),
+            false => Self::load_without_bias(parameters, inputs, outputs),
+        }
     }
 
     /// Takes a weight (stored `[out, in]`) and a bias under names of their own, as `in_proj_weight` and `in_proj_bias`.
@@ -42,35 +59,56 @@ impl Linear {
         outputs: usize,
     ) -> Result<Self> {
         let weight = parameters.linear_weight(weight, inputs, outputs)?;
-        Ok(Self { weight, bias: Some(parameters.tensor(bias, &[outputs])?) })
+        Ok(Self::new(weight, Some(parameters.tensor(bias, &[outputs])?)))
     }
 
     /// The map to `outputs` of the outputs alone, from the `first` on.
     ///
     /// # Errors
-    /// When there are not as many outputs.
+    /// When there are not as many outputs, or the map is quantised or adapted.
     pub fn narrow(&self, first: usize, outputs: usize) -> Result<Self> {
+        let (LinearWeight::Dense(weight), None) = (&self.weight, &self.adapter) else {
+            let found = "a quantised or adapted one".into();
+            return Err(ModelError::Argument { operation: "narrow", expected: "a plain map".into(), found });
+        };
         let bias = self.bias.as_ref().map(|bias| bias.narrow(0, first, outputs)).transpose()?;
-        Ok(Self { weight: self.weight.narrow(1, first, outputs)?.contiguous()?, bias })
+        Ok(Self::new(weight.narrow(1, first, outputs)?.contiguous()?, bias))
     }
 
     /// Uses tensors at hand: `weight` of shape `[in, out]`, `bias` of shape `[out]`.
     pub fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
-        Self { weight, bias }
+        Self { weight: LinearWeight::Dense(weight), bias, adapter: None }
     }
 
-    /// Whether training moves the weight or the bias.
+    /// Whether training moves the weight or the bias; an adapter's part does not count.
     pub fn is_trainable(&self) -> bool {
-        self.weight.track_op() || self.bias.as_ref().is_some_and(Tensor::track_op)
+        let weight = matches!(&self.weight, LinearWeight::Dense(weight) if weight.track_op());
+        weight || self.bias.as_ref().is_some_and(Tensor::track_op)
     }
 
     /// The same map without gradients; it shares the numbers.
     #[must_use]
     pub fn detached(&self) -> Self {
-        Self { weight: self.weight.detach(), bias: self.bias.as_ref().map(Tensor::detach) }
+        let weight = match &self.weight {
+            LinearWeight::Dense(weight) => LinearWeight::Dense(weight.detach()),
+            LinearWeight::Quantized(matrix) => LinearWeight::Quantized(matrix.clone()),
+        };
+        let bias = self.bias.as_ref().map(Tensor::detach);
+        Self { weight, bias, adapter: self.adapter.as_ref().map(LowRankMap::detached) }
     }
 
-    /// x·W + b.
+    /// The number of outputs.
+    ///
+    /// # Errors
+    /// When the weight is no matrix.
+    pub fn outputs(&self) -> Result<usize> {
+        match &self.weight {
+            LinearWeight::Dense(weight) => Ok(weight.dims2()?.1),
+            LinearWeight::Quantized(matrix) => Ok(matrix.outputs()),
+        }
+    }
+
+    /// x·W + b, and what an adapter adds.
     ///
     /// # Shapes
     /// - `x`: `[.., in]`
@@ -79,18 +117,38 @@ impl Linear {
     /// # Errors
     /// When the shapes do not fit.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        ops::linear(x, &self.weight, self.bias.as_ref())
+        let Some(adapter) = &self.adapter else { return self.forward_plain(x) };
+        match (adapter.mode(), &self.weight) {
+            (AdapterMode::Disabled, _) => self.forward_plain(x),
+            (AdapterMode::Merged, LinearWeight::Dense(weight)) => {
+                ops::linear(x, &adapter.merged_weight(weight)?, self.bias.as_ref())
+            }
+            _ => adapter.add(&self.forward_plain(x)?, x),
+        }
+    }
+
+    fn forward_plain(&self, x: &Tensor) -> Result<Tensor> {
+        match &self.weight {
+            LinearWeight::Dense(weight) => ops::linear(x, weight, self.bias.as_ref()),
+            LinearWeight::Quantized(matrix) => ops::quantized_linear(x, matrix, self.bias.as_ref()),
+        }
     }
 
     /// activation(x·W + b), fused when nothing tracks gradients. Shapes and errors as [`Linear::forward`].
     pub fn forward_activated(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
-        ops::linear_activation(x, &self.weight, self.bias.as_ref(), activation)
+        match (&self.weight, &self.adapter) {
+            (LinearWeight::Dense(weight), None) => {
+                ops::linear_activation(x, weight, self.bias.as_ref(), activation)
+            }
+            _ => ops::activation(&self.forward(x)?, activation),
+        }
     }
 }
 
 /// Several affine maps of the same input, their outputs side by side: queries, keys and values of an attention.
 ///
 /// Frozen maps are joined into one product once, trainable ones at every step, which keeps each its own variable.
+/// Maps whose weights cannot be joined, being quantised in different ways, stay apart.
 #[derive(Debug, Clone)]
 pub struct ConcatenatedLinear {
     parts: Vec<Linear>,
@@ -114,13 +172,15 @@ impl ConcatenatedLinear {
         if parts.iter().any(Linear::is_trainable) {
             return Ok(Self { parts, joined: None });
         }
-        let joined = Some(join(&parts)?);
-        Ok(Self { parts: Vec::new(), joined })
+        match join(&parts)? {
+            None => Ok(Self { parts, joined: None }),
+            joined => Ok(Self { parts: Vec::new(), joined }),
+        }
     }
 
     /// Whether training moves one of the maps.
     pub fn is_trainable(&self) -> bool {
-        self.joined.is_none()
+        self.parts.iter().any(Linear::is_trainable)
     }
 
     /// The same maps without gradients, joined as they are at this moment.
@@ -129,7 +189,7 @@ impl ConcatenatedLinear {
     /// The tensor library failed to copy.
     pub fn detached(&self) -> Result<Self> {
         match &self.joined {
-            Some(_) => Ok(self.clone()),
+            Some(joined) => Ok(Self { parts: Vec::new(), joined: Some(joined.detached()) }),
             None => Self::new(self.parts.iter().map(Linear::detached).collect()),
         }
     }
@@ -143,16 +203,37 @@ impl ConcatenatedLinear {
     /// # Errors
     /// When the shapes do not fit.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        match &self.joined {
-            Some(joined) => joined.forward(x),
-            None => join(&self.parts)?.forward(x),
+        if let Some(joined) = &self.joined {
+            return joined.forward(x);
         }
+        if let Some(joined) = join(&self.parts)? {
+            return joined.forward(x);
+        }
+        let outputs = self.parts.iter().map(|part| part.forward(x)).collect::<Result<Vec<_>>>()?;
+        Ok(Tensor::cat(&outputs, candle_core::D::Minus1)?)
     }
 }
 
-fn join(parts: &[Linear]) -> Result<Linear> {
-    let weights: Vec<&Tensor> = parts.iter().map(|part| &part.weight).collect();
+/// One map for all parts; none when their weights are of different kinds.
+fn join(parts: &[Linear]) -> Result<Option<Linear>> {
+    let mut dense = Vec::with_capacity(parts.len());
+    let mut quantized = Vec::with_capacity(parts.len());
+    for part in parts {
+        match &part.weight {
+            LinearWeight::Dense(weight) => dense.push(weight),
+            LinearWeight::Quantized(matrix) => quantized.push(matrix),
+        }
+    }
+    let weight = if dense.len() == parts.len() {
+        LinearWeight::Dense(Tensor::cat(&dense, 1)?.contiguous()?)
+    } else if let (true, Some(joined)) = (dense.is_empty(), QuantizedMatrix::concatenate(&quantized)) {
+        LinearWeight::Quantized(joined)
+    } else {
+        return Ok(None);
+    };
     let biases: Option<Vec<&Tensor>> = parts.iter().map(|part| part.bias.as_ref()).collect();
     let bias = biases.map(|biases| Tensor::cat(&biases, 0)).transpose()?;
-    Ok(Linear { weight: Tensor::cat(&weights, 1)?.contiguous()?, bias })
+    let widths = parts.iter().map(Linear::outputs).collect::<Result<Vec<_>>>()?;
+    let adapter = LowRankMap::side_by_side(parts.iter().map(|part| part.adapter.as_ref()).zip(widths));
+    Ok(Some(Linear { weight, bias, adapter }))
 }

@@ -21,6 +21,8 @@ pub enum RotaryLayout {
 
 struct Rotary {
     layout: RotaryLayout,
+    /// How many heads of a token are rotated; those after them pass through.
+    rotated_heads: usize,
     /// +1 rotates forward, −1 back, which is also the gradient.
     direction: f32,
 }
@@ -43,7 +45,8 @@ impl Rotary {
         for_row_blocks(data, width, COST, |first, tokens| {
             let angles = first * pairs..(first + tokens.len() / width) * pairs;
             let tables = (&cos[angles.clone()], &sin[angles]);
-            rotate_tokens(tokens, (width, head_dim, pairs), tables, self.layout, self.direction);
+            let sizes = [width, self.rotated_heads * head_dim, head_dim, pairs];
+            rotate_tokens(tokens, sizes, tables, self.layout, self.direction);
         });
     }
 }
@@ -74,15 +77,15 @@ fn rotate_head(head: &mut [f32], cos: &[f32], sin: &[f32], layout: RotaryLayout,
 vectorized! {
     fn rotate_tokens(
         tokens: &mut [f32],
-        sizes: (usize, usize, usize),
+        sizes: [usize; 4],
         tables: (&[f32], &[f32]),
         layout: RotaryLayout,
         direction: f32,
     ) {
-        let (width, head_dim, pairs) = sizes;
+        let [width, rotated, head_dim, pairs] = sizes;
         let angles = tables.0.chunks_exact(pairs).zip(tables.1.chunks_exact(pairs));
         for (token, (cos, sin)) in tokens.chunks_exact_mut(width).zip(angles) {
-            for head in token.chunks_exact_mut(head_dim) {
+            for head in token[..rotated].chunks_exact_mut(head_dim) {
                 rotate_head(&mut head[..2 * pairs], cos, sin, layout, direction);
             }
         }
@@ -131,7 +134,7 @@ impl CustomOp3 for Rotary {
         let mut gradient = guards.0.get()?.to_vec();
         let (heads, head_dim) = sizes(x.dims());
         let pairs = cos.dims().last().copied().unwrap_or(0);
-        let inverse = Self { layout: self.layout, direction: -self.direction };
+        let inverse = Self { direction: -self.direction, ..*self };
         inverse.rotate(&mut gradient, heads, head_dim, guards.1.get()?, guards.2.get()?, pairs);
         Ok((Some(tensor_from(gradient, x)?), None, None))
     }
@@ -149,10 +152,28 @@ impl CustomOp3 for Rotary {
 /// # Errors
 /// When the shapes do not fit, a tensor is not f32, or the angles track gradients.
 pub fn rotary(x: &Tensor, cos: &Tensor, sin: &Tensor, layout: RotaryLayout) -> Result<Tensor> {
+    rotary_leading_heads(x, cos, sin, layout, sizes(x.dims()).0)
+}
+
+/// As [`rotary`] for the first `rotated_heads` heads of every token; those after them pass through. So queries and
+/// keys are rotated where they stand beside the values.
+///
+/// # Errors
+/// As [`rotary`]; also when there are not as many heads.
+pub fn rotary_leading_heads(
+    x: &Tensor,
+    cos: &Tensor,
+    sin: &Tensor,
+    layout: RotaryLayout,
+    rotated_heads: usize,
+) -> Result<Tensor> {
     const NAME: &str = "rotary";
-    let &[tokens, _, head_dim] = x.dims() else {
+    let &[tokens, heads, head_dim] = x.dims() else {
         return Err(refuse(NAME, "x of shape [tokens, heads, head_dim]", format!("{:?}", x.dims())));
     };
+    if rotated_heads > heads {
+        return Err(refuse(NAME, format!("at most {heads} rotated heads"), format!("{rotated_heads}")));
+    }
     let pairs = match cos.dims() {
         &[rows, pairs] if rows == tokens && 2 * pairs <= head_dim => pairs,
         other => {
@@ -165,5 +186,5 @@ pub fn rotary(x: &Tensor, cos: &Tensor, sin: &Tensor, layout: RotaryLayout) -> R
         return Err(refuse(NAME, "constant angles", "angles that track gradients"));
     }
     let (cos, sin) = (contiguous_f32(NAME, cos)?, contiguous_f32(NAME, sin)?);
-    Ok(contiguous_f32(NAME, x)?.apply_op3(&cos, &sin, Rotary { layout, direction: 1.0 })?)
+    Ok(contiguous_f32(NAME, x)?.apply_op3(&cos, &sin, Rotary { layout, rotated_heads, direction: 1.0 })?)
 }

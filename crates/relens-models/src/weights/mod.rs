@@ -3,13 +3,19 @@
 //! [`Weights`] is the content of one or several safetensors files, memory-mapped and checked. [`Parameters`] is
 //! what a module is built from: a place in that content, which hands out frozen tensors or trainable variables.
 
+mod gguf;
 mod parameters;
 mod reading;
+mod stored;
 mod writing;
 
-pub use parameters::{Parameters, StoredLayout, TrainableParameter, TrainableParameters};
-pub use reading::{ElementType, StoredTensor, Weights};
-pub use writing::{save_tensors, tensors_to_bytes};
+pub(crate) use gguf::{GgufTensor, MappedFile};
+pub use parameters::{
+    LinearStorage, LinearWeight, Parameters, StoredLayout, TrainableParameter, TrainableParameters,
+};
+pub use reading::Weights;
+pub use stored::{ElementType, StoredTensor};
+pub use writing::{save_tensors, tensors_to_bytes, write_atomically};
 
 #[cfg(test)]
 mod tests;

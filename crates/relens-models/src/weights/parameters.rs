@@ -6,8 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{Tensor, Var};
 
-use super::reading::{StoredTensor, Weights};
+use super::reading::Weights;
+use super::stored::StoredTensor;
 use crate::error::Result;
+use crate::layers::LowRankMap;
+use crate::lora::LoraAdapter;
+use crate::ops::{QuantizedFormat, QuantizedMatrix};
 
 /// A place inside [`Weights`], from which a module takes its tensors by their local names.
 ///
@@ -18,6 +22,29 @@ pub struct Parameters {
     weights: Weights,
     prefix: String,
     trainable: Option<Arc<TrainableParameters>>,
+    adapter: Option<Arc<LoraAdapter>>,
+    storage: LinearStorage,
+}
+
+/// In which form the weights of frozen linear maps are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LinearStorage {
+    /// What is quantised in the file stays so, all else is f32.
+    #[default]
+    AsStored,
+    /// f32, whatever the file has.
+    Float,
+    /// Rounded to few bits, where the number of inputs allows; for inference.
+    Quantized(QuantizedFormat),
+}
+
+/// The weight of a linear map.
+#[derive(Clone, Debug)]
+pub enum LinearWeight {
+    /// `[in_features, out_features]`
+    Dense(Tensor),
+    /// Frozen, in blocks of few bits.
+    Quantized(QuantizedMatrix),
 }
 
 /// The variables that were handed out while modules were built, by full checkpoint name.
@@ -47,7 +74,12 @@ pub enum StoredLayout {
 impl Parameters {
     /// Hands out tensors that no gradient reaches.
     pub fn frozen(weights: Weights) -> Self {
-        Self { weights, prefix: String::new(), trainable: None }
+        Self::new(weights, None)
+    }
+
+    fn new(weights: Weights, trainable: Option<Arc<TrainableParameters>>) -> Self {
+        let storage = LinearStorage::default();
+        Self { weights, prefix: String::new(), trainable, adapter: None, storage }
     }
 
     /// Hands out variables for the names that `selects` picks, frozen tensors for the others.
@@ -55,11 +87,31 @@ impl Parameters {
         weights: Weights,
         selects: impl Fn(&str) -> bool + Send + Sync + 'static,
     ) -> (Self, Arc<TrainableParameters>) {
-        let trainable = Arc::new(TrainableParameters {
-            selects: Box::new(selects),
-            entries: Mutex::new(BTreeMap::new()),
-        });
-        (Self { weights, prefix: String::new(), trainable: Some(trainable.clone()) }, trainable)
+        let trainable = Arc::new(TrainableParameters::selecting(selects));
+        (Self::new(weights, Some(trainable.clone())), trainable)
+    }
+
+    /// Lets an adapter change the linear maps that it targets.
+    #[must_use]
+    pub fn with_adapter(self, adapter: Arc<LoraAdapter>) -> Self {
+        Self { adapter: Some(adapter), ..self }
+    }
+
+    /// The same place, out of an adapter's reach.
+    #[must_use]
+    pub fn without_adapter(&self) -> Self {
+        Self { adapter: None, ..self.clone() }
+    }
+
+    /// The adapter that changes linear maps, if there is one.
+    pub fn adapter(&self) -> Option<&Arc<LoraAdapter>> {
+        self.adapter.as_ref()
+    }
+
+    /// Keeps the weights of frozen linear maps in another form.
+    #[must_use]
+    pub fn with_storage(self, storage: LinearStorage) -> Self {
+        Self { storage, ..self }
     }
 
     /// The place one level down, as in `parameters.pp("encoder").pp(3)`.
@@ -88,9 +140,9 @@ impl Parameters {
         self.trainable.as_ref().is_some_and(|trainable| (trainable.selects)(&self.full_name(name)))
     }
 
-    /// Whether any name may be handed out as a variable.
+    /// Whether any name may be handed out as a variable, an adapter's included.
     pub fn hands_out_variables(&self) -> bool {
-        self.trainable.is_some()
+        self.trainable.is_some() || self.adapter.is_some()
     }
 
     /// The content behind this place.
@@ -118,6 +170,43 @@ impl Parameters {
         self.hand_out(&name, StoredLayout::Transposed, load)
     }
 
+    /// The weight of a linear layer (stored as `[out_features, in_features]`) in the form that
+    /// [`Parameters::with_storage`] asks for; what is trained is always dense.
+    ///
+    /// # Errors
+    /// As [`Weights::tensor`].
+    pub fn linear_map(&self, name: &str, in_features: usize, out_features: usize) -> Result<LinearWeight> {
+        let dense = || Ok(LinearWeight::Dense(self.linear_weight(name, in_features, out_features)?));
+        if self.is_trainable(name) || !QuantizedMatrix::fits(in_features) {
+            return dense();
+        }
+        let stored = self.weights.stored(&self.full_name(name), &[out_features, in_features])?;
+        let format = match self.storage {
+            LinearStorage::Float => return dense(),
+            LinearStorage::AsStored if !stored.is_quantized() => return dense(),
+            LinearStorage::AsStored => None,
+            LinearStorage::Quantized(format) => Some(format),
+        };
+        if let Some(matrix) = stored.quantized_matrix()?
+            && format.is_none_or(|format| format == matrix.format())
+        {
+            return Ok(LinearWeight::Quantized(matrix));
+        }
+        // Blocks of a kind without a kernel are rounded once more, to eight bits, which loses next to nothing.
+        let format = format.unwrap_or(QuantizedFormat::Q8);
+        let values = stored.to_f32()?;
+        Ok(LinearWeight::Quantized(QuantizedMatrix::quantize(&values, out_features, in_features, format)?))
+    }
+
+    /// What an adapter adds to the linear map at this place, if it targets it.
+    ///
+    /// # Errors
+    /// When the adapter's own tensors are missing, of another shape, or not finite.
+    pub fn low_rank_map(&self, in_features: usize, out_features: usize) -> Result<Option<LowRankMap>> {
+        let Some(adapter) = &self.adapter else { return Ok(None) };
+        adapter.attach(&self.prefix, in_features, out_features)
+    }
+
     /// A frozen tensor as it lies in the file, for tables of which only a few rows are read.
     ///
     /// # Errors
@@ -132,10 +221,27 @@ impl Parameters {
         layout: StoredLayout,
         load: impl FnOnce() -> Result<Tensor>,
     ) -> Result<Tensor> {
-        let Some(trainable) = self.trainable.as_ref().filter(|trainable| (trainable.selects)(name)) else {
-            return load();
-        };
-        let mut entries = trainable.lock();
+        match self.trainable.as_ref().filter(|trainable| (trainable.selects)(name)) {
+            None => load(),
+            Some(trainable) => trainable.variable(name, layout, load),
+        }
+    }
+}
+
+impl TrainableParameters {
+    /// None yet; those of the names that `selects` picks will be variables.
+    pub(crate) fn selecting(selects: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self { selects: Box::new(selects), entries: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// The variable of this name, made of what `load` gives when it is asked for the first time.
+    pub(crate) fn variable(
+        &self,
+        name: &str,
+        layout: StoredLayout,
+        load: impl FnOnce() -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let mut entries = self.lock();
         if let Some(parameter) = entries.get(name) {
             return Ok(parameter.var.as_tensor().clone());
         }
@@ -144,9 +250,7 @@ impl Parameters {
         entries.insert(name.to_owned(), TrainableParameter { var, layout });
         Ok(tensor)
     }
-}
 
-impl TrainableParameters {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, TrainableParameter>> {
         // A panic elsewhere cannot leave the map half-written: insertion is its only change.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)

@@ -10,7 +10,7 @@ use half::{bf16, f16};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
-use super::reading::ElementType;
+use super::stored::ElementType;
 use crate::error::{ModelError, Result};
 
 /// Serialises tensors in the given element type, sorted by name, so that equal tensors give equal bytes.
@@ -46,11 +46,18 @@ pub fn tensors_to_bytes(tensors: &BTreeMap<String, Tensor>, element: ElementType
 /// # Errors
 /// As [`tensors_to_bytes`]; the file cannot be written (a full disk leaves the old file as it was).
 pub fn save_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>, element: ElementType) -> Result<()> {
-    let bytes = tensors_to_bytes(tensors, element)?;
+    write_atomically(path, &tensors_to_bytes(tensors, element)?)
+}
+
+/// Writes a file under another name beside `path`, syncs it, and gives it the name.
+///
+/// # Errors
+/// The file cannot be written; the old one stays as it was.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".partial");
     let written = fs_err::File::create(&temporary).and_then(|mut file| {
-        file.write_all(&bytes)?;
+        file.write_all(bytes)?;
         file.sync_all()
     });
     if let Err(error) = written.and_then(|()| fs_err::rename(&temporary, path)) {

@@ -1,0 +1,192 @@
+//! The decoder: token table, blocks, last norm, head.
+
+use std::sync::Arc;
+
+use candle_core::Tensor;
+
+use super::alibi::distance_bias;
+use super::attention::{Angles, CausalAttention};
+use super::config::{HeadKind, LlamaConfig, Positions};
+use super::feed_forward::GatedFeedForward;
+use super::head::Head;
+use super::rotary_angles::RotaryAngles;
+use crate::layers::{Embedding, RmsNorm};
+use crate::lora::LoraAdapter;
+use crate::ops::{self, AttentionConfig};
+use crate::tokenizer::TokenBatch;
+use crate::weights::Parameters;
+use crate::{ModelError, Result};
+
+/// A decoder of the Llama family.
+#[derive(Debug, Clone)]
+pub struct LlamaModel {
+    config: LlamaConfig,
+    embedding: Embedding,
+    blocks: Vec<Block>,
+    norm: RmsNorm,
+    head: Head,
+    angles: Option<RotaryAngles>,
+    adapter: Option<Arc<LoraAdapter>>,
+    trainable: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Block {
+    attention_norm: RmsNorm,
+    attention: CausalAttention,
+    feed_forward_norm: RmsNorm,
+    feed_forward: GatedFeedForward,
+}
+
+impl LlamaModel {
+    /// Builds the decoder from a checkpoint's tensors, `model.embed_tokens.weight` and so on.
+    ///
+    /// # Errors
+    /// When a tensor is missing, of another shape or type, or not finite.
+    pub fn load(parameters: &Parameters, config: &LlamaConfig) -> Result<Self> {
+        let inside = parameters.pp("model");
+        let angles = match &config.positions {
+            Positions::Rotary(rotary) => Some(RotaryAngles::new(rotary, config.head_dim)),
+            Positions::Alibi => None,
+        };
+        let table = inside.pp("embed_tokens");
+        Ok(Self {
+            embedding: Embedding::load(&table, config.vocabulary_size, config.width)?,
+            blocks: (0..config.layers)
+                .map(|i| Block::load(&inside.pp("layers").pp(i), config))
+                .collect::<Result<_>>()?,
+            norm: RmsNorm::load(&inside.pp("norm"), config.width, config.norm_eps)?,
+            head: match config.head {
+                HeadKind::Tied => Head::load(&table.without_adapter(), config, false)?,
+                HeadKind::Own => Head::load(&parameters.pp("lm_head"), config, false)?,
+                HeadKind::Normalized => Head::load(&parameters.pp("lm_head"), config, true)?,
+            },
+            angles,
+            adapter: parameters.adapter().cloned(),
+            trainable: parameters.hands_out_variables(),
+            config: config.clone(),
+        })
+    }
+
+    /// A copy that no gradient reaches, with the weights of this moment.
+    pub(super) fn detached(&self) -> Result<Self> {
+        Ok(Self {
+            config: self.config.clone(),
+            embedding: self.embedding.detached(),
+            blocks: self.blocks.iter().map(Block::detached).collect::<Result<_>>()?,
+            norm: self.norm.detached(),
+            head: self.head.detached(),
+            angles: self.angles.clone(),
+            adapter: self.adapter.clone(),
+            trainable: false,
+        })
+    }
+
+    /// Whether training moves any of the weights.
+    pub(super) fn is_trainable(&self) -> bool {
+        self.trainable
+    }
+
+    /// What drops inputs of the maps while training.
+    pub(super) fn adapter(&self) -> Option<&LoraAdapter> {
+        self.adapter.as_deref()
+    }
+
+    /// The sizes.
+    pub fn config(&self) -> &LlamaConfig {
+        &self.config
+    }
+
+    /// The hidden states of every token after the last norm.
+    ///
+    /// # Shapes
+    /// - output: `[total_tokens, width]`
+    ///
+    /// # Errors
+    /// When a sequence is longer than the context, or an id is outside of the vocabulary.
+    pub fn hidden(&self, batch: &TokenBatch) -> Result<Tensor> {
+        let positions = self.positions(&batch.offsets, |_| 0)?;
+        let bias = self.distance_bias(batch.lengths().max().unwrap_or(0))?;
+        self.run(&batch.ids, &positions, |_, projected, config| match &bias {
+            None => ops::attention(projected, &batch.offsets, config),
+            Some(bias) => ops::attention_with_bias(projected, bias, &batch.offsets, config),
+        })
+    }
+
+    /// What is added to the scores for the distance, up to sequences of `reach` tokens, where positions enter so.
+    pub(super) fn distance_bias(&self, reach: usize) -> Result<Option<Tensor>> {
+        let alibi = self.config.positions == Positions::Alibi;
+        alibi.then(|| distance_bias(self.config.heads, reach)).transpose()
+    }
+
+    /// The scores of all tokens.
+    pub(super) fn scores(&self, hidden: &Tensor) -> Result<Tensor> {
+        self.head.forward(hidden)
+    }
+
+    /// The position of every token, the first of sequence `i` standing at `start(i)`.
+    pub(super) fn positions(&self, offsets: &[usize], start: impl Fn(usize) -> usize) -> Result<Vec<usize>> {
+        let mut positions = Vec::with_capacity(offsets.last().copied().unwrap_or(0));
+        for (i, range) in offsets.windows(2).enumerate() {
+            let (first, length) = (start(i), range[1].saturating_sub(range[0]));
+            if first + length > self.config.context_length {
+                return Err(ModelError::Sample {
+                    sample: i,
+                    expected: format!("at most {} tokens, the context's length", self.config.context_length),
+                    found: format!("{} tokens", first + length),
+                });
+            }
+            positions.extend(first..first + length);
+        }
+        Ok(positions)
+    }
+
+    /// Runs all blocks; `mix` is the attention itself, given the block's number and its projected tokens.
+    pub(super) fn run(
+        &self,
+        ids: &[u32],
+        positions: &[usize],
+        mut mix: impl FnMut(usize, &Tensor, &AttentionConfig) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let angles = self.angles.as_ref().map(|angles| angles.of_positions(positions)).transpose()?;
+        let mut hidden = self.embedding.forward(ids)?;
+        for (i, block) in self.blocks.iter().enumerate() {
+            hidden = block.forward(&hidden, &angles, |projected, config| mix(i, projected, config))?;
+        }
+        self.norm.forward(&hidden)
+    }
+}
+
+impl Block {
+    fn load(parameters: &Parameters, config: &LlamaConfig) -> Result<Self> {
+        let norm = |name| RmsNorm::load(&parameters.pp(name), config.width, config.norm_eps);
+        Ok(Self {
+            attention_norm: norm("input_layernorm")?,
+            attention: CausalAttention::load(&parameters.pp("self_attn"), config)?,
+            feed_forward_norm: norm("post_attention_layernorm")?,
+            feed_forward: GatedFeedForward::load(&parameters.pp("mlp"), config)?,
+        })
+    }
+
+    fn detached(&self) -> Result<Self> {
+        Ok(Self {
+            attention_norm: self.attention_norm.detached(),
+            attention: self.attention.detached()?,
+            feed_forward_norm: self.feed_forward_norm.detached(),
+            feed_forward: self.feed_forward.detached()?,
+        })
+    }
+
+    fn forward(
+        &self,
+        hidden: &Tensor,
+        angles: &Angles,
+        mix: impl FnOnce(&Tensor, &AttentionConfig) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let projected = self.attention.project(&self.attention_norm.forward(hidden)?, angles)?;
+        let mixed = mix(&projected, self.attention.config())?;
+        let hidden = (hidden + self.attention.output(&mixed)?)?;
+        let update = self.feed_forward.forward(&self.feed_forward_norm.forward(&hidden)?)?;
+        Ok((hidden + update)?)
+    }
+}
