@@ -75,7 +75,7 @@ impl DecoderStack {
         (offsets, memory_offsets): (&[usize], &[usize]),
         mut generator: Option<&mut DropoutGenerator>,
     ) -> Result<Tensor> {
-        let longest = offsets.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
+        let longest = offsets.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).max().unwrap_or(0);
         let bias = self.bias.by_distance(longest)?;
         let mut hidden = self.dropout.forward(embedded, generator.as_deref_mut())?;
         for layer in &self.layers {

@@ -36,13 +36,12 @@ pub struct RolloutReward {
     pub fidelity_cost: f32,
 }
 
-/// What the query itself gets from the retriever; computed once for each.
-#[derive(Debug, Clone)]
-struct Anchor {
+/// What a text gets from the retriever; computed once for each query.
+#[derive(Debug, Clone, Copy)]
+struct Standing {
     similarity: f32,
     reciprocal_rank: f32,
-    /// Positions of the wrong pictures that the query ranks highest.
-    hard_negatives: Vec<usize>,
+    /// Mean similarity to its hard negatives.
     hard_similarity: f32,
 }
 
@@ -56,7 +55,7 @@ pub struct Judge {
     sentences: Option<Arc<dyn TextEmbedder>>,
     pictures: Embeddings,
     pool: Vec<usize>,
-    anchors: Mutex<HashMap<(String, usize), Arc<Anchor>>>,
+    anchors: Mutex<HashMap<(String, usize), Standing>>,
     /// Candidates and samples repeat: captions of one picture are each other's candidates, and a policy that has
     /// settled writes the same text again.
     vectors: Mutex<HashMap<String, Vec<f32>>>,
@@ -126,29 +125,28 @@ impl Judge {
         let vectors = self.embed(&rewrites)?;
         let similarities = self.sentence_similarities(rollouts)?;
         let rewards = rollouts.par_iter().enumerate().map(|(index, rollout)| {
-            let signals = self.signals(rollout.picture, &anchors[index], vectors.row(index))?;
+            let signals = self.signals(rollout.picture, &anchors[index], vectors.row(index));
             let length_cost = self.config.length.cost(rollout.query, rollout.rewrite);
             let fidelity_cost =
                 similarities.as_ref().map_or(0.0, |found| self.config.fidelity.cost(found[index]));
             let reward = self.config.combine(&signals) - length_cost - fidelity_cost;
-            Ok(RolloutReward { reward, signals, length_cost, fidelity_cost })
+            RolloutReward { reward, signals, length_cost, fidelity_cost }
         });
-        rewards.collect()
+        Ok(rewards.collect())
     }
 
-    fn signals(&self, picture: usize, anchor: &Anchor, rewrite: &[f32]) -> Result<Signals> {
-        let similarity = dot(rewrite, self.pictures.row(picture));
-        let hard = self.mean_similarity(rewrite, &anchor.hard_negatives);
-        let gain = similarity - anchor.similarity;
-        Ok(Signals {
+    fn signals(&self, picture: usize, query: &Standing, rewrite: &[f32]) -> Signals {
+        let rewrite = self.standing(rewrite, picture);
+        let gain = rewrite.similarity - query.similarity;
+        Signals {
             similarity: 20.0 * gain,
-            margin: 20.0 * (gain - (hard - anchor.hard_similarity)),
-            rank: self.reciprocal_rank(rewrite, picture, similarity) - anchor.reciprocal_rank,
-        })
+            margin: 20.0 * (gain - (rewrite.hard_similarity - query.hard_similarity)),
+            rank: rewrite.reciprocal_rank - query.reciprocal_rank,
+        }
     }
 
     /// The queries' own numbers, from memory where the query was seen before.
-    fn anchors(&self, rollouts: &[Rollout<'_>]) -> Result<Vec<Arc<Anchor>>> {
+    fn anchors(&self, rollouts: &[Rollout<'_>]) -> Result<Vec<Standing>> {
         let mut known = self.anchors.lock().unwrap_or_else(PoisonError::into_inner);
         let key = |rollout: &Rollout<'_>| (rollout.query.to_owned(), rollout.picture);
         let mut fresh: Vec<(String, usize)> =
@@ -158,14 +156,14 @@ impl Judge {
         if !fresh.is_empty() {
             let texts: Vec<&str> = fresh.iter().map(|(query, _)| query.as_str()).collect();
             let vectors = self.embed(&texts)?;
-            let anchors: Vec<Arc<Anchor>> = fresh
+            let standings: Vec<Standing> = fresh
                 .par_iter()
                 .enumerate()
-                .map(|(index, (_, picture))| Arc::new(self.anchor(vectors.row(index), *picture)))
+                .map(|(index, (_, picture))| self.standing(vectors.row(index), *picture))
                 .collect();
-            known.extend(fresh.into_iter().zip(anchors));
+            known.extend(fresh.into_iter().zip(standings));
         }
-        Ok(rollouts.iter().filter_map(|rollout| known.get(&key(rollout)).cloned()).collect())
+        Ok(rollouts.iter().filter_map(|rollout| known.get(&key(rollout)).copied()).collect())
     }
 
     /// The vectors of texts, from memory where they are known.
@@ -188,39 +186,24 @@ impl Judge {
         Ok(vectors)
     }
 
-    fn anchor(&self, query: &[f32], picture: usize) -> Anchor {
-        let similarity = dot(query, self.pictures.row(picture));
-        let mut scored: Vec<(usize, f32)> = self
+    /// Where a text stands: its similarity to its picture, to the wrong pictures that it ranks highest, and its rank,
+    /// in which ties count against it.
+    fn standing(&self, text: &[f32], picture: usize) -> Standing {
+        let similarity = dot(text, self.pictures.row(picture));
+        let mut others: Vec<f32> = self
             .pool
             .iter()
             .filter(|&&other| other != picture)
-            .map(|&other| (other, dot(query, self.pictures.row(other))))
+            .map(|&other| dot(text, self.pictures.row(other)))
             .collect();
-        scored.sort_by(|left, right| right.1.total_cmp(&left.1).then(left.0.cmp(&right.0)));
-        let rank = 1 + scored.iter().filter(|(_, score)| *score >= similarity).count();
-        scored.truncate(self.config.hard_negatives);
-        let hard_negatives: Vec<usize> = scored.into_iter().map(|(other, _)| other).collect();
-        Anchor {
+        let before = others.iter().filter(|&&score| score >= similarity).count();
+        others.sort_unstable_by(|left, right| right.total_cmp(left));
+        others.truncate(self.config.hard_negatives);
+        Standing {
             similarity,
-            reciprocal_rank: 1.0 / rank as f32,
-            hard_similarity: self.mean_similarity(query, &hard_negatives),
-            hard_negatives,
+            reciprocal_rank: 1.0 / (1 + before) as f32,
+            hard_similarity: others.iter().sum::<f32>() / others.len().max(1) as f32,
         }
-    }
-
-    fn mean_similarity(&self, text: &[f32], pictures: &[usize]) -> f32 {
-        let sum: f32 = pictures.iter().map(|&picture| dot(text, self.pictures.row(picture))).sum();
-        sum / pictures.len().max(1) as f32
-    }
-
-    /// Ties count against the text.
-    fn reciprocal_rank(&self, text: &[f32], picture: usize, similarity: f32) -> f32 {
-        let before = self
-            .pool
-            .iter()
-            .filter(|&&other| other != picture && dot(text, self.pictures.row(other)) >= similarity)
-            .count();
-        1.0 / (1 + before) as f32
     }
 
     fn sentence_similarities(&self, rollouts: &[Rollout<'_>]) -> Result<Option<Vec<f32>>> {

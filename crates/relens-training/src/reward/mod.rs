@@ -21,7 +21,8 @@ use crate::{Result, TrainingError};
 pub struct Signals {
     /// 20·(s(y, v) − s(x, v)): MGQRe's reward, section 3.3.
     pub similarity: f32,
-    /// The same after subtracting the mean similarity to the query's hard negatives on both sides.
+    /// The same after subtracting the mean similarity to hard negatives: to the wrong pictures that each text itself
+    /// ranks highest. The query's own for both would reward any change, for they were picked to be high for the query.
     pub margin: f32,
     /// 1/rank(y) − 1/rank(x) of the picture in a fixed pool of candidates.
     pub rank: f32,
@@ -47,7 +48,7 @@ pub struct RewardConfig {
     pub margin: f64,
     /// Weight of the rank signal. Default 0.
     pub rank: f64,
-    /// Hard negatives: the wrong pictures that the query ranks highest. Default 8, range [1, 1000].
+    /// Hard negatives: the wrong pictures that a text ranks highest. Default 8, range [1, 1000].
     pub hard_negatives: usize,
     /// Pictures of the pool that ranks are counted in, drawn once by the seed. Default 1000, at least 2; 0 takes all
     /// training pictures.

@@ -18,6 +18,9 @@ use crate::{Result, TrainingError};
 /// Queries that are scored at once.
 const QUERIES: usize = 32;
 
+/// Changes where the same settings come to mean other rewards.
+const VERSION: u32 = 2;
+
 /// The tensor's name in a cache file.
 const TENSOR: &str = "rewards";
 
@@ -91,6 +94,7 @@ fn unscored_rollouts(query: &CandidateQuery) -> impl Iterator<Item = Rollout<'_>
 /// A hash of everything that decides the rewards.
 fn key(queries: &[CandidateQuery], reward: &RewardConfig, environment: &mut Environment) -> Result<String> {
     let mut hash = Sha256::new();
+    hash.update(VERSION.to_le_bytes());
     hash.update(environment.retriever()?.fingerprint().as_bytes());
     hash.update(serde_json::to_vec(reward).map_err(std::io::Error::from)?);
     hash.update(environment.seed().to_le_bytes());
