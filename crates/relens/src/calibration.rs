@@ -25,7 +25,7 @@ use crate::reference_pairs::ReferencePairs;
 use crate::similarity;
 
 /// How many of an index's best hits are calibrated, at least: a picture further down is not raised to the top.
-pub const CALIBRATED_HITS: usize = 200;
+pub const CALIBRATED_HITS: usize = 100;
 /// Vectors that a thread compares with the references at a time.
 const ROWS_PER_TASK: usize = 16;
 

@@ -84,3 +84,16 @@ fn equal_models_have_equal_fingerprints() {
     assert_eq!(first.fingerprint(), second.fingerprint());
     assert_eq!(first.fingerprint().len(), 64);
 }
+
+#[test]
+fn the_baseline_shares_the_towers_and_has_other_heads() {
+    let (mini, baseline) =
+        (Retriever::bundled("relens-mini").unwrap(), Retriever::bundled("relens-mini-baseline").unwrap());
+    assert_ne!(mini.fingerprint(), baseline.fingerprint());
+    let cosine = |retriever: &Retriever, other: &Retriever| {
+        let (a, b) = (retriever.embed_texts(&["a dog"]).unwrap(), other.embed_texts(&["a dog"]).unwrap());
+        a.row(0).iter().zip(b.row(0)).map(|(a, b)| a * b).sum::<f32>()
+    };
+    let between = cosine(&mini, &baseline);
+    assert!(between > 0.5 && between < 0.999, "alike, for they began with the same heads: {between}");
+}

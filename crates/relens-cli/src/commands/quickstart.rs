@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use relens::bundled;
-use relens::enhancer::{Identity, Query};
+use relens::enhancer::Query;
+use relens::enhancer::spec::{self, EnhancerContext};
 use relens::error::Error;
 use relens::library::{FoundImage, IndexingOptions};
 use relens::retriever::Retriever;
@@ -69,7 +71,7 @@ struct Attribution {
 
 impl QuickstartArguments {
     pub(crate) fn run(self) -> Result<()> {
-        let retriever = self.model.open()?;
+        let retriever = Arc::new(self.model.open()?);
         let mut output = Output::new();
         match &self.images {
             Some(pictures) => {
@@ -109,7 +111,7 @@ struct Showcase<'a> {
 }
 
 impl Showcase<'_> {
-    fn run(&self, directory: &Path, retriever: &Retriever, output: &mut Output) -> Result<()> {
+    fn run(&self, directory: &Path, retriever: &Arc<Retriever>, output: &mut Output) -> Result<()> {
         let start = Instant::now();
         let (library, summary) = indexing::index(
             directory,
@@ -125,9 +127,12 @@ impl Showcase<'_> {
             (library.catalog().image_count()?, start.elapsed().as_secs_f64(), retriever.name());
         writeln!(output.writer, "{images} pictures indexed by {model} in {seconds:.1} s.\n")?;
         let strong = output.style(output::strong());
+        let context = EnhancerContext { embedder: Some(retriever.clone()), ..EnhancerContext::default() };
+        let enhancer = spec::open(spec::DEFAULT, &context)?;
         for query in self.queries {
             writeln!(output.writer, "relens search {strong}\"{query}\"{strong:#}")?;
-            let (found, _) = library.search(&Query::new(query)?, SHOWN, &Identity, retriever)?;
+            let (found, _) =
+                library.search(&Query::new(query)?, SHOWN, enhancer.as_ref(), retriever.as_ref())?;
             let found: Vec<FoundPicture<'_>> = found.iter().map(|found| self.titled(found)).collect();
             ranking_output::write_list(output, &found, "")?;
             writeln!(output.writer)?;

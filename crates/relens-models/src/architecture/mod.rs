@@ -15,6 +15,7 @@ mod fields;
 mod hugging_face;
 mod image_side;
 mod open_clip;
+mod overlay;
 mod preprocessor_config;
 mod projection;
 mod text_side;

@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::Value;
 
 use super::fields::{read_object, refuse};
+use super::overlay::Overlay;
 use crate::weights::Weights;
 use crate::{ModelError, Result};
 
@@ -17,6 +18,9 @@ const SINGLE_FILES: [&str; 2] = ["open_clip_model.safetensors", "model.safetenso
 /// # Errors
 /// When there are none, or an index is malformed or names a file outside of the directory.
 pub fn weight_files(directory: &Path) -> Result<Vec<PathBuf>> {
+    if let Some(Overlay { base, changes }) = Overlay::read(directory)? {
+        return Ok(weight_files(&base)?.into_iter().chain([changes]).collect());
+    }
     for name in SINGLE_FILES {
         let file = directory.join(name);
         if file.is_file() {
@@ -39,6 +43,9 @@ pub fn weight_files(directory: &Path) -> Result<Vec<PathBuf>> {
 /// # Errors
 /// As [`weight_files`]; also when a file is not valid safetensors, or two shards hold a tensor of the same name.
 pub fn open_weights(directory: &Path) -> Result<Weights> {
+    if let Some(Overlay { base, changes }) = Overlay::read(directory)? {
+        return open_weights(&base)?.overlaid(&Weights::open(changes)?);
+    }
     let parts = weight_files(directory)?.iter().map(Weights::open).collect::<Result<Vec<_>>>()?;
     Weights::merge(parts)
 }

@@ -59,6 +59,20 @@ impl Weights {
         Ok(Self { entries: Arc::new(merged), path })
     }
 
+    /// The same tensors, those in `changes` instead of the ones of their names.
+    ///
+    /// # Errors
+    /// [`ModelError::MissingTensor`] for a change of a tensor that is not there, [`ModelError::TensorShape`] for one of
+    /// another shape.
+    pub fn overlaid(&self, changes: &Self) -> Result<Self> {
+        let mut entries = self.entries.as_ref().clone();
+        for (name, stored) in changes.entries.iter() {
+            self.stored(name, &stored.shape)?;
+            entries.insert(name.clone(), stored.clone());
+        }
+        Ok(Self { entries: Arc::new(entries), path: changes.path.clone() })
+    }
+
     /// The same tensors, each name with `prefix` in front: how a tower's own file joins a larger model.
     #[must_use]
     pub fn with_prefix(&self, prefix: &str) -> Self {

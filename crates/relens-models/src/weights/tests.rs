@@ -124,3 +124,23 @@ fn a_failed_save_keeps_the_old_file() {
     assert_eq!(std::fs::read(&path).unwrap(), before);
     assert!(save_tensors(&directory.path().join("none/model"), &sample(), ElementType::F32).is_err());
 }
+
+#[test]
+fn an_overlay_replaces_tensors_of_its_base_and_adds_none() {
+    let of = |tensors: &BTreeMap<String, Tensor>| {
+        Weights::from_bytes("part.safetensors", tensors_to_bytes(tensors, ElementType::F32).unwrap()).unwrap()
+    };
+    let change = |name: &str, values: Vec<f32>| {
+        let length = values.len();
+        of(&BTreeMap::from([(name.to_owned(), Tensor::from_vec(values, length, &Device::Cpu).unwrap())]))
+    };
+    let base = of(&sample());
+    let overlaid = base.overlaid(&change("layer.bias", vec![7.0, 8.0])).unwrap();
+    assert_eq!(values(&overlaid.tensor("layer.bias", &[2]).unwrap()), [7.0, 8.0]);
+    assert_eq!(values(&overlaid.tensor("layer.weight", &[2, 3]).unwrap())[0], -2.5);
+    assert!(matches!(
+        base.overlaid(&change("layer.scale", vec![1.0])),
+        Err(ModelError::MissingTensor { .. })
+    ));
+    assert!(matches!(base.overlaid(&change("layer.bias", vec![1.0])), Err(ModelError::TensorShape { .. })));
+}
