@@ -435,11 +435,29 @@ def hugging_face_models(tokenizer: SimpleTokenizer) -> None:
     write_tokens(directory, CHINESE_TEXTS, reference(CHINESE_TEXTS, truncation=True, max_length=40)["input_ids"])
 
 
+def checkpoints() -> None:
+    """The same few tensors as safetensors, as a pickle and as a training program's checkpoint."""
+    directory = FIXTURES.parent / "checkpoints"
+    directory.mkdir(exist_ok=True)
+    torch.manual_seed(6)
+    tensors = {
+        "logit_scale": torch.tensor(4.5),
+        "single": torch.randn(3, 5),
+        "half": torch.randn(7).half(),
+        "brain": torch.randn(2, 2, 2).bfloat16(),
+    }
+    save_file(tensors, directory / "model.safetensors")
+    torch.save({**tensors, "position_ids": torch.arange(4)}, directory / "model.bin")
+    state = {f"module.{name}": value for name, value in tensors.items()}
+    torch.save({"epoch": 3, "name": "run", "state_dict": state, "optimizer": {"step": 7}}, directory / "training.pt")
+
+
 def main() -> None:
     FIXTURES.mkdir(parents=True, exist_ok=True)
     tokenizer = SimpleTokenizer(bpe_path=str(merges_file()), context_length=CONTEXT_LENGTH)
     open_clip_models(tokenizer)
     chinese_resnet()
+    checkpoints()
     hugging_face_models(tokenizer)
     versions = {module.__name__: module.__version__ for module in (torch, open_clip, timm, transformers)}
     (FIXTURES / "versions.json").write_text(json.dumps(versions, indent=1) + "\n")

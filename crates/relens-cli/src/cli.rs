@@ -21,6 +21,10 @@ pub(crate) struct Cli {
     #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     pub(crate) verbose: u8,
 
+    /// Download nothing: open only models that are on this computer.
+    #[arg(long, global = true)]
+    pub(crate) offline: bool,
+
     /// No progress and no notes on standard error, only errors.
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
@@ -30,6 +34,7 @@ const ENVIRONMENT: &str = "\
 Environment:
   RELENS_HOME  directory of the default library and of the edited knowledge base; without it $XDG_DATA_HOME/relens or ~/.local/share/relens
   RELENS_DATA  directory with models/ and gallery/ to use before those that come with relens
+  HF_HOME      directory of the Hugging Face hub's cache; HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE are heeded too
   NO_COLOR     set to anything: no colours and no links in the terminal
 
 Exit codes:
@@ -58,6 +63,7 @@ enum Command {
 impl Cli {
     /// Runs the command that was typed.
     pub(crate) fn run(self) -> Result<()> {
+        crate::model_choice::set_offline(self.offline);
         match self.command {
             Command::Quickstart(arguments) => arguments.run(),
             Command::Index(arguments) => arguments.run(),

@@ -1,31 +1,115 @@
 //! Which retriever a command works with.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use relens::bundled;
+use relens::long_text::LongText;
+use relens::model_hub::{DownloadProgress, ModelHub};
 use relens::retriever::{DEFAULT_MODEL, Retriever};
 
-/// The option that names a retriever; without it, the bundled one is used.
+use crate::progress::{self, Progress};
+
+static OFFLINE: AtomicBool = AtomicBool::new(false);
+
+/// Whether nothing may be downloaded.
+pub(crate) fn set_offline(offline: bool) {
+    OFFLINE.store(offline, Ordering::Relaxed);
+}
+
+/// The hub of the environment, offline if `--offline` was given.
+pub(crate) fn hub() -> ModelHub {
+    ModelHub::from_environment().with_offline(OFFLINE.load(Ordering::Relaxed))
+}
+
+/// The options that name a retriever and how it reads texts; without them, the bundled one is used.
 #[derive(Debug, Args)]
 pub(crate) struct ModelOption {
-    /// The retriever: the name of a bundled model (see `relens models list`) or a model directory in the
-    /// open_clip layout.
+    /// The retriever: the name of a bundled model (see `relens models list`), a model directory in the layout of
+    /// open_clip or Hugging Face, `hf-hub:ORGANISATION/NAME`, or open_clip's MODEL/WEIGHTS. What is not on this
+    /// computer is downloaded, unless --offline is given.
     #[arg(long, value_name = "NAME|DIR", default_value = DEFAULT_MODEL)]
     model: String,
+
+    #[command(flatten)]
+    long_text: LongTextOption,
 }
 
 impl ModelOption {
     /// Opens the model that was named.
     pub(crate) fn open(&self) -> Result<Retriever> {
-        open(&self.model)
+        Ok(self.long_text.apply(open(&self.model)?))
     }
 }
 
-/// Opens a bundled model or a model directory; the error lists the bundled ones.
+/// The option that says what happens to long texts.
+#[derive(Debug, Args)]
+pub(crate) struct LongTextOption {
+    /// A text that is longer than the model's context: leave its end out, or embed it as the mean of windows.
+    #[arg(long, value_name = "HOW", value_enum, default_value = "truncate")]
+    long_text: LongTextChoice,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LongTextChoice {
+    Truncate,
+    MeanOfWindows,
+}
+
+impl LongTextOption {
+    /// The retriever with the treatment that was chosen.
+    pub(crate) fn apply(&self, retriever: Retriever) -> Retriever {
+        retriever.with_long_text(match self.long_text {
+            LongTextChoice::Truncate => LongText::Truncate,
+            LongTextChoice::MeanOfWindows => LongText::MeanOfWindows,
+        })
+    }
+}
+
+/// Opens a model by any of its names; the error lists the bundled ones.
 pub(crate) fn open(model: &str) -> Result<Retriever> {
     let names = || match bundled::model_names().join(", ") {
         names if names.is_empty() => "no models are bundled".to_owned(),
         names => format!("bundled models: {names}"),
     };
-    Retriever::load(model).with_context(|| format!("the model `{model}` cannot be opened ({})", names()))
+    let retriever = Retriever::load_from(&hub(), model, &mut Download::default());
+    retriever.with_context(|| format!("the model `{model}` cannot be opened ({})", names()))
+}
+
+/// Tells how many texts have lost their end, if any have.
+pub(crate) fn tell_truncated(retriever: &Retriever) -> Result<()> {
+    let texts = match retriever.truncated_texts() {
+        0 => return Ok(()),
+        1 => "1 text is".to_owned(),
+        several => format!("{several} texts are"),
+    };
+    let (limit, name) = (retriever.tokenizer()?.context_length(), retriever.name());
+    progress::note(&format!("{texts} long: {name} reads the first {limit} tokens (see --long-text)"));
+    Ok(())
+}
+
+/// Shows how far a download has come.
+#[derive(Default)]
+pub(crate) struct Download {
+    file: Option<(Progress, u64, u64)>,
+}
+
+impl DownloadProgress for Download {
+    fn started(&mut self, file: &str, bytes: u64) {
+        self.file = Some((Progress::start(file, bytes), 0, bytes));
+    }
+
+    fn advanced(&mut self, bytes: u64) {
+        if let Some((progress, done, total)) = &mut self.file {
+            *done += bytes;
+            progress.update(*done, *total);
+        }
+    }
+
+    fn finished(&mut self) {
+        if let Some((progress, ..)) = self.file.take() {
+            progress.finish();
+        }
+    }
 }

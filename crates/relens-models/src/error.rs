@@ -31,6 +31,15 @@ pub enum ModelError {
         reason: String,
     },
 
+    /// A checkpoint of PyTorch cannot be read.
+    #[error("{path}: not a readable PyTorch checkpoint: {reason}")]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// A tensor that the architecture needs is not in the file.
     #[error("{path}: tensor `{name}` is missing (expected shape {expected:?})")]
     MissingTensor {

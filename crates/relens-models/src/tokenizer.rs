@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use tokenizers::TruncationParams;
 
 pub use cleaning::TextCleaning;
+pub(crate) use files::TOKENIZER_FILES;
 pub use files::{TokenizerFlavour, TokenizerSettings, tokenizer_files};
 
 use crate::{ModelError, Result};
@@ -144,6 +145,11 @@ impl Tokenizer {
         Ok(tokenizer)
     }
 
+    /// The file that the vocabulary was read from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The most tokens that a text can have.
     pub fn context_length(&self) -> usize {
         self.context_length
@@ -160,6 +166,26 @@ impl Tokenizer {
     /// When the tokenizer cannot express a text.
     pub fn encode_batch(&self, texts: &[&str]) -> Result<TokenBatch> {
         self.encode_all(texts, true)
+    }
+
+    /// The ids of every text in as many windows of the context as it takes, each with its own special tokens; and
+    /// which text each window is of. Nothing is lost but what lies beyond the bytes that are looked at.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode_batch`].
+    pub fn encode_windows(&self, texts: &[&str]) -> Result<(TokenBatch, Vec<usize>)> {
+        let (mut batch, mut owners) = (TokenBatch::empty(), Vec::new());
+        for (owner, text) in texts.iter().enumerate() {
+            let seen = start_of(text, LONGEST_TEXT);
+            let encoding = self.encoding(seen, text.len(), true)?;
+            for window in std::iter::once(&encoding).chain(encoding.get_overflowing()) {
+                batch.ids.extend(self.padded(window.get_ids().to_vec()));
+                batch.offsets.push(batch.ids.len());
+                batch.truncated.push(seen.len() < text.len());
+                owners.push(owner);
+            }
+        }
+        Ok((batch, owners))
     }
 
     /// The ids of every text alone, without special tokens. A text that does not fit loses its end.
@@ -203,18 +229,24 @@ impl Tokenizer {
 
     fn encode(&self, text: &str, special: bool) -> Result<(Vec<u32>, bool)> {
         let seen = start_of(text, LONGEST_TEXT);
-        let cleaned = self.cleaning.apply(seen);
-        let encoding =
-            self.inner.encode_fast(cleaned.as_ref(), special).map_err(|error| ModelError::Tokenizer {
-                path: self.path.clone(),
-                reason: format!("{error}, in a text of {} bytes", text.len()),
-            })?;
+        let encoding = self.encoding(seen, text.len(), special)?;
         let truncated = seen.len() < text.len() || !encoding.get_overflowing().is_empty();
-        let mut ids = encoding.get_ids().to_vec();
+        Ok((self.padded(encoding.get_ids().to_vec()), truncated))
+    }
+
+    fn encoding(&self, seen: &str, bytes: usize, special: bool) -> Result<tokenizers::Encoding> {
+        let cleaned = self.cleaning.apply(seen);
+        self.inner.encode_fast(cleaned.as_ref(), special).map_err(|error| ModelError::Tokenizer {
+            path: self.path.clone(),
+            reason: format!("{error}, in a text of {bytes} bytes"),
+        })
+    }
+
+    fn padded(&self, mut ids: Vec<u32>) -> Vec<u32> {
         if let Some(padding) = self.padding {
             ids.resize(self.context_length.max(ids.len()), padding);
         }
-        Ok((ids, truncated))
+        ids
     }
 }
 

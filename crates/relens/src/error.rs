@@ -19,6 +19,24 @@ pub enum Error {
     #[error(transparent)]
     Model(#[from] ModelError),
 
+    /// A model of the hub cannot be had.
+    #[error("{model}: {reason}")]
+    Hub {
+        /// The model's name.
+        model: String,
+        /// What was expected and found, and where.
+        reason: String,
+    },
+
+    /// A video cannot be read.
+    #[error("{path}: {reason}")]
+    Video {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was expected and found.
+        reason: String,
+    },
+
     /// A function was called with arguments that do not fit each other.
     #[error("{operation}: expected {expected}, found {found}")]
     Argument {

@@ -12,6 +12,8 @@ pub mod evaluation;
 pub mod evd;
 pub mod index;
 pub mod library;
+pub mod long_text;
+pub mod model_hub;
 pub mod pipeline;
 pub mod reference_pairs;
 pub mod remembering_embedder;
@@ -20,6 +22,8 @@ mod retriever_roles;
 pub mod sentence_encoder;
 mod similarity;
 mod storage_error;
+mod tar_archive;
+pub mod video;
 pub mod wordnet;
 
 /// The README's program must compile.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::Tensor;
 use relens_models::dual_encoder::DualEncoder;
@@ -11,6 +12,8 @@ use relens_models::tokenizer::Tokenizer;
 use crate::bundled;
 use crate::embeddings::Embeddings;
 use crate::error::{Error, Result};
+use crate::long_text::{LongText, mean_of_windows};
+use crate::model_hub::{DownloadProgress, ModelHub, ModelReference};
 
 /// The bundled retriever that is used when none is named.
 pub const DEFAULT_MODEL: &str = "relens-mini";
@@ -37,16 +40,32 @@ pub struct Retriever {
     preprocessor: Preprocessor,
     tokenizer: OnceLock<Tokenizer>,
     fingerprint: String,
+    long_text: LongText,
+    truncated_texts: AtomicUsize,
 }
 
 impl Retriever {
-    /// Opens a model by the path of its directory, or else by the name of a bundled model.
+    /// Opens a model by the path of its directory, by `hf-hub:organisation/name`, by open_clip's `model/weights`, or
+    /// else by the name of a bundled model. What is not on this computer yet is downloaded.
     ///
     /// # Errors
-    /// There is no such directory and no such bundled model, or the model is malformed.
+    /// There is no such model, or it is malformed.
     pub fn load(model: &str) -> Result<Self> {
-        let path = Path::new(model);
-        if path.is_dir() { Self::open(path) } else { Self::bundled(model) }
+        Self::load_from(&ModelHub::from_environment(), model, &mut ())
+    }
+
+    /// As [`Retriever::load`], from a hub of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`Retriever::load`].
+    pub fn load_from(hub: &ModelHub, model: &str, progress: &mut dyn DownloadProgress) -> Result<Self> {
+        let reference = ModelReference::parse(model)?;
+        let retriever = Self::open(reference.directory(hub, progress)?)?;
+        // A directory of the hub's cache is called after its commit, which tells people nothing.
+        match reference {
+            ModelReference::Repository { .. } => Ok(Self { name: reference.to_string(), ..retriever }),
+            _ => Ok(retriever),
+        }
     }
 
     /// Opens a model that comes with relens.
@@ -66,7 +85,26 @@ impl Retriever {
         let encoder = DualEncoder::open(directory)?;
         let preprocessor = Preprocessor::new(encoder.architecture().preprocess.clone())?;
         let fingerprint = fingerprint(&encoder.architecture().files)?;
-        Ok(Self { name: name_of(directory), encoder, preprocessor, tokenizer: OnceLock::new(), fingerprint })
+        Ok(Self {
+            name: name_of(directory),
+            encoder,
+            preprocessor,
+            tokenizer: OnceLock::new(),
+            fingerprint,
+            long_text: LongText::default(),
+            truncated_texts: AtomicUsize::new(0),
+        })
+    }
+
+    /// The same retriever with another treatment of texts that do not fit into its context.
+    #[must_use]
+    pub fn with_long_text(self, long_text: LongText) -> Self {
+        Self { long_text, ..self }
+    }
+
+    /// How many texts have lost their end since the retriever was opened.
+    pub fn truncated_texts(&self) -> usize {
+        self.truncated_texts.load(Ordering::Relaxed)
     }
 
     /// The model directory's name.
@@ -119,12 +157,15 @@ impl Retriever {
         let mut embeddings = Embeddings::new(self.dim());
         for batch in images.chunks(IMAGE_BATCH) {
             let prepared = self.preprocessor.batch(batch)?;
-            embeddings.append(&self.rows(&self.encoder.encode_image(&prepared)?, "pictures")?)?;
+            let rows = self.rows(&self.encoder.encode_image(&prepared)?)?;
+            rows.ensure_finite("pictures")?;
+            embeddings.append(&rows)?;
         }
         Ok(embeddings)
     }
 
-    /// Embeds texts; what is longer than the model's context is cut.
+    /// Embeds texts. What is longer than the model's context is treated as [`Retriever::with_long_text`] says; texts
+    /// that lose their end are counted in [`Retriever::truncated_texts`].
     ///
     /// # Errors
     /// The text tower or the tokenizer cannot be built.
@@ -133,18 +174,25 @@ impl Retriever {
         let mut embeddings = Embeddings::new(self.dim());
         for batch in texts.chunks(TEXT_BATCH) {
             let batch: Vec<&str> = batch.iter().map(AsRef::as_ref).collect();
-            let tokens = tokenizer.encode_batch(&batch)?;
-            embeddings.append(&self.rows(&self.encoder.encode_text(&tokens)?, "texts")?)?;
+            let (rows, truncated) = match self.long_text {
+                LongText::Truncate => {
+                    let tokens = tokenizer.encode_batch(&batch)?;
+                    let truncated = tokens.truncated.iter().filter(|&&truncated| truncated).count();
+                    (self.rows(&self.encoder.encode_text(&tokens)?)?, truncated)
+                }
+                LongText::MeanOfWindows => mean_of_windows(&self.encoder, tokenizer, &batch)?,
+            };
+            self.truncated_texts.fetch_add(truncated, Ordering::Relaxed);
+            // Finite weights can still overflow on the way; such a vector must not reach an index.
+            rows.ensure_finite("texts")?;
+            embeddings.append(&rows)?;
         }
         Ok(embeddings)
     }
 
-    fn rows(&self, vectors: &Tensor, what: &str) -> Result<Embeddings> {
+    fn rows(&self, vectors: &Tensor) -> Result<Embeddings> {
         let values = vectors.flatten_all().and_then(|flat| flat.to_vec1::<f32>());
-        let embeddings = Embeddings::from_rows(self.dim(), values.map_err(relens_models::ModelError::from)?)?;
-        // Finite weights can still overflow on the way; such a vector must not reach an index.
-        embeddings.ensure_finite(what)?;
-        Ok(embeddings)
+        Embeddings::from_rows(self.dim(), values.map_err(relens_models::ModelError::from)?)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use relens_models::image_preprocessing::{RgbImage, decode_image};
+use relens_models::image_preprocessing::RgbImage;
 
 use crate::catalog::ModelIdentity;
 use crate::embeddings::Embeddings;
@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::library::{ImageEmbedder, PreparedImage};
 use crate::pipeline::TextEmbedder;
 use crate::retriever::Retriever;
+use crate::video;
 
 impl TextEmbedder for Retriever {
     fn name(&self) -> &str {
@@ -31,7 +32,8 @@ impl TextEmbedder for Retriever {
 }
 
 impl ImageEmbedder for Retriever {
-    type Picture = RgbImage;
+    /// The frames of a video; a picture is a video of one frame.
+    type Picture = Vec<RgbImage>;
 
     fn model(&self) -> ModelIdentity {
         ModelIdentity {
@@ -41,18 +43,39 @@ impl ImageEmbedder for Retriever {
         }
     }
 
-    fn prepare(&self, path: &Path) -> Result<PreparedImage<RgbImage>> {
-        let original = decode_image(path)?;
-        let (width, height) = original.dimensions();
-        // A picture that already has the tower's size is handed on as it is.
-        let scaled = match self.preprocessor().fit(&original)? {
-            Cow::Owned(scaled) => Some(scaled),
-            Cow::Borrowed(_) => None,
-        };
-        Ok(PreparedImage { picture: scaled.unwrap_or(original), width, height })
+    fn prepare(&self, path: &Path) -> Result<PreparedImage<Vec<RgbImage>>> {
+        let originals = video::read_frames(path)?;
+        let (width, height) = originals.first().map_or((0, 0), RgbImage::dimensions);
+        let mut picture = Vec::with_capacity(originals.len());
+        for original in originals {
+            // A picture that already has the tower's size is handed on as it is.
+            let scaled = match self.preprocessor().fit(&original)? {
+                Cow::Owned(scaled) => Some(scaled),
+                Cow::Borrowed(_) => None,
+            };
+            picture.push(scaled.unwrap_or(original));
+        }
+        Ok(PreparedImage { picture, width, height })
     }
 
-    fn embed(&self, pictures: &[RgbImage]) -> Result<Embeddings> {
-        self.embed_images(pictures)
+    fn embed(&self, pictures: &[Vec<RgbImage>]) -> Result<Embeddings> {
+        // Frames are embedded together with those of their neighbours, so that batches are full.
+        let frames: Vec<RgbImage> = pictures.iter().flatten().cloned().collect();
+        let embedded = self.embed_images(&frames)?;
+        if frames.len() == pictures.len() && pictures.iter().all(|frames| frames.len() == 1) {
+            return Ok(embedded);
+        }
+        let mut means = Vec::with_capacity(pictures.len() * self.dim());
+        let mut rows = embedded.iter();
+        for frames in pictures {
+            let mut sum = vec![0.0f32; self.dim()];
+            for row in rows.by_ref().take(frames.len()) {
+                sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+            }
+            means.extend(sum);
+        }
+        let mut means = Embeddings::from_rows(self.dim(), means)?;
+        means.normalise();
+        Ok(means)
     }
 }

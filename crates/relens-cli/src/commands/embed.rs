@@ -7,10 +7,10 @@ use anyhow::Result;
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 
-use crate::cli;
 use crate::model_choice::ModelOption;
 use crate::output::{self, Output};
 use crate::picture_embedding::embed_pictures;
+use crate::{cli, model_choice};
 
 /// How many inputs are embedded before their vectors are printed: many inputs need little memory.
 const BATCH: usize = 32;
@@ -69,7 +69,7 @@ impl EmbedArguments {
             }
             output.writer.flush()?;
         }
-        Ok(())
+        model_choice::tell_truncated(&retriever)
     }
 
     fn write(&self, output: &mut Output, kind: &'static str, input: &[u8], embedding: &[f32]) -> Result<()> {

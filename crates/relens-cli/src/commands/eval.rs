@@ -16,11 +16,11 @@ use relens::evaluation::{RankingMetrics, RetrievalReport, evaluate};
 use relens::retriever::Retriever;
 
 use crate::enhancer_choice::EnhancerOption;
-use crate::interrupt;
 use crate::model_choice::ModelOption;
 use crate::output::Output;
 use crate::picture_embedding::{PICTURES_PER_BATCH, embed_pictures};
 use crate::progress::Progress;
+use crate::{interrupt, model_choice};
 
 /// Measure retrieval on a captioned dataset.
 ///
@@ -29,20 +29,28 @@ use crate::progress::Progress;
 /// counts against us.
 ///
 /// The format of the annotations is recognised: Karpathy JSON, Flickr8k.token.txt, COCO captions JSON,
-/// clip_benchmark CSV, JSON Lines.
+/// clip_benchmark CSV, MSR-VTT CSV, JSON Lines, a folder of pictures with texts beside them, webdataset tars.
 #[derive(Debug, Args)]
 pub(crate) struct EvalArguments {
-    /// The captions.
-    #[arg(long, value_name = "FILE")]
+    /// The captions: a file, or a directory of tar archives that hold pictures and captions.
+    #[arg(long, value_name = "FILE|DIR")]
     annotations: PathBuf,
 
-    /// Where the pictures that the annotations name are.
+    /// Where the pictures or videos that the annotations name are. Default: beside the annotations.
     #[arg(long, value_name = "DIR")]
-    images: PathBuf,
+    images: Option<PathBuf>,
 
     /// The part of the dataset to measure, such as val or test. Without it, the whole dataset.
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
+
+    /// Measure on so many pictures drawn at random instead of all.
+    #[arg(long, value_name = "NUMBER", value_parser = positive)]
+    sample: Option<usize>,
+
+    /// What the draw depends on: the same seed draws the same pictures.
+    #[arg(long, value_name = "NUMBER", default_value = "0", requires = "sample")]
+    sample_seed: u64,
 
     #[command(flatten)]
     model: ModelOption,
@@ -70,9 +78,13 @@ impl EvalArguments {
     pub(crate) fn run(self) -> Result<()> {
         let start = Instant::now();
         interrupt::watch();
-        let mut dataset = Dataset::open(&self.annotations, &self.images)?;
+        let beside = self.annotations.parent().unwrap_or(Path::new(""));
+        let mut dataset = Dataset::open(&self.annotations, self.images.as_deref().unwrap_or(beside))?;
         if let Some(split) = &self.split {
             dataset = dataset.split(split)?;
+        }
+        if let Some(count) = self.sample {
+            dataset = dataset.sample(count, self.sample_seed);
         }
         dataset.ensure_images_exist()?;
         let retriever = Arc::new(self.model.open()?);
@@ -89,6 +101,7 @@ impl EvalArguments {
         let evaluated =
             evaluate(&dataset, images, retriever.as_ref(), enhancer.as_ref(), &self.recall_k, &advance)?;
         progress.finish();
+        model_choice::tell_truncated(&retriever)?;
         let report = RetrievalReport { seconds: start.elapsed().as_secs_f64(), ..evaluated.report };
         match self.json.as_deref() {
             None => show(&report),

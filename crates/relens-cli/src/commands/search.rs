@@ -13,10 +13,11 @@ use relens::retriever::Retriever;
 
 use crate::enhancer_choice::EnhancerOption;
 use crate::library_location::LibraryOption;
+use crate::model_choice::LongTextOption;
 use crate::output::Output;
 use crate::picture_embedding::embed_pictures;
 use crate::ranking_output::{self, FoundPicture};
-use crate::{cli, model_choice, progress};
+use crate::{cli, model_choice};
 
 /// Find pictures by a description, or by another picture.
 ///
@@ -39,9 +40,12 @@ pub(crate) struct SearchArguments {
     #[command(flatten)]
     library: LibraryOption,
 
-    /// The retriever: the name of a bundled model or a model directory. Default: the one that made the library.
+    /// The retriever, by any name that `relens index --model` takes. Default: the one that made the library.
     #[arg(long, value_name = "NAME|DIR")]
     model: Option<String>,
+
+    #[command(flatten)]
+    long_text: LongTextOption,
 
     #[command(flatten)]
     enhancer: EnhancerOption,
@@ -56,13 +60,14 @@ impl SearchArguments {
         // Checked here and not by clap, which would print a query of any length back.
         let query = self.query.as_deref().map(Query::new).transpose().map_err(cli::usage_error)?;
         let library = Library::open(&self.library.directory()?)?;
-        let retriever = Arc::new(self.retriever(&library)?);
+        let retriever = Arc::new(self.long_text.apply(self.retriever(&library)?));
         let k = self.k as usize;
         let found = match (&query, &self.image) {
             (Some(query), _) => {
-                tell_if_cut(&retriever, query)?;
                 let enhancer = self.enhancer.open(Some(retriever.clone()))?;
-                library.search(query, k, enhancer.as_ref(), retriever.as_ref())?.0
+                let found = library.search(query, k, enhancer.as_ref(), retriever.as_ref())?.0;
+                model_choice::tell_truncated(&retriever)?;
+                found
             }
             (None, Some(image)) => search_by_picture(&library, &retriever, image, k)?,
             (None, None) => Vec::new(),
@@ -82,10 +87,13 @@ impl SearchArguments {
             return model_choice::open(model);
         }
         let name = &library.catalog().model().name;
-        let directory = bundled::model(name).with_context(|| {
-            format!("the library was made by the model `{name}`, which is not bundled: name its directory with --model")
-        })?;
-        Ok(Retriever::open(directory)?)
+        // A directory's name says nothing about where the directory is.
+        if !name.contains(':') {
+            bundled::model(name).with_context(|| {
+                format!("the library was made by the model `{name}`, which is not bundled: name its directory with --model")
+            })?;
+        }
+        model_choice::open(name)
     }
 }
 
@@ -103,14 +111,4 @@ fn search_by_picture(
     let query = embed_pictures(retriever, &[picture])?;
     let hits = index.search(&query, k)?.pop().unwrap_or_default();
     Ok(library.resolve(&hits)?)
-}
-
-/// What a model cannot read must not be ignored silently.
-fn tell_if_cut(retriever: &Retriever, query: &Query) -> Result<()> {
-    let tokenizer = retriever.tokenizer()?;
-    if tokenizer.encode_batch(&[query.text()])?.truncated.contains(&true) {
-        let (limit, name) = (tokenizer.context_length(), retriever.name());
-        progress::note(&format!("the query is long: {name} reads the first {limit} tokens of it"));
-    }
-    Ok(())
 }

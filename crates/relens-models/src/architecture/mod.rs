@@ -4,12 +4,13 @@
 //!
 //! | layout | what describes the towers | weights |
 //! | --- | --- | --- |
-//! | open_clip | `open_clip_config.json` | `open_clip_model.safetensors` |
-//! | Hugging Face | `config.json` of a `CLIPModel`, `SiglipModel` or `ChineseCLIPModel`, `preprocessor_config.json` | `model.safetensors`, or its shards and `model.safetensors.index.json` |
+//! | open_clip | `open_clip_config.json` | `open_clip_model.safetensors` or `open_clip_pytorch_model.bin` |
+//! | Hugging Face | `config.json` of a `CLIPModel`, `SiglipModel` or `ChineseCLIPModel`, `preprocessor_config.json` | `model.safetensors` or `pytorch_model.bin`, or shards and an index |
 //!
 //! Both become an [`Architecture`]: which towers there are, where in the checkpoint, and what projects their features
 //! into the shared space.
 
+mod conversion;
 mod description;
 mod fields;
 mod hugging_face;
@@ -24,10 +25,11 @@ mod weight_files;
 
 use std::path::{Path, PathBuf};
 
+pub use conversion::convert;
 pub use image_side::{ImageEncoder, ImageSide, ImageTowerConfig};
 pub use projection::{Projection, ProjectionConfig};
 pub use text_side::{TextEncoder, TextSide, TextTowerConfig, TokenPooling};
-pub use weight_files::{open_weights, weight_files};
+pub use weight_files::{choose_weights, is_model_file, open_weights, weight_files};
 
 use crate::image_preprocessing::PreprocessConfig;
 use crate::tokenizer::tokenizer_files;

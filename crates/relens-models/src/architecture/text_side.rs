@@ -33,6 +33,16 @@ pub enum TextTowerConfig {
     Bert(BertConfig, TokenPooling),
 }
 
+impl TextTowerConfig {
+    /// Tokens that the tower has vectors for.
+    pub fn vocabulary_size(&self) -> usize {
+        match self {
+            Self::Transformer(config) => config.vocabulary_size,
+            Self::Bert(config, _) => config.vocab_size,
+        }
+    }
+}
+
 /// How the tokens of a BERT become one vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenPooling {

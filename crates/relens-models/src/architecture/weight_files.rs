@@ -7,11 +7,46 @@ use serde_json::Value;
 
 use super::fields::{read_object, refuse};
 use super::overlay::Overlay;
+use super::{hugging_face, open_clip, preprocessor_config};
+use crate::tokenizer::TOKENIZER_FILES;
 use crate::weights::Weights;
 use crate::{ModelError, Result};
 
-/// The weights' names, in the order in which they are looked for.
-const SINGLE_FILES: [&str; 2] = ["open_clip_model.safetensors", "model.safetensors"];
+/// The weights' names beside `open_clip_config.json`, in the order in which they are looked for. The plain names come
+/// last: they often belong to the image tower alone, or to the same model in Hugging Face's layout.
+const OPEN_CLIP_FILES: [&str; 4] =
+    ["open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors", "pytorch_model.bin"];
+/// The weights' names in Hugging Face's layout.
+const HUGGING_FACE_FILES: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
+
+fn candidates(has_open_clip_config: bool) -> &'static [&'static str] {
+    if has_open_clip_config { &OPEN_CLIP_FILES } else { &HUGGING_FACE_FILES }
+}
+
+/// Of a listing of files, those that hold the weights: one, or shards and their index; none if there are none.
+pub fn choose_weights<'a>(names: &[&'a str]) -> Vec<&'a str> {
+    for candidate in candidates(names.contains(&open_clip::CONFIG_FILE)) {
+        let index = format!("{candidate}.index.json");
+        let (stem, suffix) = candidate.rsplit_once('.').unwrap_or((candidate, ""));
+        let is_shard = |name: &str| {
+            let middle = name.strip_prefix(stem).and_then(|rest| rest.strip_suffix(suffix));
+            middle.is_some_and(|middle| middle.starts_with('-') && middle.contains("-of-"))
+        };
+        if names.contains(candidate) {
+            return names.iter().copied().filter(|name| name == candidate).collect();
+        }
+        if names.contains(&index.as_str()) {
+            return names.iter().copied().filter(|name| *name == index || is_shard(name)).collect();
+        }
+    }
+    Vec::new()
+}
+
+/// Whether a file of this name belongs to a model directory, weights aside.
+pub fn is_model_file(name: &str) -> bool {
+    [open_clip::CONFIG_FILE, hugging_face::CONFIG_FILE, preprocessor_config::FILE].contains(&name)
+        || TOKENIZER_FILES.contains(&name)
+}
 
 /// The files that hold the weights of a model directory: one, or the shards that an index lists.
 ///
@@ -21,7 +56,8 @@ pub fn weight_files(directory: &Path) -> Result<Vec<PathBuf>> {
     if let Some(Overlay { base, changes }) = Overlay::read(directory)? {
         return Ok(weight_files(&base)?.into_iter().chain([changes]).collect());
     }
-    for name in SINGLE_FILES {
+    let candidates = candidates(directory.join(open_clip::CONFIG_FILE).is_file());
+    for name in candidates {
         let file = directory.join(name);
         if file.is_file() {
             return Ok(vec![file]);
@@ -31,23 +67,26 @@ pub fn weight_files(directory: &Path) -> Result<Vec<PathBuf>> {
             return shards(directory, &index);
         }
     }
-    let names = SINGLE_FILES.join("` or `");
+    let names = candidates.join("`, `");
     Err(ModelError::Io(std::io::Error::new(
         std::io::ErrorKind::NotFound,
-        format!("{}: expected `{names}` (or their `.index.json`), found neither", directory.display()),
+        format!("{}: expected one of `{names}` (or its `.index.json`), found none", directory.display()),
     )))
 }
 
-/// Maps the weights of a model directory.
+/// Opens the weights of a model directory: safetensors are mapped, PyTorch's pickles read.
 ///
 /// # Errors
-/// As [`weight_files`]; also when a file is not valid safetensors, or two shards hold a tensor of the same name.
+/// As [`weight_files`]; also when a file is malformed, or two shards hold a tensor of the same name.
 pub fn open_weights(directory: &Path) -> Result<Weights> {
     if let Some(Overlay { base, changes }) = Overlay::read(directory)? {
         return open_weights(&base)?.overlaid(&Weights::open(changes)?);
     }
-    let parts = weight_files(directory)?.iter().map(Weights::open).collect::<Result<Vec<_>>>()?;
-    Weights::merge(parts)
+    let open = |file: &PathBuf| match file.extension() {
+        Some(extension) if extension == "bin" || extension == "pt" => Weights::open_pickle(file),
+        _ => Weights::open(file),
+    };
+    Weights::merge(weight_files(directory)?.iter().map(open).collect::<Result<Vec<_>>>()?)
 }
 
 fn shards(directory: &Path, index: &Path) -> Result<Vec<PathBuf>> {

@@ -16,7 +16,7 @@ use candle_core::Tensor;
 pub use config::{CONFIG_FILE, DualEncoderConfig, HeadKind, ModelConfig, TextConfig, VisionConfig};
 
 use crate::architecture::{Architecture, ImageEncoder, TextEncoder, open_weights};
-use crate::error::Result;
+use crate::error::{ModelError, Result};
 use crate::tokenizer::{TokenBatch, Tokenizer};
 use crate::weights::Parameters;
 
@@ -89,9 +89,18 @@ impl DualEncoder {
     /// Reads the tokenizer of the model's directory.
     ///
     /// # Errors
-    /// Its files are missing or malformed.
+    /// Its files are missing or malformed, or it has more words than the text tower knows.
     pub fn open_tokenizer(&self) -> Result<Tokenizer> {
-        Tokenizer::open_directory(&self.directory, &self.architecture.text.tokenizer)
+        let side = &self.architecture.text;
+        let tokenizer = Tokenizer::open_directory(&self.directory, &side.tokenizer)?;
+        let (found, known) = (tokenizer.vocabulary_size(), side.tower.vocabulary_size());
+        if found > known {
+            return Err(ModelError::Tokenizer {
+                path: tokenizer.path().to_owned(),
+                reason: format!("expected at most {known} tokens, as the text tower knows, found {found}"),
+            });
+        }
+        Ok(tokenizer)
     }
 
     /// The image side, built at the first call.

@@ -42,7 +42,7 @@ impl DecodeLimits {
         Ok(())
     }
 
-    fn for_decoder(&self) -> Limits {
+    pub(super) fn for_decoder(&self) -> Limits {
         let mut limits = Limits::default();
         let picture = self.max_pixels.saturating_mul(BYTES_PER_PIXEL);
         limits.max_alloc = Some(picture.saturating_add(DECODER_OVERHEAD_BYTES));
@@ -69,6 +69,11 @@ pub fn decode_image(path: impl AsRef<Path>) -> Result<RgbImage> {
 /// As [`decode_image`].
 pub fn decode_image_within(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<RgbImage> {
     let path = path.as_ref();
+    decode_image_bytes(&read_within(path, limits)?, &path.to_string_lossy(), limits)
+}
+
+/// The content of a file, if it is a file and within the limits.
+pub(super) fn read_within(path: &Path, limits: &DecodeLimits) -> Result<Vec<u8>> {
     let name = path.to_string_lossy();
     let file = fs_err::File::open(path)?;
     let metadata = file.metadata()?;
@@ -81,7 +86,7 @@ pub fn decode_image_within(path: impl AsRef<Path>, limits: &DecodeLimits) -> Res
     let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
     // A file that grows while it is read must not get past the limit.
     file.take(limits.max_file_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
-    decode_image_bytes(&bytes, &name, limits)
+    Ok(bytes)
 }
 
 /// Decodes a picture that is in memory, as [`decode_image`] does; `source_name` says in errors where it came from.
@@ -139,7 +144,7 @@ fn format_name(format: ImageFormat) -> String {
     format!("{format:?}").to_uppercase()
 }
 
-fn refused(source_name: &str, reason: &str) -> ModelError {
+pub(super) fn refused(source_name: &str, reason: &str) -> ModelError {
     ModelError::Image { source_name: source_name.to_string(), reason: reason.to_string() }
 }
 

@@ -16,6 +16,7 @@
 //! # Ok::<(), relens_models::ModelError>(())
 //! ```
 
+mod animation;
 mod config;
 mod decode;
 mod jpeg;
@@ -23,6 +24,7 @@ mod preprocessor;
 mod resize;
 mod rgb;
 
+pub use animation::{decode_animation, uniform_positions};
 pub use config::{ColorMode, ImageSize, PreprocessConfig, ResizeMode};
 pub use decode::{DecodeLimits, decode_image, decode_image_bytes, decode_image_within};
 pub use image::RgbImage;

@@ -14,6 +14,10 @@ const WORD_PIECES: &str = "vocab.txt";
 const CONFIG: &str = "tokenizer_config.json";
 const SPECIAL_TOKENS: &str = "special_tokens_map.json";
 
+/// All files that a tokenizer may be read from.
+pub(crate) const TOKENIZER_FILES: [&str; 6] =
+    [TOKENIZER, VOCABULARY, MERGES, WORD_PIECES, CONFIG, SPECIAL_TOKENS];
+
 /// CLIP's pieces of a text: endings, words, single digits, runs of anything else.
 const CLIP_PIECES: &str = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
@@ -43,11 +47,7 @@ pub enum TokenizerFlavour {
 
 /// The tokenizer files of a model directory: those that are there, in a fixed order.
 pub fn tokenizer_files(directory: &Path) -> Vec<PathBuf> {
-    [TOKENIZER, VOCABULARY, MERGES, WORD_PIECES, CONFIG, SPECIAL_TOKENS]
-        .iter()
-        .map(|name| directory.join(name))
-        .filter(|path| path.is_file())
-        .collect()
+    TOKENIZER_FILES.iter().map(|name| directory.join(name)).filter(|path| path.is_file()).collect()
 }
 
 /// The content of a `tokenizer.json`, read or made from the older files; and what errors call it.

@@ -1,10 +1,11 @@
 //! Reading, selecting and writing the numbers of a model.
 //!
-//! [`Weights`] is the content of one or several safetensors files, memory-mapped and checked. [`Parameters`] is
+//! [`Weights`] is the content of one or several safetensors files, memory-mapped and checked, or of PyTorch's pickles. [`Parameters`] is
 //! what a module is built from: a place in that content, which hands out frozen tensors or trainable variables.
 
 mod gguf;
 mod parameters;
+mod pickle;
 mod reading;
 mod stored;
 mod writing;

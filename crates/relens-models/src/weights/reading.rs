@@ -86,6 +86,31 @@ impl Weights {
         Self { entries: Arc::new(entries), path }
     }
 
+    /// Tensors in memory: names, element types, shapes and little-endian bytes.
+    pub(super) fn from_tensors(
+        path: PathBuf,
+        tensors: Vec<(String, super::ElementType, Vec<usize>, Vec<u8>)>,
+    ) -> Self {
+        let shared_path = Arc::new(path.clone());
+        let entries = tensors.into_iter().map(|(name, element, shape, bytes)| {
+            let (path, range) = (shared_path.clone(), 0..bytes.len());
+            let buffer = Arc::new(Buffer::Owned(bytes));
+            (
+                name.clone(),
+                StoredTensor {
+                    buffer,
+                    path,
+                    name,
+                    encoding: Encoding::Plain(element),
+                    shape,
+                    range,
+                    interleaved_heads: None,
+                },
+            )
+        });
+        Self { entries: Arc::new(entries.collect()), path }
+    }
+
     fn from_buffer(path: PathBuf, buffer: Buffer) -> Result<Self> {
         let refuse = |reason: String| ModelError::Safetensors { path: path.clone(), reason };
         let length = buffer.bytes().len();

@@ -1,4 +1,5 @@
 //! clip_benchmark's and open_clip's CSV: a header with `filepath` and `title`, tab- or comma-separated, a caption a line.
+//! MSR-VTT's `video_id` and `sentence` are read, too.
 
 use std::path::Path;
 
@@ -7,10 +8,13 @@ use csv::ByteRecord;
 use super::caption_groups::{CaptionGroups, cleaned_caption};
 use super::{Dataset, Split, name_from_path};
 use crate::error::{Error, Result};
+use crate::video;
 
 /// The columns' names in the files that people have; the first is clip_benchmark's.
-const IMAGE_COLUMNS: [&str; 4] = ["filepath", "image", "image_path", "file_name"];
-const CAPTION_COLUMNS: [&str; 4] = ["title", "caption", "text", "comment"];
+const IMAGE_COLUMNS: [&str; 5] = ["filepath", "image", "image_path", "file_name", VIDEO_COLUMN];
+const CAPTION_COLUMNS: [&str; 5] = ["title", "caption", "text", "comment", "sentence"];
+/// MSR-VTT's: the name of a video without its ending.
+const VIDEO_COLUMN: &str = "video_id";
 
 /// Where to find what in a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,11 +59,13 @@ pub(super) fn read(annotations: &Path, images_directory: &Path) -> Result<Datase
             groups.add(image, caption);
         }
     }
-    Ok(Dataset {
-        name: name_from_path(annotations),
-        images_directory: images_directory.to_owned(),
-        images: groups.into_images(images_directory, |_| Split::Unassigned),
-    })
+    let mut images = groups.into_images(images_directory, |_| Split::Unassigned);
+    for image in images.iter_mut().filter(|image| image.path.extension().is_none()) {
+        if let Some(path) = video::with_extension(&image.path) {
+            image.path = path;
+        }
+    }
+    Ok(Dataset { name: name_from_path(annotations), images_directory: images_directory.to_owned(), images })
 }
 
 fn field<'r>(annotations: &Path, record: &'r ByteRecord, column: usize, expected: &str) -> Result<&'r str> {

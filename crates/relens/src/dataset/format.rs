@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::text_lines::excerpt;
-use super::{clip_benchmark_csv, flickr8k_tokens};
+use super::{clip_benchmark_csv, flickr8k_tokens, webdataset};
 use crate::error::{Error, Result};
 
 /// How much of the first line is looked at; one line of JSON Lines with many captions fits.
@@ -29,17 +29,20 @@ pub enum DatasetFormat {
     JsonLines,
     /// A folder of pictures.
     Folder,
+    /// webdataset: tar archives, or a folder of them.
+    WebDataset,
 }
 
 impl DatasetFormat {
     /// Every format.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Karpathy,
         Self::Flickr8kTokens,
         Self::CocoCaptions,
         Self::ClipBenchmarkCsv,
         Self::JsonLines,
         Self::Folder,
+        Self::WebDataset,
     ];
 
     /// Tells the format of a file, or of a folder, from its content.
@@ -47,7 +50,11 @@ impl DatasetFormat {
     /// # Errors
     /// [`Error::UnknownDatasetFormat`] with the file's beginning if none fits.
     pub fn detect(path: &Path) -> Result<Self> {
-        if fs_err::metadata(path)?.is_dir() {
+        let is_directory = fs_err::metadata(path)?.is_dir();
+        if webdataset::is_webdataset(path) {
+            return Ok(Self::WebDataset);
+        }
+        if is_directory {
             return Ok(Self::Folder);
         }
         let first = first_line(path)?;
@@ -87,6 +94,7 @@ impl fmt::Display for DatasetFormat {
             Self::ClipBenchmarkCsv => "clip_benchmark CSV",
             Self::JsonLines => "JSON Lines with `image` and `captions`",
             Self::Folder => "a folder of pictures",
+            Self::WebDataset => "webdataset tar archives",
         })
     }
 }

@@ -16,8 +16,13 @@ mod split;
 #[cfg(test)]
 mod tests;
 pub(crate) mod text_lines;
+mod webdataset;
 
 use std::path::{Path, PathBuf};
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 
 pub use folder::IMAGE_EXTENSIONS;
 pub(crate) use folder::has_image_extension;
@@ -25,6 +30,7 @@ pub use format::DatasetFormat;
 pub use split::Split;
 
 use crate::error::{Error, Result};
+use crate::tar_archive;
 
 /// How many names an error about many files spells out.
 const NAMES_IN_ERRORS: usize = 3;
@@ -76,6 +82,7 @@ impl Dataset {
             DatasetFormat::ClipBenchmarkCsv => clip_benchmark_csv::read(annotations, images_directory),
             DatasetFormat::JsonLines => json_lines::read(annotations, images_directory),
             DatasetFormat::Folder => folder::read(annotations),
+            DatasetFormat::WebDataset => webdataset::read(annotations),
         }
     }
 
@@ -101,6 +108,21 @@ impl Dataset {
         Ok(Self { name: self.name.clone(), images_directory: self.images_directory.clone(), images })
     }
 
+    /// `count` pictures drawn without replacement, in the dataset's order; all if there are no more.
+    ///
+    /// The draw depends on `seed` and on the number of pictures alone: a random order of all positions is made with
+    /// ChaCha8 by Fisher and Yates's method, and its first `count` are kept.
+    #[must_use]
+    pub fn sample(&self, count: usize, seed: u64) -> Self {
+        let mut positions: Vec<usize> = (0..self.images.len()).collect();
+        positions.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+        positions.truncate(count);
+        positions.sort_unstable();
+        let images =
+            positions.into_iter().filter_map(|position| self.images.get(position).cloned()).collect();
+        Self { name: self.name.clone(), images_directory: self.images_directory.clone(), images }
+    }
+
     /// Every caption with the position in `images` of the picture that it describes.
     pub fn captions(&self) -> impl Iterator<Item = (usize, &str)> {
         self.images.iter().enumerate().flat_map(|(position, image)| {
@@ -118,7 +140,8 @@ impl Dataset {
     /// # Errors
     /// [`Error::MissingImages`] with their number and the first names.
     pub fn ensure_images_exist(&self) -> Result<()> {
-        let missing: Vec<&DatasetImage> = self.images.iter().filter(|image| !image.path.is_file()).collect();
+        let missing: Vec<&DatasetImage> =
+            self.images.iter().filter(|image| !tar_archive::exists(&image.path)).collect();
         if missing.is_empty() {
             return Ok(());
         }

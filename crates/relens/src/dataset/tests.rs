@@ -248,3 +248,96 @@ proptest! {
         let _ = Dataset::open(&path, Path::new("pictures"));
     }
 }
+
+fn shard(path: &Path, entries: &[(&str, &[u8])]) {
+    let mut builder = tar::Builder::new(fs_err::File::create(path).unwrap());
+    for (name, content) in entries {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        builder.append_data(&mut header, name, *content).unwrap();
+    }
+    builder.finish().unwrap();
+}
+
+#[test]
+fn webdataset_shards_are_read_in_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let picture = directory.path().join("red.png");
+    image_of(&picture);
+    let bytes = fs_err::read(&picture).unwrap();
+    fs_err::remove_file(&picture).unwrap();
+    shard(
+        &directory.path().join("00000.tar"),
+        &[
+            ("000000000.png", &bytes),
+            ("000000000.txt", b"a red square\n"),
+            ("000000000.json", br#"{"caption": "not this one", "url": "x"}"#),
+            ("000000001.png", &bytes),
+            ("000000001.json", br#"{"caption": "told by JSON"}"#),
+            ("000000002.txt", b"a caption without a picture"),
+            ("000000003.png", &bytes),
+        ],
+    );
+    shard(&directory.path().join("00001.tar"), &[("dir/k.png", &bytes), ("dir/k.txt", b"another")]);
+    let dataset = Dataset::open(directory.path(), directory.path()).unwrap();
+    let captions: Vec<&str> = dataset.captions().map(|(_, caption)| caption).collect();
+    assert_eq!(captions, ["a red square", "told by JSON", "another"]);
+    dataset.ensure_images_exist().unwrap();
+    for image in &dataset.images {
+        assert_eq!(crate::video::read_frames(&image.path).unwrap()[0].dimensions(), (3, 2));
+    }
+    let one = Dataset::open(&directory.path().join("00001.tar"), directory.path()).unwrap();
+    assert_eq!(one.images.len(), 1);
+}
+
+#[test]
+fn damaged_shards_are_refused_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("00000.tar");
+    shard(&path, &[("a.txt", &[b'x'; 4000]), ("b.txt", b"y")]);
+    let whole = fs_err::read(&path).unwrap();
+    let cut = directory.path().join("cut.tar");
+    fs_err::write(&cut, &whole[..2000]).unwrap();
+    let message = Dataset::open(&cut, directory.path()).unwrap_err().to_string();
+    assert!(message.contains("cut.tar"), "{message}");
+}
+
+#[test]
+fn a_sample_is_the_same_for_the_same_seed() {
+    let image = |id| DatasetImage {
+        id,
+        path: format!("{id}.jpg").into(),
+        split: Split::Unassigned,
+        captions: vec![],
+    };
+    let dataset = Dataset {
+        name: "numbers".to_owned(),
+        images_directory: ".".into(),
+        images: (0..1000).map(image).collect(),
+    };
+    let ids = |sample: Dataset| sample.images.iter().map(|image| image.id).collect::<Vec<_>>();
+    let drawn = ids(dataset.sample(30, 7));
+    assert_eq!(drawn, ids(dataset.sample(30, 7)));
+    assert_ne!(drawn, ids(dataset.sample(30, 8)));
+    assert!(drawn.is_sorted() && drawn.len() == 30);
+    assert_eq!(ids(dataset.sample(2000, 7)).len(), 1000);
+}
+
+#[test]
+fn names_of_videos_find_their_files() {
+    let directory = tempfile::tempdir().unwrap();
+    fs_err::write(directory.path().join("video7020.mp4"), "").unwrap();
+    fs_err::create_dir(directory.path().join("video7021.frames")).unwrap();
+    let annotations = directory.path().join("MSRVTT_JSFUSION_test.csv");
+    let content = "key,vid_key,video_id,sentence\nret0,msr7020,video7020,a woman sings\nret1,msr7021,video7021,\"a dog, running\"\n";
+    fs_err::write(&annotations, content).unwrap();
+    let dataset = Dataset::open(&annotations, directory.path()).unwrap();
+    dataset.ensure_images_exist().unwrap();
+    assert_eq!(dataset.images[0].path.file_name().unwrap(), "video7020.mp4");
+    assert_eq!(dataset.images[1].captions, ["a dog, running"]);
+}
+
+fn image_of(path: &Path) {
+    relens_models::image_preprocessing::RgbImage::new(3, 2).save(path).unwrap();
+}

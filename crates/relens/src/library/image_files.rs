@@ -4,10 +4,13 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::dataset::has_image_extension;
+use crate::video;
 
-/// Whether `path` is worth decoding: by its ending, or by its first bytes if it has no ending.
+/// Whether `path` is worth decoding: by its ending, or by its first bytes if it has no ending. Videos are.
 pub(super) fn may_be_image(path: &Path) -> bool {
-    has_image_extension(path) || (path.extension().is_none() && begins_like_an_image(path))
+    has_image_extension(path)
+        || video::is_container(path)
+        || (path.extension().is_none() && begins_like_an_image(path))
 }
 
 fn begins_like_an_image(path: &Path) -> bool {

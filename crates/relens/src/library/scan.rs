@@ -10,6 +10,7 @@ use super::Library;
 use super::image_files::may_be_image;
 use crate::catalog::{Catalog, FileState};
 use crate::error::{Error, Result};
+use crate::video::is_frames_directory;
 
 /// A file that may be a picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +86,8 @@ fn scan(catalog: &Catalog, root: &Path) -> Result<ScanPlan> {
         .hidden(true)
         .follow_links(false)
         .sort_by_file_path(|left, right| left.cmp(right))
+        // A folder of frames is one video: what is in it is not indexed picture by picture.
+        .filter_entry(|entry| !entry.path().parent().is_some_and(is_frames_directory))
         .build();
     for entry in walk {
         match entry.map(scanned_file) {
@@ -119,7 +122,9 @@ fn scan(catalog: &Catalog, root: &Path) -> Result<ScanPlan> {
 
 /// The file of an entry, if it may be a picture.
 fn scanned_file(entry: DirEntry) -> Result<Option<ScannedFile>, ScanWarning> {
-    if !entry.file_type().is_some_and(|kind| kind.is_file()) || !may_be_image(entry.path()) {
+    let is_video = entry.file_type().is_some_and(|kind| kind.is_dir()) && is_frames_directory(entry.path());
+    let is_file = entry.file_type().is_some_and(|kind| kind.is_file());
+    if !is_video && !(is_file && may_be_image(entry.path())) {
         return Ok(None);
     }
     let metadata = entry.metadata().map_err(|error| warning(&error))?;

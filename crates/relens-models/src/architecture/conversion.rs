@@ -1,0 +1,44 @@
+//! Writing a model anew: one safetensors file, another element type, the same layout.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::{is_model_file, open_clip};
+use crate::dual_encoder::DualEncoder;
+use crate::weights::{ElementType, save_tensors};
+use crate::{ModelError, Result};
+
+/// Writes the model of `source` into the new directory `target`, its weights as `element`.
+///
+/// Both towers are built first, so that nothing is written of a model that does not work. Tensors that are no
+/// floating-point numbers (counters, position numbers) are left out; no library needs them.
+///
+/// # Errors
+/// When `target` exists, the model cannot be opened, or a file cannot be written.
+pub fn convert(source: &Path, target: &Path, element: ElementType) -> Result<()> {
+    if target.exists() {
+        let reason = format!("{}: expected a directory that does not exist yet", target.display());
+        return Err(ModelError::Io(std::io::Error::new(std::io::ErrorKind::AlreadyExists, reason)));
+    }
+    let encoder = DualEncoder::open(source)?;
+    encoder.image_encoder()?;
+    encoder.text_encoder()?;
+    let weights = encoder.parameters().weights();
+    let mut tensors = BTreeMap::new();
+    for name in weights.names() {
+        let shape = weights.shape(name).unwrap_or_default();
+        if weights.stored(name, shape).is_ok() {
+            tensors.insert(name.to_owned(), weights.tensor(name, shape)?);
+        }
+    }
+    fs_err::create_dir_all(target)?;
+    for entry in fs_err::read_dir(source)? {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(is_model_file) {
+            fs_err::copy(entry.path(), target.join(entry.file_name()))?;
+        }
+    }
+    let is_open_clip = source.join(open_clip::CONFIG_FILE).is_file();
+    let name = if is_open_clip { "open_clip_model.safetensors" } else { "model.safetensors" };
+    save_tensors(&target.join(name), &tensors, element)
+}
