@@ -51,6 +51,8 @@ enum Command {
     Eval(commands::eval::EvalArguments),
     Compare(commands::compare::CompareArguments),
     Rewrite(commands::rewrite::RewriteArguments),
+    Explain(commands::explain::ExplainArguments),
+    Faithfulness(commands::faithfulness::FaithfulnessArguments),
     #[command(subcommand)]
     Kb(commands::kb::KbCommand),
     #[command(subcommand)]
@@ -72,6 +74,8 @@ impl Cli {
             Command::Eval(arguments) => arguments.run(),
             Command::Compare(arguments) => arguments.run(),
             Command::Rewrite(arguments) => arguments.run(),
+            Command::Explain(arguments) => arguments.run(),
+            Command::Faithfulness(arguments) => arguments.run(),
             Command::Kb(command) => command.run(),
             Command::Train(command) => command.run(),
             Command::References(arguments) => arguments.run(),

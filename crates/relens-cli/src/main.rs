@@ -12,6 +12,7 @@ mod library_location;
 mod logging;
 mod model_choice;
 mod output;
+mod output_file;
 mod picture_embedding;
 mod progress;
 mod ranking_output;

@@ -10,6 +10,7 @@ pub mod enhancer;
 pub mod error;
 pub mod evaluation;
 pub mod evd;
+pub mod explanation;
 pub mod index;
 pub mod library;
 pub mod long_text;

@@ -3,6 +3,8 @@
 pub(crate) mod compare;
 pub(crate) mod embed;
 pub(crate) mod eval;
+pub(crate) mod explain;
+pub(crate) mod faithfulness;
 pub(crate) mod index;
 pub(crate) mod kb;
 pub(crate) mod models;

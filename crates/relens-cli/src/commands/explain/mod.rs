@@ -1,0 +1,313 @@
+//! `relens explain`: which pixels and which words a score comes from.
+
+mod canvas;
+mod heat;
+mod layout;
+
+use std::io::{Cursor, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use image::{ImageFormat, RgbImage};
+use relens::embeddings::Embeddings;
+use relens::enhancer::{EnhancedQuery, Identity, Query, QueryEnhancer};
+use relens::explanation::integrated_gradients::{IntegratedGradientsConfig, integrated_gradients};
+use relens::explanation::mask::{MaskConfig, optimize_mask};
+use relens::explanation::words::{TextAttribution, explain_words};
+use relens::explanation::{Baseline, DifferentiableScore, RetrievalScore, SaliencyMap};
+use relens::pipeline::embed_enhanced;
+use relens::retriever::Retriever;
+use relens_models::image_preprocessing::decode_image;
+use serde::Serialize;
+
+use crate::cli;
+use crate::enhancer_choice::EnhancerOption;
+use crate::model_choice::ModelOption;
+use crate::output::Output;
+use crate::output_file::write_whole;
+use crate::progress::Progress;
+
+/// Show which pixels and which words the score of a query and a picture comes from.
+///
+/// Writes one PNG: the picture, a heat map of the pixels (warm: for the score, cold: against it) and the words of the
+/// query, coloured by what each adds. With an enhancer, before and after rewriting stand side by side, on one scale.
+///
+/// integrated_gradients: what each pixel adds to the score, compared with the baseline; all of it adds up to the
+/// difference of the two scores, and the completeness error says how nearly. mask (I-GOS): the smallest part that the
+/// score cannot do without. Words: Shapley values, what a word adds on average over all orders of putting words in.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArguments {
+    /// The query.
+    #[arg(value_name = "QUERY")]
+    query: String,
+
+    /// The picture.
+    #[arg(value_name = "IMAGE")]
+    image: PathBuf,
+
+    /// Where the explanation is drawn, a PNG.
+    #[arg(long, value_name = "FILE.png")]
+    out: PathBuf,
+
+    #[command(flatten)]
+    pixels: PixelOptions,
+
+    #[command(flatten)]
+    enhancer: EnhancerOption,
+
+    #[command(flatten)]
+    model: ModelOption,
+
+    /// Print one JSON object: {"query", "image", "method", "baseline", "steps", "explanations": […]}.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How pixels are explained.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct PixelOptions {
+    /// The method for the pixels.
+    #[arg(long, value_enum, default_value = "integrated_gradients")]
+    pub(crate) method: Method,
+
+    /// Steps of integrated_gradients between baseline and picture, or descent steps of mask (default: 64 or 15).
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..))]
+    steps: Option<u16>,
+
+    /// What the picture is compared with (default: grey for integrated_gradients, blur for mask).
+    #[arg(long, value_enum)]
+    baseline: Option<BaselineName>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[value(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Method {
+    /// What each pixel adds to the score (Sundararajan et al., 2017).
+    IntegratedGradients,
+    /// The smallest part that the score cannot do without (I-GOS, Qi et al., 2020).
+    Mask,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum BaselineName {
+    /// The model's mean colour.
+    Grey,
+    /// Black.
+    Black,
+    /// The picture, blurred.
+    Blur,
+}
+
+/// A picture as the model reads it, and its baseline.
+pub(crate) struct PreparedPair {
+    pub(crate) picture: Vec<f32>,
+    pub(crate) baseline: Vec<f32>,
+}
+
+/// What was found out about the pixels.
+pub(crate) struct PixelExplanation {
+    pub(crate) map: SaliencyMap,
+    score: f32,
+    baseline_score: f32,
+    detail: Detail,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(untagged)]
+enum Detail {
+    Gradients { attributed: f64, completeness_error: f64 },
+    Mask { masked_score: f32, masked_area: f32 },
+}
+
+/// One column of the picture: the query as it was typed, or as the enhancer rewrote it.
+struct Side {
+    title: String,
+    pixels: PixelExplanation,
+    texts: Vec<WeightedAttribution>,
+}
+
+#[derive(Debug, Serialize)]
+struct WeightedAttribution {
+    weight: f32,
+    #[serde(flatten)]
+    words: TextAttribution,
+}
+
+/// Texts of an enhanced query whose words are explained, the weightiest first.
+const EXPLAINED_TEXTS: usize = 3;
+
+impl PixelOptions {
+    pub(crate) fn steps(self) -> usize {
+        let default = match self.method {
+            Method::IntegratedGradients => IntegratedGradientsConfig::default().steps,
+            Method::Mask => MaskConfig::default().iterations,
+        };
+        self.steps.map_or(default, usize::from)
+    }
+
+    pub(crate) fn baseline_name(self) -> BaselineName {
+        self.baseline.unwrap_or(match self.method {
+            Method::IntegratedGradients => BaselineName::Grey,
+            Method::Mask => BaselineName::Blur,
+        })
+    }
+
+    pub(crate) fn prepare(self, retriever: &Retriever, picture: &RgbImage) -> Result<PreparedPair> {
+        let baseline = match self.baseline_name() {
+            BaselineName::Grey => Baseline::Grey,
+            BaselineName::Black => Baseline::Black,
+            BaselineName::Blur => Baseline::Blur,
+        };
+        let baseline = baseline.prepared(picture, retriever.preprocessor())?;
+        let mut prepared = vec![0.0; baseline.len()];
+        retriever.preprocessor().normalise_into(picture, &mut prepared)?;
+        Ok(PreparedPair { picture: prepared, baseline })
+    }
+
+    pub(crate) fn explain(
+        self,
+        score: &dyn DifferentiableScore,
+        pair: &PreparedPair,
+        progress: &dyn Fn(usize),
+    ) -> Result<PixelExplanation> {
+        let (picture, baseline) = (pair.picture.as_slice(), pair.baseline.as_slice());
+        if self.method == Method::Mask {
+            let config = MaskConfig { iterations: self.steps(), ..MaskConfig::default() };
+            let found = optimize_mask(score, picture, baseline, config, progress)?;
+            let detail = Detail::Mask { masked_score: found.masked_score, masked_area: found.area };
+            let (score, baseline_score) = (found.score, found.baseline_score);
+            return Ok(PixelExplanation { map: found.map, score, baseline_score, detail });
+        }
+        let config =
+            IntegratedGradientsConfig { steps: self.steps(), ..IntegratedGradientsConfig::default() };
+        let found = integrated_gradients(score, picture, baseline, config, progress)?;
+        let completeness_error = found.completeness_error();
+        let detail = Detail::Gradients { attributed: found.map.sum(), completeness_error };
+        let (score, baseline_score) = (found.score, found.baseline_score);
+        Ok(PixelExplanation { map: found.map, score, baseline_score, detail })
+    }
+}
+
+impl ExplainArguments {
+    pub(crate) fn run(self) -> Result<()> {
+        let query = Query::new(&self.query).map_err(cli::usage_error)?;
+        let retriever = Arc::new(self.model.open()?);
+        let enhancer = self.enhancer.open(Some(retriever.clone()))?;
+        let picture = decode_image(&self.image)?;
+        let explainer = Explainer {
+            retriever: &retriever,
+            pair: self.pixels.prepare(&retriever, &picture)?,
+            embedding: retriever.embed_images(std::slice::from_ref(&picture))?,
+            options: self.pixels,
+        };
+        let mut sides = vec![explainer.side("the query as typed", &query, &Identity)?];
+        if enhancer.name() != Identity.name() {
+            sides.push(explainer.side(&format!("after {}", enhancer.name()), &query, enhancer.as_ref())?);
+        }
+        let fitted = retriever.preprocessor().fit(&picture)?;
+        let drawn = layout::draw(query.text(), &fitted, &sides, self.pixels.method);
+        save(&drawn, &self.out)?;
+        if self.json { self.print_json(&query, &sides) } else { self.print(&sides) }
+    }
+
+    fn print_json(&self, query: &Query, sides: &[Side]) -> Result<()> {
+        let explanations: Vec<serde_json::Value> = sides.iter().map(Side::to_json).collect();
+        let (image, out) = (self.image.to_string_lossy(), self.out.to_string_lossy());
+        let report = serde_json::json!({
+            "query": query.text(), "image": image, "out": out, "method": self.pixels.method,
+            "baseline": self.pixels.baseline_name(), "steps": self.pixels.steps(), "explanations": explanations,
+        });
+        let mut output = Output::new();
+        serde_json::to_writer(&mut output.writer, &report)?;
+        writeln!(output.writer)?;
+        Ok(output.writer.flush()?)
+    }
+
+    fn print(&self, sides: &[Side]) -> Result<()> {
+        let mut output = Output::new();
+        for side in sides {
+            let PixelExplanation { score, baseline_score, detail, .. } = side.pixels;
+            let steps = self.pixels.steps();
+            writeln!(output.writer, "{}: score {score:.4}, of the baseline {baseline_score:.4}", side.title)?;
+            match detail {
+                Detail::Gradients { attributed, completeness_error } => writeln!(
+                    output.writer,
+                    "  pixels add up to {attributed:.4} in {steps} steps, completeness error {:.2} %",
+                    100.0 * completeness_error
+                )?,
+                Detail::Mask { masked_score, masked_area } => writeln!(
+                    output.writer,
+                    "  {masked_score:.4} without {:.1} % of the picture, after up to {steps} steps",
+                    100.0 * masked_area
+                )?,
+            }
+            for text in &side.texts {
+                let values = text.words.words.iter().map(|word| format!("{} {:+.4}", word.word, word.value));
+                let values: Vec<String> = values.collect();
+                writeln!(output.writer, "  {:.3} {}", text.weight, values.join("  "))?;
+            }
+        }
+        writeln!(output.writer, "drawn to {}", self.out.display())?;
+        Ok(output.writer.flush()?)
+    }
+}
+
+/// A picture and what it is explained with.
+struct Explainer<'a> {
+    retriever: &'a Retriever,
+    pair: PreparedPair,
+    embedding: Embeddings,
+    options: PixelOptions,
+}
+
+impl Explainer<'_> {
+    fn side(&self, title: &str, query: &Query, enhancer: &dyn QueryEnhancer) -> Result<Side> {
+        let (mut enhanced, combined) = embed_enhanced(std::slice::from_ref(query), enhancer, self.retriever)?;
+        let enhanced = enhanced.pop().context("expected one enhanced query, found none")?;
+        let vector = self.nearest(combined.vectors()).context("expected a query vector, found none")?;
+        let score = RetrievalScore::new(self.retriever, vector)?;
+        let progress = Progress::start("pixels", self.options.steps() as u64);
+        let advance = |done: usize| progress.update(done as u64, self.options.steps() as u64);
+        let pixels = self.options.explain(&score, &self.pair, &advance)?;
+        progress.finish();
+        Ok(Side { title: title.to_owned(), pixels, texts: self.texts(enhanced)? })
+    }
+
+    /// Where a query has several vectors, its score is that of the nearest: the one to explain.
+    fn nearest<'v>(&self, vectors: &'v Embeddings) -> Option<&'v [f32]> {
+        let picture = self.embedding.row(0);
+        let score = |vector: &[f32]| vector.iter().zip(picture).map(|(a, b)| a * b).sum::<f32>();
+        vectors.iter().max_by(|one, other| score(one).total_cmp(&score(other)))
+    }
+
+    fn texts(&self, enhanced: EnhancedQuery) -> Result<Vec<WeightedAttribution>> {
+        let mut texts = enhanced.texts;
+        texts.sort_by(|one, other| other.weight.abs().total_cmp(&one.weight.abs()));
+        texts.truncate(EXPLAINED_TEXTS);
+        let explain = |text: relens::enhancer::WeightedText| {
+            let words = explain_words(self.retriever, &text.text, self.embedding.row(0))?;
+            Ok(WeightedAttribution { weight: text.weight, words })
+        };
+        texts.into_iter().map(explain).collect()
+    }
+}
+
+impl Side {
+    fn to_json(&self) -> serde_json::Value {
+        let PixelExplanation { score, baseline_score, detail, .. } = &self.pixels;
+        serde_json::json!({
+            "side": self.title, "score": score, "baseline_score": baseline_score, "pixels": detail,
+            "texts": self.texts,
+        })
+    }
+}
+
+fn save(drawn: &RgbImage, path: &Path) -> Result<()> {
+    let mut bytes = Cursor::new(Vec::new());
+    drawn.write_to(&mut bytes, ImageFormat::Png)?;
+    write_whole(path, bytes.get_ref())
+}

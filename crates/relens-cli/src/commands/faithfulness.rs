@@ -1,0 +1,206 @@
+//! `relens faithfulness`: do explanations of pixels beat chance?
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use comfy_table::{CellAlignment, Table, presets};
+use relens::dataset::{Dataset, DatasetImage};
+use relens::error::Error;
+use relens::explanation::faithfulness::{Faithfulness, faithfulness, random_order};
+use relens::explanation::{Cells, DifferentiableScore, RetrievalScore};
+use relens::retriever::Retriever;
+use relens_models::image_preprocessing::decode_image;
+use serde::Serialize;
+
+use crate::commands::explain::PixelOptions;
+use crate::interrupt;
+use crate::model_choice::ModelOption;
+use crate::output::Output;
+use crate::progress::Progress;
+
+/// Measure whether heat maps find what a score depends on.
+///
+/// Each picture's first caption is the query. Deletion replaces the cells that a map calls important by the baseline,
+/// most important first, and takes the mean of the scores on the way (smaller is better); insertion puts them into the
+/// baseline (larger is better). The same is done with a random map; the gain is insertion less deletion as a share of
+/// the score that there is to lose, and its difference to chance has a 95 % interval.
+#[derive(Debug, Args)]
+pub(crate) struct FaithfulnessArguments {
+    /// The captions.
+    #[arg(long, value_name = "FILE")]
+    annotations: PathBuf,
+
+    /// Where the pictures that the annotations name are.
+    #[arg(long, value_name = "DIR")]
+    images: PathBuf,
+
+    /// The part of the dataset to measure, such as val or test. Without it, the whole dataset.
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+
+    /// How many pictures, taken evenly from the whole.
+    #[arg(long, value_name = "NUMBER", default_value = "200", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+
+    /// Cells in each direction.
+    #[arg(long, value_name = "NUMBER", default_value = "13", value_parser = clap::value_parser!(u8).range(2..))]
+    cells: u8,
+
+    /// Points of each curve between its ends.
+    #[arg(long, value_name = "NUMBER", default_value = "11", value_parser = clap::value_parser!(u8).range(1..))]
+    points: u8,
+
+    #[command(flatten)]
+    pixels: PixelOptions,
+
+    #[command(flatten)]
+    model: ModelOption,
+
+    /// Print one JSON object: {"pictures", "map", "random", "difference"}.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Means over pictures.
+#[derive(Debug, Default, Clone, Copy, Serialize)]
+struct Means {
+    deletion: f64,
+    insertion: f64,
+    gain: f64,
+}
+
+/// The mean difference of gains, map less random, and its 95 % interval.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Difference {
+    mean: f64,
+    lower: f64,
+    upper: f64,
+    /// The share of pictures where the map is better.
+    better: f64,
+}
+
+impl FaithfulnessArguments {
+    pub(crate) fn run(self) -> Result<()> {
+        interrupt::watch();
+        let mut dataset = Dataset::open(&self.annotations, &self.images)?;
+        if let Some(split) = &self.split {
+            dataset = dataset.split(split)?;
+        }
+        let retriever = self.model.open()?;
+        let count = dataset.images.len().min(self.limit as usize);
+        let progress = Progress::start("pictures", count as u64);
+        let mut measured = Vec::with_capacity(count);
+        for number in 0..count {
+            if interrupt::requested() {
+                return Err(Error::Cancelled.into());
+            }
+            let place = number * dataset.images.len() / count;
+            if let Some(image) = dataset.images.get(place) {
+                measured.extend(self.measure(&retriever, image, number as u64)?);
+            }
+            progress.update(number as u64 + 1, count as u64);
+        }
+        progress.finish();
+        let difference = difference(&measured).context("expected at least two pictures with captions")?;
+        let map = means(measured.iter().map(|(map, _)| map));
+        let random = means(measured.iter().map(|(_, random)| random));
+        self.show(measured.len(), [map, random], difference)
+    }
+
+    /// The map's and the random map's curves; nothing for a picture without captions.
+    fn measure(
+        &self,
+        retriever: &Retriever,
+        image: &DatasetImage,
+        seed: u64,
+    ) -> Result<Option<(Faithfulness, Faithfulness)>> {
+        let Some(caption) = image.captions.first() else { return Ok(None) };
+        let query = retriever.embed_texts(&[caption])?;
+        let score = RetrievalScore::new(retriever, query.row(0))?;
+        let pair = self.pixels.prepare(retriever, &decode_image(&image.path)?)?;
+        let map = self.pixels.explain(&score, &pair, &|_| {})?.map;
+        let cells = Cells { size: score.size(), side: usize::from(self.cells) };
+        let run = |order: &[usize]| {
+            faithfulness(&score, (&pair.picture, &pair.baseline), cells, order, usize::from(self.points))
+        };
+        Ok(Some((run(&map.ranked_cells(cells))?, run(&random_order(cells, seed))?)))
+    }
+
+    fn show(&self, pictures: usize, [map, random]: [Means; 2], difference: Difference) -> Result<()> {
+        let mut output = Output::new();
+        if self.json {
+            let report = serde_json::json!({
+                "pictures": pictures, "method": self.pixels.method, "steps": self.pixels.steps(),
+                "baseline": self.pixels.baseline_name(), "map": map, "random": random, "difference": difference,
+            });
+            writeln!(output.writer, "{report}")?;
+            return Ok(output.writer.flush()?);
+        }
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+        table.set_header(["", "deletion", "insertion", "gain"]);
+        for (name, Means { deletion, insertion, gain }) in [("map", map), ("random", random)] {
+            let values = [deletion, insertion, gain].map(|value| format!("{value:.4}"));
+            table.add_row(std::iter::once(name.to_owned()).chain(values));
+        }
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        writeln!(output.writer, "{table}")?;
+        let Difference { mean, lower, upper, better } = difference;
+        writeln!(
+            output.writer,
+            "{pictures} pictures; gain over random {mean:+.4}, 95 % interval [{lower:+.4}, {upper:+.4}]; the map is \
+             better on {:.1} %",
+            100.0 * better
+        )?;
+        Ok(output.writer.flush()?)
+    }
+}
+
+fn means<'a>(of: impl Iterator<Item = &'a Faithfulness>) -> Means {
+    let (mut sums, mut count) = (Means::default(), 0.0f64);
+    for found in of {
+        sums.deletion += found.deletion;
+        sums.insertion += found.insertion;
+        sums.gain += found.gain();
+        count += 1.0;
+    }
+    let count = count.max(1.0);
+    Means { deletion: sums.deletion / count, insertion: sums.insertion / count, gain: sums.gain / count }
+}
+
+fn difference(measured: &[(Faithfulness, Faithfulness)]) -> Option<Difference> {
+    const NORMAL_QUANTILE: f64 = 1.96;
+    let differences: Vec<f64> = measured.iter().map(|(map, random)| map.gain() - random.gain()).collect();
+    if differences.len() < 2 {
+        return None;
+    }
+    let count = differences.len() as f64;
+    let mean = differences.iter().sum::<f64>() / count;
+    let variance = differences.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
+    let half = NORMAL_QUANTILE * (variance / count).sqrt();
+    let better = differences.iter().filter(|value| **value > 0.0).count() as f64 / count;
+    Some(Difference { mean, lower: mean - half, upper: mean + half, better })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_is_that_of_the_mean() {
+        let found =
+            |deletion, insertion| Faithfulness { deletion, insertion, score: 1.0, baseline_score: 0.0 };
+        let pairs: Vec<_> =
+            [0.1, 0.2, 0.3, 0.4].map(|gain| (found(0.2, 0.2 + gain), found(0.5, 0.5))).to_vec();
+        let difference = difference(&pairs).unwrap();
+        assert!((difference.mean - 0.25).abs() < 1e-9);
+        // Standard deviation 0.1291 of four values.
+        assert!((difference.upper - difference.mean - 1.96 * 0.129_099 / 2.0).abs() < 1e-5);
+        assert_eq!(difference.better, 1.0);
+        assert!(super::difference(&pairs[..1]).is_none());
+    }
+}

@@ -1,0 +1,154 @@
+//! Integrated gradients (Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks", 2017, equation 1).
+//!
+//! `attributionᵢ = (xᵢ − x′ᵢ) · ∫₀¹ ∂F(x′ + α·(x − x′))/∂xᵢ dα`: all attributions add up to `F(x) − F(x′)`, the
+//! difference that they explain (completeness). The integral is a sum over midpoints, so that they add up nearly;
+//! by how much they miss is part of the result.
+
+use super::{DifferentiableScore, SaliencyMap};
+use crate::error::{Error, Result};
+
+/// Settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IntegratedGradientsConfig {
+    /// How many points of the way from baseline to picture are differentiated at; default 64. Time grows with it.
+    pub steps: usize,
+    /// How many of them go through the network together; default 4. Memory grows with it.
+    pub batch: usize,
+}
+
+impl Default for IntegratedGradientsConfig {
+    fn default() -> Self {
+        Self { steps: 64, batch: 4 }
+    }
+}
+
+/// What every pixel adds to the score.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attribution {
+    /// One number a pixel, the sum over its channels.
+    pub map: SaliencyMap,
+    /// The picture's score.
+    pub score: f32,
+    /// The baseline's score.
+    pub baseline_score: f32,
+}
+
+impl Attribution {
+    /// `|Σ attributions − (F(x) − F(x′))| / |F(x) − F(x′)|`; 0 if both are 0.
+    pub fn completeness_error(&self) -> f64 {
+        let difference = f64::from(self.score) - f64::from(self.baseline_score);
+        let error = (self.map.sum() - difference).abs();
+        if error == 0.0 { 0.0 } else { error / difference.abs() }
+    }
+}
+
+/// Explains the score of one picture. `progress` is called with the number of steps done.
+///
+/// # Shapes
+/// - `picture`, `baseline`: `[height × width × 3]`, normalised
+///
+/// # Errors
+/// [`Error::Argument`] if a picture has another size, or `steps` or `batch` is 0; those of the score.
+pub fn integrated_gradients(
+    score: &dyn DifferentiableScore,
+    picture: &[f32],
+    baseline: &[f32],
+    config: IntegratedGradientsConfig,
+    progress: &dyn Fn(usize),
+) -> Result<Attribution> {
+    const NAME: &str = "integrated_gradients";
+    let size = score.size();
+    size.ensure(NAME, picture, 1)?;
+    size.ensure(NAME, baseline, 1)?;
+    if config.steps == 0 || config.batch == 0 {
+        let found = format!("{} steps in batches of {}", config.steps, config.batch);
+        return Err(Error::Argument { operation: NAME, expected: "at least one step".to_owned(), found });
+    }
+    let mut sums = vec![0.0f64; size.values()];
+    let shares: Vec<f32> = (0..config.steps).map(|step| (step as f32 + 0.5) / config.steps as f32).collect();
+    let mut done = 0;
+    for batch in shares.chunks(config.batch) {
+        let points: Vec<f32> = batch.iter().flat_map(|&share| between(baseline, picture, share)).collect();
+        let gradients = score.gradients(&points)?.gradients;
+        for gradient in gradients.chunks_exact(size.values().max(1)) {
+            sums.iter_mut().zip(gradient).for_each(|(sum, &value)| *sum += f64::from(value));
+        }
+        done += batch.len();
+        progress(done);
+    }
+    let steps = config.steps as f64;
+    let differences = picture.iter().zip(baseline).map(|(&x, &x0)| f64::from(x) - f64::from(x0));
+    let attributions: Vec<f32> =
+        sums.iter().zip(differences).map(|(sum, difference)| (sum / steps * difference) as f32).collect();
+    let ends = score.scores(&[picture, baseline].concat())?;
+    let &[score, baseline_score] = ends.as_slice() else {
+        let (expected, found) = ("two scores".to_owned(), ends.len().to_string());
+        return Err(Error::Argument { operation: NAME, expected, found });
+    };
+    Ok(Attribution { map: SaliencyMap::of_channels(size, &attributions)?, score, baseline_score })
+}
+
+fn between<'a>(baseline: &'a [f32], picture: &'a [f32], share: f32) -> impl Iterator<Item = f32> + 'a {
+    baseline.iter().zip(picture).map(move |(&from, &to)| from + share * (to - from))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::{PictureSize, ScoredGradients};
+    use super::*;
+
+    /// `Σ wᵢ·xᵢ²` over a picture's values: its gradient is `2·wᵢ·xᵢ`, its attribution from 0 is `wᵢ·xᵢ²`.
+    pub(in super::super) struct WeightedSquares {
+        pub(in super::super) size: PictureSize,
+        pub(in super::super) weights: Vec<f32>,
+    }
+
+    impl DifferentiableScore for WeightedSquares {
+        fn size(&self) -> PictureSize {
+            self.size
+        }
+
+        fn scores(&self, pictures: &[f32]) -> Result<Vec<f32>> {
+            let score = |picture: &[f32]| picture.iter().zip(&self.weights).map(|(x, w)| w * x * x).sum();
+            Ok(pictures.chunks_exact(self.size.values()).map(score).collect())
+        }
+
+        fn gradients(&self, pictures: &[f32]) -> Result<ScoredGradients> {
+            let weights = self.weights.iter().cycle();
+            let gradients = pictures.iter().zip(weights).map(|(x, w)| 2.0 * w * x).collect();
+            Ok(ScoredGradients { scores: self.scores(pictures)?, gradients })
+        }
+    }
+
+    #[test]
+    fn attributions_of_a_known_function_are_exact_and_complete() {
+        let size = PictureSize { height: 2, width: 2 };
+        let weights: Vec<f32> = (0..12u8).map(|i| f32::from(i) - 4.0).collect();
+        let score = WeightedSquares { size, weights: weights.clone() };
+        let picture: Vec<f32> = (0..12u8).map(|i| f32::from(i % 5) * 0.3).collect();
+        for (steps, batch) in [(1, 1), (7, 3), (8, 64)] {
+            let config = IntegratedGradientsConfig { steps, batch };
+            let counted = std::cell::Cell::new(0);
+            let found = integrated_gradients(&score, &picture, &[0.0; 12], config, &|done| counted.set(done));
+            let found = found.unwrap();
+            assert_eq!(counted.get(), steps);
+            // The midpoint rule is exact for a gradient that is linear in α.
+            let exact: Vec<f32> = picture.iter().zip(&weights).map(|(x, w)| w * x * x).collect();
+            let expected = SaliencyMap::of_channels(size, &exact).unwrap();
+            let near = found.map.values().iter().zip(expected.values()).all(|(a, b)| (a - b).abs() < 1e-5);
+            assert!(near, "{found:?}");
+            assert!(found.completeness_error() < 1e-5, "{}", found.completeness_error());
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let size = PictureSize { height: 1, width: 1 };
+        let score = WeightedSquares { size, weights: vec![1.0; 3] };
+        let none = IntegratedGradientsConfig { steps: 0, batch: 1 };
+        let run = |picture: &[f32], config| integrated_gradients(&score, picture, &[0.0; 3], config, &|_| {});
+        assert!(run(&[1.0; 3], none).is_err());
+        let error = run(&[1.0; 4], IntegratedGradientsConfig::default()).unwrap_err().to_string();
+        assert_eq!(error, "integrated_gradients: expected 1 pictures of 1 × 1 pixels, found 4 values");
+    }
+}

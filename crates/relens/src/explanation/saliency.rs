@@ -1,0 +1,152 @@
+//! A number for every pixel: how much it matters.
+
+use super::PictureSize;
+use crate::error::{Error, Result};
+
+/// How much each pixel matters; above 0 for the score, below 0 against it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SaliencyMap {
+    size: PictureSize,
+    values: Vec<f32>,
+}
+
+/// A grid of equal cells over a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cells {
+    /// The picture.
+    pub size: PictureSize,
+    /// How many cells there are in each direction.
+    pub side: usize,
+}
+
+impl Cells {
+    /// The number of cells.
+    pub fn count(self) -> usize {
+        self.side * self.side
+    }
+
+    /// The cell that a pixel, numbered row by row, is in.
+    pub fn of_pixel(self, pixel: usize) -> usize {
+        let (row, column) = (pixel / self.size.width.max(1), pixel % self.size.width.max(1));
+        let (height, width) = (self.size.height.max(1), self.size.width.max(1));
+        (row * self.side / height) * self.side + column * self.side / width
+    }
+}
+
+impl SaliencyMap {
+    /// A map of one number a pixel.
+    ///
+    /// # Shapes
+    /// - `values`: `[height × width]`
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for another number of values.
+    pub fn new(size: PictureSize, values: Vec<f32>) -> Result<Self> {
+        if values.len() == size.pixels() {
+            return Ok(Self { size, values });
+        }
+        Err(Error::Argument {
+            operation: "SaliencyMap::new",
+            expected: format!("{} × {} values", size.height, size.width),
+            found: values.len().to_string(),
+        })
+    }
+
+    /// Sums three channels.
+    ///
+    /// # Shapes
+    /// - `values`: `[height × width × 3]`
+    pub(super) fn of_channels(size: PictureSize, values: &[f32]) -> Result<Self> {
+        Self::new(size, values.chunks_exact(3).map(|channels| channels.iter().sum()).collect())
+    }
+
+    /// The picture's size.
+    pub fn size(&self) -> PictureSize {
+        self.size
+    }
+
+    /// `[height × width]`, row by row.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// The sum over all pixels.
+    pub fn sum(&self) -> f64 {
+        self.values.iter().copied().map(f64::from).sum()
+    }
+
+    /// The mean over a square of `2 · radius + 1` pixels around each pixel, cut at the edges.
+    ///
+    /// Gradients of single pixels are noise to the eye; what they add up to in a small place is not.
+    #[must_use]
+    pub fn smoothed(&self, radius: usize) -> Self {
+        let PictureSize { height, width } = self.size;
+        let horizontal = box_mean(&self.values, width.max(1), radius);
+        let transposed = transpose(&horizontal, height, width);
+        let vertical = box_mean(&transposed, height.max(1), radius);
+        Self { size: self.size, values: transpose(&vertical, width, height) }
+    }
+
+    /// The cells of a grid, most important first; equal ones in the order of their numbers.
+    pub fn ranked_cells(&self, cells: Cells) -> Vec<usize> {
+        let mut sums = vec![0.0f64; cells.count()];
+        for (pixel, value) in self.values.iter().enumerate() {
+            if let Some(sum) = sums.get_mut(cells.of_pixel(pixel)) {
+                *sum += f64::from(*value);
+            }
+        }
+        let mut ranked: Vec<(usize, f64)> = sums.into_iter().enumerate().collect();
+        ranked.sort_by(|left, right| right.1.total_cmp(&left.1).then(left.0.cmp(&right.0)));
+        ranked.into_iter().map(|(cell, _)| cell).collect()
+    }
+}
+
+/// The mean of each value's neighbourhood within its row of `length` values.
+fn box_mean(values: &[f32], length: usize, radius: usize) -> Vec<f32> {
+    let mean_of = |window: &[f32]| (window.iter().copied().map(f64::from).sum::<f64>(), window.len());
+    let rows = values.chunks_exact(length).flat_map(|row| {
+        (0..length).map(move |position| {
+            let window = &row[position.saturating_sub(radius)..(position + radius + 1).min(length)];
+            let (sum, count) = mean_of(window);
+            (sum / count as f64) as f32
+        })
+    });
+    rows.collect()
+}
+
+fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    (0..columns).flat_map(|column| (0..rows).map(move |row| values[row * columns + column])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: PictureSize = PictureSize { height: 4, width: 6 };
+
+    fn single(pixel: usize) -> SaliencyMap {
+        SaliencyMap::new(SIZE, (0..24).map(|at| if at == pixel { 1.0 } else { 0.0 }).collect()).unwrap()
+    }
+
+    #[test]
+    fn smoothing_spreads_a_pixel_over_its_square() {
+        let smoothed = single(6 + 2).smoothed(1);
+        let expected = [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)];
+        for row in 0..4 {
+            for column in 0..6 {
+                let value = smoothed.values()[row * 6 + column];
+                let inside = expected.contains(&(row, column));
+                assert_eq!(value > 0.0, inside, "{row} {column}");
+            }
+        }
+        assert_eq!(single(9).smoothed(0), single(9));
+    }
+
+    #[test]
+    fn cells_are_ranked_by_what_they_hold() {
+        let cells = Cells { size: SIZE, side: 2 };
+        assert_eq!([0, 2, 3, 5, 12, 17, 23].map(|pixel| cells.of_pixel(pixel)), [0, 0, 1, 1, 2, 3, 3]);
+        assert_eq!(single(23).ranked_cells(cells), [3, 0, 1, 2]);
+        assert!(SaliencyMap::new(SIZE, vec![0.0; 23]).is_err());
+    }
+}
