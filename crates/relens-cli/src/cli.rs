@@ -53,6 +53,8 @@ enum Command {
     Rewrite(commands::rewrite::RewriteArguments),
     Explain(commands::explain::ExplainArguments),
     Faithfulness(commands::faithfulness::FaithfulnessArguments),
+    Run(commands::run::RunArguments),
+    Report(commands::report::ReportArguments),
     #[command(subcommand)]
     Kb(commands::kb::KbCommand),
     #[command(subcommand)]
@@ -76,6 +78,8 @@ impl Cli {
             Command::Rewrite(arguments) => arguments.run(),
             Command::Explain(arguments) => arguments.run(),
             Command::Faithfulness(arguments) => arguments.run(),
+            Command::Run(arguments) => arguments.run(),
+            Command::Report(arguments) => arguments.run(),
             Command::Kb(command) => command.run(),
             Command::Train(command) => command.run(),
             Command::References(arguments) => arguments.run(),

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use relens::calibration::HubnessCalibration;
 use relens::enhancer::rewriter::Gallery;
 use relens::enhancer::spec::{self, EnhancerContext};
-use relens::enhancer::{Combination, EnhancedQuery, Query, QueryEnhancer};
+use relens::enhancer::{Combination, EnhancedQuery, Query, QueryEnhancer, arithmetic};
 use relens::pipeline::TextEmbedder;
 
 use crate::library_location;
@@ -17,14 +17,18 @@ use crate::library_location;
 pub(crate) struct EnhancerOption {
     /// What rewrites a query before the retriever reads it: default (what works best with the retriever; its
     /// enhancer.toml says what that is), identity (leaves it as it is), wordnet, descriptions,
-    /// concat, adapter, selection, retrieval_augmented, llm, composer, rewriter, or a TOML file with the settings of one or the
-    /// weights of several.
+    /// concat, adapter, selection, retrieval_augmented, llm, composer, rewriter, arithmetic, or a TOML file with the
+    /// settings of one or the weights of several.
     #[arg(long, value_name = "NAME|FILE.toml", default_value = spec::DEFAULT, value_parser = known)]
     enhancer: String,
 
     /// How the texts that an enhancer makes of one query give one score; without it, the enhancer decides.
     #[arg(long, value_enum, value_name = "HOW")]
     combine: Option<Combine>,
+
+    /// Read the query as a sum of terms, as in "dog + beach*0.5 - people"; short for --enhancer arithmetic.
+    #[arg(long, conflicts_with = "enhancer")]
+    arithmetic: bool,
 }
 
 /// A name that is misspelt is wrong usage, found before anything is opened.
@@ -48,6 +52,8 @@ enum Combine {
     MeanScore,
     /// The best of the texts' scores.
     MaxScore,
+    /// The texts' rankings, fused by reciprocal rank.
+    ReciprocalRank,
 }
 
 impl From<Combine> for Combination {
@@ -57,6 +63,7 @@ impl From<Combine> for Combination {
             Combine::MeanEmbedding => Self::MeanEmbedding,
             Combine::MeanScore => Self::MeanScore,
             Combine::MaxScore => Self::MaxScore,
+            Combine::ReciprocalRank => Self::ReciprocalRank,
         }
     }
 }
@@ -75,7 +82,8 @@ impl EnhancerOption {
         gallery: Gallery,
     ) -> Result<Box<dyn QueryEnhancer>> {
         let context = EnhancerContext { home: library_location::home().ok(), embedder, gallery };
-        let enhancer = spec::open(&self.enhancer, &context)?;
+        let name = if self.arithmetic { arithmetic::NAME } else { &self.enhancer };
+        let enhancer = spec::open(name, &context)?;
         Ok(match self.combine {
             Some(combine) => Box::new(Recombined { enhancer, combination: combine.into() }),
             None => enhancer,
@@ -123,7 +131,8 @@ mod tests {
 
     #[test]
     fn combine_overrides_the_enhancers_own_choice() {
-        let option = EnhancerOption { enhancer: "identity".to_owned(), combine: Some(Combine::MaxScore) };
+        let (enhancer, combine) = ("identity".to_owned(), Some(Combine::MaxScore));
+        let option = EnhancerOption { enhancer, combine, arithmetic: false };
         let enhancer = option.open(None).unwrap();
         let query = Query::new("two dogs").unwrap();
         assert_eq!(enhancer.name(), "identity");

@@ -15,7 +15,10 @@ mod output;
 mod output_file;
 mod picture_embedding;
 mod progress;
+mod query_results;
 mod ranking_output;
+mod recipe;
+mod report;
 
 use std::process::ExitCode;
 

@@ -5,22 +5,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use relens::dataset::Dataset;
 use relens::embeddings::Embeddings;
+use relens::enhancer::QueryEnhancer;
 use relens::enhancer::rewriter::Gallery;
 use relens::error::Error;
 use relens::evaluation::{RankingMetrics, RetrievalReport, evaluate};
 use relens::retriever::Retriever;
+use serde::Serialize;
 
 use crate::enhancer_choice::EnhancerOption;
 use crate::model_choice::ModelOption;
 use crate::output::Output;
+use crate::output_file::write_whole;
 use crate::picture_embedding::{PICTURES_PER_BATCH, embed_pictures};
 use crate::progress::Progress;
 use crate::{interrupt, model_choice};
+use crate::query_results::{QueryResults, Recorder};
 
 /// Measure retrieval on a captioned dataset.
 ///
@@ -65,6 +69,10 @@ pub(crate) struct EvalArguments {
     /// Write the numbers to this file as one JSON object (`-`: standard output) instead of showing a table.
     #[arg(long, value_name = "OUT")]
     json: Option<PathBuf>,
+
+    /// Also write every caption with its rank and what the enhancer made of it, and every picture with its rank.
+    #[arg(long, requires = "json")]
+    per_query: bool,
 }
 
 fn positive(text: &str) -> Result<usize, String> {
@@ -98,17 +106,37 @@ impl EvalArguments {
             done.set(done.get() + captions as u64);
             progress.update(done.get(), total);
         };
-        let evaluated =
-            evaluate(&dataset, images, retriever.as_ref(), enhancer.as_ref(), &self.recall_k, &advance)?;
+        let recorder = Recorder::new(enhancer.as_ref());
+        let enhancer: &dyn QueryEnhancer = if self.per_query { &recorder } else { enhancer.as_ref() };
+        let evaluated = evaluate(&dataset, images, retriever.as_ref(), enhancer, &self.recall_k, &advance)?;
         progress.finish();
         model_choice::tell_truncated(&retriever)?;
         let report = RetrievalReport { seconds: start.elapsed().as_secs_f64(), ..evaluated.report };
-        match self.json.as_deref() {
-            None => show(&report),
-            Some(path) if path == Path::new("-") => Ok(report.write_json(Output::new().writer)?),
-            Some(path) => save(&report, path),
+        let Some(path) = self.json.as_deref() else { return show(&report) };
+        let mut text = Vec::new();
+        if self.per_query {
+            let written = PerQuery { report: &report, results: recorder.results(&dataset, &evaluated.ranks) };
+            serde_json::to_writer_pretty(&mut text, &written)?;
+            text.push(b'\n');
+        } else {
+            report.write_json(&mut text)?;
         }
+        if path == Path::new("-") {
+            let mut output = Output::new();
+            output.writer.write_all(&text)?;
+            return Ok(output.writer.flush()?);
+        }
+        write_whole(path, &text)
     }
+}
+
+/// The numbers, and each query.
+#[derive(Serialize)]
+struct PerQuery<'a> {
+    #[serde(flatten)]
+    report: &'a RetrievalReport,
+    #[serde(flatten)]
+    results: QueryResults,
 }
 
 /// Embeds the dataset's pictures in order. One that cannot be read is an error: without it the numbers would lie.
@@ -125,16 +153,6 @@ pub(crate) fn embed_images(dataset: &Dataset, retriever: &Retriever) -> Result<E
     }
     progress.finish();
     Ok(embeddings)
-}
-
-/// Writes the file whole or not at all.
-fn save(report: &RetrievalReport, path: &Path) -> Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let named = || format!("{}: the result cannot be written", path.display());
-    let mut file = tempfile::NamedTempFile::new_in(directory).with_context(named)?;
-    report.write_json(&mut file).with_context(named)?;
-    file.persist(path).map_err(|failed| failed.error).with_context(named)?;
-    Ok(())
 }
 
 fn show(report: &RetrievalReport) -> Result<()> {

@@ -10,6 +10,8 @@ pub(crate) mod kb;
 pub(crate) mod models;
 pub(crate) mod quickstart;
 pub(crate) mod references;
+pub(crate) mod report;
 pub(crate) mod rewrite;
+pub(crate) mod run;
 pub(crate) mod search;
 pub(crate) mod train;

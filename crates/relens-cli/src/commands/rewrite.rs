@@ -153,6 +153,8 @@ fn combination_name(combination: relens::enhancer::Combination) -> &'static str 
         Combination::MeanEmbedding => "the mean of the embeddings",
         Combination::MeanScore => "the mean of the scores",
         Combination::MaxScore => "the best score",
+        Combination::ReciprocalRank => "reciprocal ranks",
+        Combination::WeightedSum => "the sum of the embeddings",
     }
 }
 

@@ -1,11 +1,11 @@
 //! Several texts, one score.
 //!
-//! A dot product is linear, so a weighted mean of scores is the score of a weighted mean of embeddings: three of the
-//! four combinations need one vector for a query, whatever the number of its texts.
+//! A dot product is linear, so a weighted mean of scores is the score of a weighted mean of embeddings: most
+//! combinations need one vector for a query, whatever the number of its texts.
 
 use serde::{Deserialize, Serialize};
 
-use super::EnhancedQuery;
+use super::{EnhancedQuery, rank_fusion};
 use crate::embeddings::Embeddings;
 use crate::error::{Error, Result};
 use crate::index::{Hit, Index, TopK};
@@ -23,20 +23,27 @@ pub enum Combination {
     MeanScore,
     /// The largest of the texts' cosines, each multiplied by its weight over the largest weight.
     MaxScore,
+    /// Reciprocal rank fusion: `Σ wᵢ / (60 + rankᵢ)` over the texts' rankings of all images.
+    ReciprocalRank,
+    /// The cosine with the weighted sum of the texts' embeddings, scaled to length 1; weights may be negative.
+    WeightedSum,
 }
 
-/// Queries as vectors: the score of a query and an image is the largest dot product of the query's vectors with it.
+/// Queries as vectors: the score of a query and an image is the largest dot product of the query's vectors with it, or
+/// what the ranks that these give the image make together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CombinedQueries {
     vectors: Embeddings,
     /// Where each query's vectors begin, and the end of the last.
     offsets: Vec<usize>,
+    /// The weights of the rankings of each query whose ranks are fused.
+    fused: Vec<Option<Vec<f32>>>,
 }
 
 impl CombinedQueries {
     /// Queries of one text each.
     pub fn single(vectors: Embeddings) -> Self {
-        Self { offsets: (0..=vectors.rows()).collect(), vectors }
+        Self { offsets: (0..=vectors.rows()).collect(), fused: vec![None; vectors.rows()], vectors }
     }
 
     /// Combines the embeddings of all queries' texts.
@@ -55,13 +62,14 @@ impl CombinedQueries {
                 found: format!("{}", texts.rows()),
             });
         }
-        let mut combined = Self { vectors: Embeddings::new(texts.dim()), offsets: vec![0] };
+        let mut combined =
+            Self { vectors: Embeddings::new(texts.dim()), offsets: vec![0], fused: Vec::new() };
         let mut rows = texts.iter();
         for query in queries {
             query.ensure_usable(enhancer)?;
             let weighted = query.texts.iter().map(|text| text.weight).zip(rows.by_ref());
-            let weighted: Vec<(f32, &[f32])> = weighted.filter(|(weight, _)| *weight > 0.0).collect();
-            combined.push(query.combination, &weighted)?;
+            let weighted: Vec<(f32, &[f32])> = weighted.filter(|(weight, _)| *weight != 0.0).collect();
+            combined.push(query.combination, &weighted, enhancer)?;
         }
         Ok(combined)
     }
@@ -74,6 +82,7 @@ impl CombinedQueries {
         let before = self.vectors.rows();
         self.vectors.append(&other.vectors)?;
         self.offsets.extend(other.offsets.iter().skip(1).map(|offset| before + offset));
+        self.fused.extend(other.fused.iter().cloned());
         Ok(())
     }
 
@@ -128,6 +137,12 @@ impl CombinedQueries {
         }
         let mut best = vec![f32::NEG_INFINITY; range.len() * n];
         for (query, bounds) in offsets.windows(2).enumerate() {
+            if let Some(weights) = self.fused_weights(range.start + query) {
+                let of_query = &scores[(bounds[0] - first) * n..(bounds[1] - first) * n];
+                let fused = rank_fusion::fuse_scores(of_query, weights, n);
+                best[query * n..(query + 1) * n].copy_from_slice(&fused);
+                continue;
+            }
             for row in bounds[0] - first..bounds[1] - first {
                 let largest = &mut best[query * n..(query + 1) * n];
                 largest.iter_mut().zip(&scores[row * n..]).for_each(|(best, &score)| *best = best.max(score));
@@ -136,13 +151,25 @@ impl CombinedQueries {
         Ok(best)
     }
 
-    /// The score of one query with one image, the same bits as in [`scores`](Self::scores).
-    pub(crate) fn score(&self, query: usize, image: &[f32]) -> f32 {
-        let dim = self.dim();
+    fn fused_weights(&self, query: usize) -> Option<&[f32]> {
+        self.fused.get(query)?.as_deref()
+    }
+
+    /// The score of one query with one of the images, the same bits as in [`scores`](Self::scores).
+    ///
+    /// # Errors
+    /// Those of [`scores`](Self::scores).
+    pub(crate) fn score(&self, query: usize, images: &Embeddings, image: usize) -> Result<f32> {
+        if self.fused_weights(query).is_some() {
+            // A rank is one among all images.
+            let scores = self.scores(query..query + 1, images)?;
+            return Ok(scores.get(image).copied().unwrap_or(f32::NEG_INFINITY));
+        }
+        let (dim, image) = (self.dim(), images.row(image));
         let rows = &self.vectors.as_slice()[self.offsets[query] * dim..self.offsets[query + 1] * dim];
         let mut scores = vec![0.0; rows.len() / dim.max(1)];
         similarity::scores(image, rows, dim, &mut scores);
-        scores.into_iter().fold(f32::NEG_INFINITY, f32::max)
+        Ok(scores.into_iter().fold(f32::NEG_INFINITY, f32::max))
     }
 
     /// The `k` best hits of every query in `index`.
@@ -153,14 +180,20 @@ impl CombinedQueries {
     /// Those of [`Index::search`].
     pub fn search(&self, index: &dyn Index, k: usize) -> Result<Vec<Vec<Hit>>> {
         let mut found = index.search(&self.vectors, k)?.into_iter();
-        let of_query = |bounds: &[usize]| {
+        let of_query = |(query, bounds): (usize, &[usize])| {
             let mut lists: Vec<Vec<Hit>> = found.by_ref().take(bounds[1] - bounds[0]).collect();
-            if lists.len() == 1 { lists.swap_remove(0) } else { merge_by_largest_score(lists, k) }
+            if let Some(weights) = self.fused_weights(query) {
+                let rows: Vec<usize> = (bounds[0]..bounds[1]).collect();
+                let rankings = index.search(&self.vectors.select(&rows)?, index.len())?;
+                return Ok(rank_fusion::fuse_hits(rankings, weights, k));
+            }
+            Ok(if lists.len() == 1 { lists.swap_remove(0) } else { merge_by_largest_score(lists, k) })
         };
-        Ok(self.offsets.windows(2).map(of_query).collect())
+        self.offsets.windows(2).enumerate().map(of_query).collect()
     }
 
-    fn push(&mut self, combination: Combination, weighted: &[(f32, &[f32])]) -> Result<()> {
+    fn push(&mut self, combination: Combination, weighted: &[(f32, &[f32])], enhancer: &str) -> Result<()> {
+        let mut fused = None;
         let largest = weighted.iter().map(|(weight, _)| *weight).fold(0.0, f32::max);
         match (combination, weighted) {
             // One text is what it is, to the bit.
@@ -172,6 +205,13 @@ impl CombinedQueries {
                 }
             }
             (Combination::MeanScore, _) => self.vectors.push(&weighted_mean(weighted, self.dim()))?,
+            (Combination::ReciprocalRank, _) => {
+                weighted.iter().try_for_each(|(_, row)| self.vectors.push(row))?;
+                fused = Some(weighted.iter().map(|(weight, _)| *weight).collect());
+            }
+            (Combination::WeightedSum, _) => {
+                self.vectors.append(&weighted_sum(weighted, self.dim(), enhancer)?)?;
+            }
             (Combination::MeanEmbedding | Combination::Replace, _) => {
                 let mut mean = Embeddings::from_rows(self.dim(), weighted_mean(weighted, self.dim()))?;
                 mean.normalise();
@@ -179,8 +219,29 @@ impl CombinedQueries {
             }
         }
         self.offsets.push(self.vectors.rows());
+        self.fused.push(fused);
         Ok(())
     }
+}
+
+/// Below this share of all weights, what is left of a sum is rounding.
+const CANCELLED: f32 = 1e-3;
+
+/// Σ wᵢ·eᵢ, scaled to length 1, `[1, dim]`.
+fn weighted_sum(weighted: &[(f32, &[f32])], dim: usize, enhancer: &str) -> Result<Embeddings> {
+    let mut sum = vec![0.0; dim];
+    for (weight, row) in weighted {
+        sum.iter_mut().zip(*row).for_each(|(sum, value)| *sum += weight * value);
+    }
+    let length = sum.iter().map(|value| value * value).sum::<f32>().sqrt();
+    let weights: f32 = weighted.iter().map(|(weight, _)| weight.abs()).sum();
+    if length <= CANCELLED * weights {
+        let reason = "the terms cancel each other: nothing is left to search for".to_owned();
+        return Err(Error::Enhancer { enhancer: enhancer.to_owned(), reason });
+    }
+    let mut sum = Embeddings::from_rows(dim, sum)?;
+    sum.normalise();
+    Ok(sum)
 }
 
 /// Σ wᵢ·eᵢ / Σ wᵢ, `[dim]`.
@@ -243,6 +304,11 @@ mod tests {
         assert_near(&scores(&[1.0, 1.0], Combination::MaxScore), &[1.0, 0.8, 0.8]);
         assert_near(&scores(&[2.0, 1.0], Combination::MaxScore), &[1.0, 0.8, 0.6]);
         assert_near(&scores(&[0.0, 1.0], Combination::MaxScore), &[0.0, 0.6, 0.8]);
+        let ranks = |one: f32, other: f32| 1.0 / (60.0 + one) + 1.0 / (60.0 + other);
+        let fused = [ranks(1.0, 3.0), ranks(2.0, 2.0), ranks(3.0, 1.0)];
+        assert_near(&scores(&[1.0, 1.0], Combination::ReciprocalRank), &fused);
+        // (0.8, −0.6) has length 1: its products with (1, 0), (0.8, 0.6) and (0.6, 0.8).
+        assert_near(&scores(&[0.8, -0.6], Combination::WeightedSum), &[0.8, 0.28, 0.0]);
     }
 
     #[test]
@@ -259,7 +325,13 @@ mod tests {
         let (texts, images) = texts_and_images();
         let mut texts = texts;
         texts.append(&texts.clone()).unwrap();
-        let queries = [query(&[1.0, 0.9], Combination::MaxScore), query(&[1.0, 3.0], Combination::MeanScore)];
+        texts.append(&texts.clone()).unwrap();
+        let queries = [
+            query(&[1.0, 0.9], Combination::MaxScore),
+            query(&[1.0, 3.0], Combination::MeanScore),
+            query(&[1.0, 2.0], Combination::ReciprocalRank),
+            query(&[1.0, -0.5], Combination::WeightedSum),
+        ];
         let combined = CombinedQueries::combine(&queries, &texts, "test").unwrap();
         let index = ExactIndex::from_parts("model", vec![0, 1, 2], images.clone()).unwrap();
         for k in 0..4 {

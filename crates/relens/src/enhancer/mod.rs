@@ -5,6 +5,7 @@
 //! literature, in a file of its own. [`spec`] opens them by name or from a small TOML.
 
 pub mod adapter;
+pub mod arithmetic;
 pub mod combination;
 pub mod composer;
 pub mod concat;
@@ -15,6 +16,7 @@ pub mod identity;
 pub mod llm;
 pub mod mix;
 mod query;
+mod rank_fusion;
 pub mod referenced;
 pub mod refinement;
 pub mod retrieval_augmented;
@@ -66,7 +68,7 @@ pub trait QueryEnhancer: Send + Sync {
 pub struct WeightedText {
     /// The text.
     pub text: String,
-    /// Its weight, relative to the query's other texts: finite and not below 0.
+    /// Its weight, relative to the query's other texts: finite, and below 0 only in a [`Combination::WeightedSum`].
     pub weight: f32,
 }
 
@@ -163,11 +165,13 @@ impl EnhancedQuery {
         if let Some(empty) = self.texts.iter().position(|text| text.text.trim().is_empty()) {
             return refuse(format!("text {empty}: expected a text, found an empty one"));
         }
-        if let Some(wrong) = self.texts.iter().find(|text| !(text.weight.is_finite() && text.weight >= 0.0)) {
+        let signed = self.combination == Combination::WeightedSum;
+        let usable = |weight: f32| weight.is_finite() && (signed || weight >= 0.0);
+        if let Some(wrong) = self.texts.iter().find(|text| !usable(text.weight)) {
             let (text, weight) = (&wrong.text, wrong.weight);
             return refuse(format!("`{text}`: expected a finite weight of at least 0, found {weight}"));
         }
-        let total: f32 = self.texts.iter().map(|text| text.weight).sum();
+        let total: f32 = self.texts.iter().map(|text| text.weight.max(0.0)).sum();
         if !(total.is_finite() && total > 0.0) {
             return refuse(format!("expected weights with a sum above 0 and below infinity, found {total}"));
         }

@@ -27,6 +27,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::adapter::{Adapter, AdapterWeights};
+use super::arithmetic::{self, Arithmetic};
 use super::composer::{Composer, ComposerSettings, Generator, GeneratorSettings, Materials};
 use super::concat::Concat;
 use super::descriptions::{Descriptions, Template};
@@ -55,7 +56,7 @@ pub const DEFAULT: &str = "default";
 pub const DEFAULT_FILE: &str = "enhancer.toml";
 
 /// The names that can be opened.
-pub const NAMES: [&str; 11] = [
+pub const NAMES: [&str; 12] = [
     DEFAULT,
     "identity",
     "wordnet",
@@ -67,6 +68,7 @@ pub const NAMES: [&str; 11] = [
     "llm",
     "composer",
     "rewriter",
+    arithmetic::NAME,
 ];
 
 /// What enhancers are opened with.
@@ -361,6 +363,11 @@ pub struct LlmSpec {
     pub mix: Mix,
 }
 
+/// Settings of `arithmetic`: there are none.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArithmeticSpec {}
+
 /// Settings of `composer`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -454,6 +461,10 @@ fn open_member(settings: &Settings, context: &EnhancerContext) -> Result<Box<dyn
         }
         "composer" => Box::new(open_composer(settings, context)?),
         "rewriter" => Box::new(open_rewriter(settings, context)?),
+        arithmetic::NAME => {
+            let ArithmeticSpec {} = settings.parse()?;
+            Box::new(Arithmetic)
+        }
         unknown => {
             return Err(Error::UnknownEnhancer { name: unknown.to_owned(), available: NAMES.join(", ") });
         }

@@ -68,8 +68,8 @@ impl GroundTruthRanks {
         let own_scores: Vec<f32> = image_of_caption
             .par_iter()
             .enumerate()
-            .map(|(caption, &image)| captions.score(caption, images.row(image)))
-            .collect();
+            .map(|(caption, &image)| captions.score(caption, images, image))
+            .collect::<Result<_>>()?;
         let mut best_own = vec![f32::NEG_INFINITY; images.rows()];
         for ((&image, &score), &offset) in image_of_caption.iter().zip(&own_scores).zip(&offsets.captions) {
             best_own[image] = best_own[image].max(score - offset);
@@ -202,8 +202,13 @@ mod tests {
             .prop_map(move |v| Embeddings::from_rows(dim, v.into_iter().map(f32::from).collect()).unwrap())
     }
 
-    const COMBINATIONS: [Combination; 4] =
-        [Combination::Replace, Combination::MeanEmbedding, Combination::MeanScore, Combination::MaxScore];
+    const COMBINATIONS: [Combination; 5] = [
+        Combination::Replace,
+        Combination::MeanEmbedding,
+        Combination::MeanScore,
+        Combination::MaxScore,
+        Combination::ReciprocalRank,
+    ];
 
     proptest! {
         #[test]
@@ -212,7 +217,7 @@ mod tests {
             texts in vectors(3, 60),
             owners in prop::collection::vec(0usize..12, 20),
             texts_of in prop::collection::vec(1usize..4, 20),
-            combination in 0usize..4,
+            combination in 0usize..5,
             // Halves, so that differences are exact and ties stay ties.
             offsets in prop::collection::vec((-2i8..=2).prop_map(|half| f32::from(half) / 2.0), 40),
         ) {

@@ -1,0 +1,156 @@
+//! `relens run`: a recipe, from its data to its report.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser};
+use serde_json::json;
+
+use crate::cli::Cli;
+use crate::interrupt;
+use crate::output::{self, Output};
+use crate::recipe::digest::Digests;
+use crate::recipe::execution::{self, Done};
+use crate::recipe::file::{Recipe, Stage};
+use crate::recipe::plan::{Decision, Planner};
+use crate::recipe::state::Records;
+
+/// Run a recipe: a list of named stages, each a relens command.
+///
+/// Stages that ran before are skipped as long as their command, the content of their inputs and their outputs are what
+/// they were; a change reruns a stage and all that hangs on it. After Ctrl-C or a kill, run the same again: it goes on
+/// with the stage that was interrupted. What a stage prints is in DIRECTORY/.recipe/STAGE.out.
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// The recipe, a TOML file; configs/ has some.
+    #[arg(value_name = "FILE.toml")]
+    recipe: PathBuf,
+
+    /// Run this stage and what it needs, nothing else.
+    #[arg(long, value_name = "STAGE")]
+    until: Option<String>,
+
+    /// Only show which stages would run, and why.
+    #[arg(long, conflicts_with = "plan")]
+    dry_run: bool,
+
+    /// Only check the recipe: every command line, and what hangs on what. Data need not be there.
+    #[arg(long)]
+    plan: bool,
+
+    /// Give a variable of the recipe another value; `directory` is where everything goes.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
+    set: Vec<(String, String)>,
+
+    /// Print one JSON object: {"recipe", "directory", "stages": [{"stage", "state", …}]}.
+    #[arg(long)]
+    json: bool,
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    pair.ok_or_else(|| format!("expected NAME=VALUE, found `{text}`"))
+}
+
+/// What is said about a stage: a word for programs, and words for people.
+struct Told<'a> {
+    stage: &'a Stage,
+    state: &'static str,
+    detail: String,
+}
+
+impl RunArguments {
+    pub(crate) fn run(self) -> Result<()> {
+        let recipe = Recipe::read(&self.recipe, &self.set)?;
+        let stages = recipe.needed_for(self.until.as_deref())?;
+        // A command line that cannot be meant is found before the first hour of work, not after it.
+        for stage in &stages {
+            check_command(stage)?;
+        }
+        let told = if self.plan {
+            planned(&stages)
+        } else if self.dry_run {
+            foreseen(&recipe, &stages)?
+        } else {
+            interrupt::watch();
+            let done = execution::run(&recipe, self.until.as_deref())
+                .with_context(|| format!("the recipe `{}` stopped; run it again to go on", recipe.name))?;
+            finished(&stages, &done)
+        };
+        self.show(&recipe, &told)
+    }
+
+    fn show(&self, recipe: &Recipe, told: &[Told<'_>]) -> Result<()> {
+        let mut output = Output::new();
+        if self.json {
+            let stages: Vec<_> = told
+                .iter()
+                .map(|Told { stage, state, detail }| {
+                    json!({"stage": stage.name, "state": state, "detail": detail, "command": stage.command,
+                           "after": stage.upstream})
+                })
+                .collect();
+            let directory = recipe.directory.to_string_lossy();
+            let report = json!({"recipe": recipe.name, "directory": directory, "stages": stages});
+            writeln!(output.writer, "{report}")?;
+            return Ok(output.writer.flush()?);
+        }
+        let (strong, faint) = (output.style(output::strong()), output.style(output::faint()));
+        for Told { stage, state, detail } in told {
+            let name = &stage.name;
+            let about = if stage.about.is_empty() { String::new() } else { format!(" · {}", stage.about) };
+            writeln!(output.writer, "{strong}{name}{strong:#}: {state}, {detail}{faint}{about}{faint:#}")?;
+        }
+        Ok(output.writer.flush()?)
+    }
+}
+
+fn check_command(stage: &Stage) -> Result<()> {
+    for arguments in [stage.command.clone(), [stage.command.as_slice(), &stage.resume].concat()] {
+        let line = std::iter::once("relens".to_owned()).chain(arguments);
+        Cli::try_parse_from(line).with_context(|| {
+            format!("stage `{}`: `relens {}` is no command", stage.name, stage.command.join(" "))
+        })?;
+    }
+    Ok(())
+}
+
+fn planned<'a>(stages: &[&'a Stage]) -> Vec<Told<'a>> {
+    let told = |stage: &&'a Stage| {
+        let made = |path: &PathBuf| {
+            stages.iter().any(|earlier| earlier.outputs.iter().any(|output| path.starts_with(output)))
+        };
+        let missing = stage.inputs.iter().filter(|path| !path.exists() && !made(path));
+        let missing: Vec<String> = missing.map(|path| path.display().to_string()).collect();
+        let after: Vec<&str> = stage.upstream.iter().map(String::as_str).collect();
+        let order = if after.is_empty() { "first".to_owned() } else { format!("after {}", after.join(", ")) };
+        let detail = match missing.is_empty() {
+            true => order,
+            false => format!("{order}; needs {}", missing.join(", ")),
+        };
+        Told { stage, state: "planned", detail }
+    };
+    stages.iter().map(told).collect()
+}
+
+fn foreseen<'a>(recipe: &Recipe, stages: &[&'a Stage]) -> Result<Vec<Told<'a>>> {
+    let records = Records::of(&recipe.directory);
+    let mut digests = Digests::open(records.digests());
+    let finished = std::collections::BTreeMap::new();
+    let decisions = Planner { records: &records, digests: &mut digests, finished }.foresee(stages)?;
+    let told = |(stage, decision): (&&'a Stage, Decision)| match decision {
+        Decision::Finished => Told { stage, state: "finished", detail: "nothing changed".to_owned() },
+        Decision::Run(reason) => Told { stage, state: "would run", detail: format!("because {reason}") },
+    };
+    Ok(stages.iter().zip(decisions).map(told).collect())
+}
+
+fn finished<'a>(stages: &[&'a Stage], done: &Done) -> Vec<Told<'a>> {
+    let told = |stage: &&'a Stage| match done.ran.iter().find(|(name, _)| *name == stage.name) {
+        Some((_, seconds)) => Told { stage, state: "ran", detail: format!("{seconds:.1} s") },
+        None => Told { stage, state: "skipped", detail: "finished before".to_owned() },
+    };
+    debug_assert_eq!(done.ran.len() + done.skipped.len(), stages.len());
+    stages.iter().map(told).collect()
+}

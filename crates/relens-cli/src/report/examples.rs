@@ -1,0 +1,124 @@
+//! Captions that a rewrite won, lost or left alone, with their pictures.
+
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use image::{ImageFormat, imageops};
+use relens_models::image_preprocessing::decode_image;
+use similar::{ChangeTag, TextDiff};
+
+use super::comparison::Pair;
+use super::inputs::{QueryResult, Text};
+
+/// Examples of each kind.
+const SHOWN: usize = 8;
+/// A thumbnail's longer side.
+const THUMBNAIL: u32 = 176;
+
+/// A caption, what became of it, and how its picture's rank changed.
+#[derive(Debug)]
+pub(super) struct Example<'a> {
+    pub(super) query: &'a str,
+    pub(super) before: u32,
+    pub(super) after: u32,
+    pub(super) image: &'a Path,
+    /// The rewrites with their weights, as differences to the query.
+    pub(super) rewrites: Vec<(f32, Vec<Piece>)>,
+}
+
+/// A part of a rewrite.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub(super) text: String,
+    pub(super) change: Change,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    Kept,
+    Added,
+    Removed,
+}
+
+/// The three kinds of examples, each with how many there are in all.
+pub(super) struct Examples<'a> {
+    pub(super) won: (usize, Vec<Example<'a>>),
+    pub(super) lost: (usize, Vec<Example<'a>>),
+    pub(super) unchanged: (usize, Vec<Example<'a>>),
+}
+
+impl<'a> Examples<'a> {
+    /// Those with the largest changes, in ratios of ranks: from 10 to 1 is more than from 110 to 100. Unchanged ones are
+    /// those that were rewritten and kept their rank.
+    pub(super) fn of(pair: &Pair<'a>) -> Self {
+        let mut all: Vec<(&QueryResult, &QueryResult)> = pair.queries().collect();
+        let gain = |before: &QueryResult, after: &QueryResult| {
+            f64::from(before.rank.max(1)).ln() - f64::from(after.rank.max(1)).ln()
+        };
+        // Stable, so that equal changes stay in the order of the captions.
+        all.sort_by(|one, other| gain(other.0, other.1).total_cmp(&gain(one.0, one.1)));
+        let moved = |better: bool| {
+            all.iter().filter(
+                move |(before, after)| {
+                    if better { after.rank < before.rank } else { after.rank > before.rank }
+                },
+            )
+        };
+        let still = || {
+            all.iter().filter(|(before, after)| {
+                before.rank == after.rank && !rewrites(&after.query, &after.texts).is_empty()
+            })
+        };
+        let example = |(before, after): &(&'a QueryResult, &'a QueryResult)| Example {
+            query: &after.query,
+            before: before.rank,
+            after: after.rank,
+            image: &after.image,
+            rewrites: rewrites(&after.query, &after.texts),
+        };
+        Self {
+            won: (moved(true).count(), moved(true).take(SHOWN).map(example).collect()),
+            lost: (moved(false).count(), moved(false).rev().take(SHOWN).map(example).collect()),
+            unchanged: (still().count(), still().take(SHOWN).map(example).collect()),
+        }
+    }
+}
+
+/// The texts that are not the query itself.
+fn rewrites(query: &str, texts: &[Text]) -> Vec<(f32, Vec<Piece>)> {
+    let others = texts.iter().filter(|text| text.text != query);
+    others.map(|text| (text.weight, word_difference(query, &text.text))).collect()
+}
+
+/// What was added to and removed from a text, word by word.
+pub(super) fn word_difference(from: &str, to: &str) -> Vec<Piece> {
+    let mut pieces: Vec<Piece> = Vec::new();
+    for change in TextDiff::from_words(from, to).iter_all_changes() {
+        let kind = match change.tag() {
+            ChangeTag::Equal => Change::Kept,
+            ChangeTag::Delete => Change::Removed,
+            ChangeTag::Insert => Change::Added,
+        };
+        match pieces.last_mut().filter(|piece| piece.change == kind) {
+            Some(piece) => piece.text.push_str(change.value()),
+            None => pieces.push(Piece { text: change.value().to_owned(), change: kind }),
+        }
+    }
+    pieces
+}
+
+/// The picture as a small JPEG inside of an address; nothing if it cannot be read.
+pub(super) fn thumbnail(path: &Path, images: Option<&PathBuf>) -> Option<String> {
+    let path =
+        images.map_or_else(|| path.to_owned(), |images| images.join(path.file_name().unwrap_or_default()));
+    let picture = decode_image(&path).ok()?;
+    let (width, height) = picture.dimensions();
+    let longer = width.max(height).max(1);
+    let side = |length: u32| (length * THUMBNAIL / longer).max(1);
+    let small = imageops::thumbnail(&picture, side(width), side(height));
+    let mut bytes = Cursor::new(Vec::new());
+    small.write_to(&mut bytes, ImageFormat::Jpeg).ok()?;
+    Some(format!("data:image/jpeg;base64,{}", STANDARD.encode(bytes.get_ref())))
+}

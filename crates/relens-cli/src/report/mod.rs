@@ -1,0 +1,15 @@
+//! One self-contained HTML page for runs and evaluations: tables, curves, rank changes, examples.
+//!
+//! Everything is inside of the page (style, plots as SVG, thumbnails), so that it can be sent as one file.
+
+mod charts;
+mod comparison;
+mod curves;
+mod examples;
+pub(crate) mod inputs;
+mod page;
+
+pub(crate) use page::write;
+
+#[cfg(test)]
+mod tests;
