@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Parser};
 use serde_json::json;
 
@@ -109,9 +109,11 @@ impl RunArguments {
 fn check_command(stage: &Stage) -> Result<()> {
     for arguments in [stage.command.clone(), [stage.command.as_slice(), &stage.resume].concat()] {
         let line = std::iter::once("relens".to_owned()).chain(arguments);
-        Cli::try_parse_from(line).with_context(|| {
-            format!("stage `{}`: `relens {}` is no command", stage.name, stage.command.join(" "))
-        })?;
+        if let Err(error) = Cli::try_parse_from(line) {
+            let (name, told) = (&stage.name, error.to_string());
+            let reason = told.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            bail!("stage `{name}`: `relens {}` cannot be run: {reason}", stage.command.join(" "));
+        }
     }
     Ok(())
 }

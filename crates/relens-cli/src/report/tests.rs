@@ -53,7 +53,10 @@ fn a_page_has_tables_changes_and_examples_and_escapes_what_it_quotes() {
         assert!(page.contains(&expected), "{expected}\n{page}");
     }
     assert!(!page.contains("<b>dog"), "what results quote is escaped");
-    assert!(!page.contains("http:") && !page.contains("src=\"pictures"), "nothing is loaded from elsewhere");
+    assert!(
+        !page.contains("href=") && !page.contains("src=\"pictures") && !page.contains("src=\"http"),
+        "nothing is loaded from elsewhere"
+    );
 }
 
 #[test]

@@ -129,7 +129,7 @@ impl Game<'_> {
     fn text(&self, subset: Subset) -> String {
         let mut text = String::new();
         for (position, word) in self.words.iter().enumerate() {
-            if position < self.explained && subset >> position & 1 == 0 {
+            if position < self.explained && (subset >> position) & 1 == 0 {
                 continue;
             }
             if word.after_blank && !text.is_empty() {
@@ -178,12 +178,12 @@ impl Game<'_> {
 fn exact_values(game: &Game<'_>, words: usize) -> Result<Vec<f64>> {
     let factorial = |n: usize| (1..=n).map(|i| i as f64).product::<f64>();
     let value = |word: usize| {
-        let without = (0..=full(words)).filter(|subset| subset >> word & 1 == 0);
+        let without = (0..=full(words)).filter(|subset| (subset >> word) & 1 == 0);
         without
             .map(|subset| {
                 let size = subset.count_ones() as usize;
                 let weight = factorial(size) * factorial(words - size - 1) / factorial(words);
-                Ok(weight * (game.score(subset | 1 << word)? - game.score(subset)?))
+                Ok(weight * (game.score(subset | (1 << word))? - game.score(subset)?))
             })
             .sum::<Result<f64>>()
     };
@@ -195,7 +195,7 @@ fn drawn_values(game: &Game<'_>, orders: &[Vec<usize>], words: usize) -> Result<
     for order in orders {
         let mut subset = 0;
         for &word in order {
-            let with = subset | 1 << word;
+            let with = subset | (1 << word);
             if let Some(value) = values.get_mut(word) {
                 *value += (game.score(with)? - game.score(subset)?) / orders.len() as f64;
             }
@@ -265,7 +265,7 @@ mod tests {
     fn words_share_what_they_add_together() {
         let expected = [("a", 1.0), ("sea", 8.0), ("side", 9.0), ("dog", 3.0)];
         assert_eq!(values("a sea side dog"), expected.map(|(word, value)| (word.to_owned(), value)));
-        assert_eq!(values(""), []);
+        assert!(values("").is_empty());
     }
 
     #[test]

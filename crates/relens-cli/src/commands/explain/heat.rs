@@ -72,7 +72,7 @@ mod tests {
         let heated = overlay(&RgbImage::from_pixel(3, 1, Rgb([200; 3])), &map, 1.0, 3);
         let [warm, plain, cold] = [0, 1, 2].map(|x| heated.get_pixel(x, 0).0);
         assert!(warm[0] > 200 && warm[2] < 100, "{warm:?}");
-        assert_eq!(plain, [109; 3]);
+        assert!(plain[0] == plain[1] && plain[1] == plain[2] && (108..=111).contains(&plain[0]), "{plain:?}");
         assert!(cold[2] > 200 && cold[0] < 100, "{cold:?}");
         assert_eq!(behind_word(0.0, 1.0), WHITE);
         assert_eq!(behind_word(1.0, 0.0), WHITE);
