@@ -114,7 +114,9 @@ impl QueryEnhancer for Recombined {
     }
 
     fn calibration(&self) -> Option<&HubnessCalibration> {
-        self.enhancer.calibration()
+        // It is taken from cosines; sums of reciprocal ranks are none.
+        let of_cosines = self.combination != Combination::ReciprocalRank;
+        self.enhancer.calibration().filter(|_| of_cosines)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use relens::calibration::HubnessCalibration;
 use relens::dataset::Dataset;
 use relens::enhancer::{EnhancedQuery, Query, QueryEnhancer, WeightedText};
 use relens::error::Result;
@@ -86,5 +87,9 @@ impl QueryEnhancer for Recorder<'_> {
         let enhanced = self.enhancer.enhance_batch(queries)?;
         self.remember(&enhanced);
         Ok(enhanced)
+    }
+
+    fn calibration(&self) -> Option<&HubnessCalibration> {
+        self.enhancer.calibration()
     }
 }
