@@ -128,6 +128,30 @@ fn what_the_recipe_did_not_make_is_not_removed() {
     assert!(workplace.path("made/retriever/mine").exists());
 }
 
+#[test]
+fn the_recipes_that_come_with_relens_can_be_planned() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let workplace = Workplace::new();
+    for recipe in [
+        "configs/measure.toml",
+        "configs/mgqre.toml",
+        "configs/paper/mgqre.toml",
+        "configs/paper/evdclip.toml",
+    ] {
+        let mut plan = workplace.relens(&["run", recipe, "--plan", "--json"]);
+        let assert = plan.current_dir(&repository).assert().success();
+        let report: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
+        let stages = report["stages"].as_array().unwrap();
+        for stage in stages {
+            let command = stage["command"].as_array().unwrap().iter().map(|word| word.as_str().unwrap());
+            for file in command.filter(|word| word.starts_with("configs/")) {
+                assert!(repository.join(file).is_file(), "{recipe}: {file} does not exist");
+            }
+        }
+        assert!(stages.len() >= 2, "{recipe}");
+    }
+}
+
 /// Starts the recipe and waits until its training has logged something.
 #[cfg(unix)]
 fn started(workplace: &Workplace) -> Child {
