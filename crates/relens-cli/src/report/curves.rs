@@ -19,6 +19,14 @@ pub(super) struct Plot {
     pub(super) series: Vec<Series>,
 }
 
+/// Two values of the same measurements: what they are called, and a named point each.
+#[derive(Debug, PartialEq)]
+pub(super) struct Scatter {
+    pub(super) reward: String,
+    pub(super) recall: String,
+    pub(super) points: Vec<(f64, f64, String)>,
+}
+
 /// One plot for each measured value, sorted by name, with all runs in it.
 pub(super) fn plots(runs: &[TrainingRun]) -> Vec<Plot> {
     let mut plots: BTreeMap<String, Vec<Series>> = BTreeMap::new();
@@ -39,7 +47,7 @@ pub(super) fn plots(runs: &[TrainingRun]) -> Vec<Plot> {
 }
 
 /// Reward and recall where one record holds both: a point a measurement. Nothing if no run measured both.
-pub(super) fn reward_and_recall(runs: &[TrainingRun]) -> Option<(String, String, Vec<(f64, f64, String)>)> {
+pub(super) fn reward_and_recall(runs: &[TrainingRun]) -> Option<Scatter> {
     let mut points = Vec::new();
     let mut names = None;
     for record in runs.iter().flat_map(|run| &run.records) {
@@ -51,7 +59,7 @@ pub(super) fn reward_and_recall(runs: &[TrainingRun]) -> Option<(String, String,
             names.get_or_insert_with(|| (reward.clone(), recall.clone()));
         }
     }
-    names.map(|(reward, recall)| (reward, recall, points))
+    names.map(|(reward, recall)| Scatter { reward, recall, points })
 }
 
 /// A record's values by name; those of a split carry its name.

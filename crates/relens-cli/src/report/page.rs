@@ -228,7 +228,7 @@ fn training(runs: &[TrainingRun]) -> Result<Markup> {
         figures.push((charts::lines("step", &plot.series)?, plot.title));
     }
     let scatter = match curves::reward_and_recall(runs) {
-        Some((reward, recall, points)) => Some(charts::dots((&reward, &recall), &points)?),
+        Some(found) => Some(charts::dots((&found.reward, &found.recall), &found.points)?),
         None => None,
     };
     Ok(html! {
