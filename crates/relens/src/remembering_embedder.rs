@@ -1,7 +1,7 @@
 //! A text side that embeds every text once.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::embeddings::Embeddings;
 use crate::error::Result;
@@ -9,14 +9,14 @@ use crate::pipeline::TextEmbedder;
 
 /// Remembers the embeddings of all texts that it was ever asked for: experiments that differ in weights only, or share
 /// most of their texts, cost their own texts only. Memory grows with the number of different texts.
-pub struct RememberingEmbedder<'a> {
-    embedder: &'a dyn TextEmbedder,
+pub struct RememberingEmbedder {
+    embedder: Arc<dyn TextEmbedder>,
     known: Mutex<HashMap<String, Vec<f32>>>,
 }
 
-impl<'a> RememberingEmbedder<'a> {
+impl RememberingEmbedder {
     /// Remembers for `embedder`.
-    pub fn new(embedder: &'a dyn TextEmbedder) -> Self {
+    pub fn new(embedder: Arc<dyn TextEmbedder>) -> Self {
         Self { embedder, known: Mutex::default() }
     }
 
@@ -31,7 +31,7 @@ impl<'a> RememberingEmbedder<'a> {
     }
 }
 
-impl TextEmbedder for RememberingEmbedder<'_> {
+impl TextEmbedder for RememberingEmbedder {
     fn name(&self) -> &str {
         self.embedder.name()
     }
@@ -90,8 +90,8 @@ mod tests {
 
     #[test]
     fn every_text_is_embedded_once_and_answered_in_order() {
-        let counting = Counting::default();
-        let embedder = RememberingEmbedder::new(&counting);
+        let counting = Arc::new(Counting::default());
+        let embedder = RememberingEmbedder::new(counting.clone());
         assert_eq!(embedder.embed_texts(&["bb", "a", "bb"]).unwrap().into_vec(), [2.0, 1.0, 2.0]);
         assert_eq!(embedder.embed_texts(&["a", "ccc"]).unwrap().into_vec(), [1.0, 3.0]);
         assert_eq!((counting.0.load(Ordering::Relaxed), embedder.len()), (3, 3));

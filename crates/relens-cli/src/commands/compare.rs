@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use relens::dataset::Dataset;
 use relens::embeddings::Embeddings;
@@ -14,6 +14,7 @@ use relens::enhancer::{Identity, QueryEnhancer};
 use relens::evaluation::{
     BootstrapOptions, Evaluation, PairedBootstrap, Statistic, evaluate, paired_bootstrap,
 };
+use relens::pipeline::TextEmbedder;
 use relens::remembering_embedder::RememberingEmbedder;
 use relens::retriever::Retriever;
 use serde::{Deserialize, Serialize};
@@ -71,10 +72,11 @@ struct Comparison {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fit {
-    /// The split that pictures are taken from.
+    /// The split, or the part of one, on which shares are fitted.
     split: String,
-    /// How many of its last pictures.
-    images: usize,
+    /// A retriever that has not seen the split, a name or a directory, for rows with `fit = "held_out_retriever"`. One
+    /// that has ranks its captions nearly by heart, and anything beside them looks worse than it is.
+    model: Option<String>,
     /// The shares of the original that are tried.
     shares: Vec<f32>,
 }
@@ -86,9 +88,17 @@ struct Row {
     label: Option<String>,
     /// A name or a TOML file beside the configuration.
     enhancer: String,
-    /// Whether the share of the original is fitted.
-    #[serde(default)]
-    fit: bool,
+    /// Whether the share of the original is fitted, and with which retriever.
+    fit: Option<FitWith>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum FitWith {
+    /// The one that `fit.model` names.
+    HeldOutRetriever,
+    /// The one that is measured: for enhancers with weights that were trained in its space.
+    MeasuredRetriever,
 }
 
 /// A row of the result.
@@ -109,10 +119,18 @@ struct Cell {
     difference: PairedBootstrap,
 }
 
-/// A split with its pictures embedded.
+/// A split as a retriever sees it.
 struct Embedded {
     dataset: Dataset,
     images: Embeddings,
+    embedder: Arc<RememberingEmbedder>,
+}
+
+/// What shares are fitted on.
+struct Aside<'a> {
+    fit: &'a Fit,
+    held_out: Option<Embedded>,
+    measured: Option<Embedded>,
 }
 
 impl CompareArguments {
@@ -121,26 +139,16 @@ impl CompareArguments {
         let comparison: Comparison =
             toml::from_str(&text).with_context(|| format!("{} cannot be used", self.config.display()))?;
         let directory = self.config.parent().unwrap_or(Path::new("")).to_owned();
-        let retriever = Arc::new(self.model.open()?);
         let dataset = Dataset::open(&self.annotations, &self.images)?;
+        let retriever = Arc::new(self.model.open()?);
         let measured = embedded(dataset.split(&comparison.split)?, &retriever)?;
-        let aside = match &comparison.fit {
-            Some(fit) => {
-                let mut aside = dataset.split(&fit.split)?;
-                let first = aside.images.len().saturating_sub(fit.images);
-                aside.images.drain(..first);
-                Some((embedded(aside, &retriever)?, fit.shares.as_slice()))
-            }
-            None => None,
-        };
-        let embedder = RememberingEmbedder::new(retriever.as_ref());
-        let run = |set: &Embedded, enhancer: &dyn QueryEnhancer| {
-            evaluate(&set.dataset, &set.images, &embedder, enhancer, &RECALL_AT, &|_| {})
-        };
+        let aside = comparison.fit.as_ref().map(|fit| Aside::new(fit, &comparison.row, &dataset, &retriever));
+        let aside = aside.transpose()?;
         let identity = run(&measured, &Identity)?;
+        let embedder: Arc<dyn TextEmbedder> = measured.embedder.clone();
         let context = EnhancerContext {
             home: library_location::home().ok(),
-            embedder: Some(retriever.clone()),
+            embedder: Some(embedder),
             ..EnhancerContext::default()
         };
         let progress = Progress::start("enhancers", comparison.row.len() as u64);
@@ -148,10 +156,9 @@ impl CompareArguments {
         for (done, wanted) in (1u64..).zip(&comparison.row) {
             let enhancer = spec::open(&resolved(&directory, &wanted.enhancer), &context)?;
             let label = wanted.label.as_deref().unwrap_or(enhancer.name());
-            let share = match &aside {
-                Some((aside, shares)) if wanted.fit => Some(fitted(shares, |share| {
-                    Ok(run(aside, &Reweighted::new(enhancer.as_ref(), share)?)?)
-                })?),
+            let share = match (&aside, wanted.fit) {
+                (Some(aside), Some(with)) => Some(aside.fitted(with, enhancer.as_ref())?),
+                (None, Some(_)) => bail!("`{label}` is to be fitted, but there is no section [fit]"),
                 _ => None,
             };
             let evaluation = match share {
@@ -162,7 +169,7 @@ impl CompareArguments {
             progress.update(done, comparison.row.len() as u64);
         }
         progress.finish();
-        progress::note(&format!("{} different texts were embedded", embedder.len()));
+        progress::note(&format!("{} different texts were embedded", measured.embedder.len()));
         if let Some(path) = &self.json {
             fs_err::write(path, serde_json::to_vec_pretty(&rows)?)?;
         }
@@ -170,10 +177,42 @@ impl CompareArguments {
     }
 }
 
-fn embedded(dataset: Dataset, retriever: &Retriever) -> Result<Embedded> {
+fn embedded(dataset: Dataset, retriever: &Arc<Retriever>) -> Result<Embedded> {
     dataset.ensure_images_exist()?;
     let images = embed_images(&dataset, retriever)?;
-    Ok(Embedded { dataset, images })
+    let embedder: Arc<dyn TextEmbedder> = retriever.clone();
+    Ok(Embedded { dataset, images, embedder: Arc::new(RememberingEmbedder::new(embedder)) })
+}
+
+fn run(set: &Embedded, enhancer: &dyn QueryEnhancer) -> Result<Evaluation> {
+    Ok(evaluate(&set.dataset, &set.images, set.embedder.as_ref(), enhancer, &RECALL_AT, &|_| {})?)
+}
+
+impl<'a> Aside<'a> {
+    /// Embeds the part that is kept aside with the retrievers that rows ask for.
+    fn new(fit: &'a Fit, rows: &[Row], dataset: &Dataset, measured: &Arc<Retriever>) -> Result<Self> {
+        let asked = |with: FitWith| rows.iter().any(|row| row.fit == Some(with));
+        let held_out = match (asked(FitWith::HeldOutRetriever), &fit.model) {
+            (false, _) => None,
+            (true, None) => bail!("rows ask for `held_out_retriever`, but `fit.model` names none"),
+            (true, Some(model)) => {
+                Some(embedded(dataset.split(&fit.split)?, &Arc::new(Retriever::load(model)?))?)
+            }
+        };
+        let measured = asked(FitWith::MeasuredRetriever)
+            .then(|| embedded(dataset.split(&fit.split)?, measured))
+            .transpose()?;
+        Ok(Self { fit, held_out, measured })
+    }
+
+    fn fitted(&self, with: FitWith, enhancer: &dyn QueryEnhancer) -> Result<f32> {
+        let set = match with {
+            FitWith::HeldOutRetriever => self.held_out.as_ref(),
+            FitWith::MeasuredRetriever => self.measured.as_ref(),
+        };
+        let set = set.context("the part that is kept aside was not embedded")?;
+        fitted(&self.fit.shares, |share| run(set, &Reweighted::new(enhancer, share)?))
+    }
 }
 
 /// A TOML file is looked for beside the configuration.

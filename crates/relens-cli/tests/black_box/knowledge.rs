@@ -160,3 +160,70 @@ fn a_knowledge_base_is_built_from_captions_and_records() {
     );
     assert_eq!(fs_err::read_to_string(workplace.path("built/vocabulary.tsv")).unwrap(), "");
 }
+
+/// The questions that `kb build` asks about four captions and the entities in them, with replies.
+fn replies() -> String {
+    let [entities, descriptions] = [
+        include_str!("../../../relens/src/evd/collection/prompts/entities.txt"),
+        include_str!("../../../relens/src/evd/collection/prompts/descriptions.txt"),
+    ];
+    let captions = "1. a blarg on a bench 2. good luck 3. the blarg sleeps 4. two blargs";
+    let recorded = [
+        (
+            entities.replace("{captions}", captions),
+            r#"{"entities": ["blarg", "A bench", "blargs", "luck"]}"#.to_owned(),
+        ),
+        (
+            descriptions.replace("{candidates}", r#"["bench","blarg","luck"]"#),
+            serde_json::json!({"answers": [
+                {"entity": "blarg", "visual": true, "descriptions": ["three horns", "green fur"]},
+                {"entity": "bench", "visual": true, "descriptions": ["wooden slats"]},
+                {"entity": "luck", "visual": false},
+            ]})
+            .to_string(),
+        ),
+    ];
+    let line = |(prompt, reply): (String, String)| {
+        let line = serde_json::json!(
+            {"prompt": prompt, "reply": reply, "prompt_tokens": 300, "completion_tokens": 50}
+        );
+        format!("{line}\n")
+    };
+    recorded.map(line).concat()
+}
+
+#[test]
+fn a_knowledge_base_is_built_from_captions_by_a_language_models_replies() {
+    let workplace = Workplace::new();
+    let captions = r#"["a blarg on a bench", "two blargs", "the blarg sleeps", "good luck"]"#;
+    let line = format!("{{\"image\": \"a.jpg\", \"captions\": {captions}, \"split\": \"train\"}}\n");
+    fs_err::write(workplace.path("captions.jsonl"), line).unwrap();
+    let build =
+        ["kb", "build", "--captions", "captions.jsonl", "--output", "built", "--replies", "replies.jsonl"];
+
+    // Nothing is recorded: the question that has no reply is named, and nothing is written.
+    let assert = workplace.relens(&build).assert().code(1);
+    assert!(
+        errors(&assert).contains("expected a recorded reply to `1. a blarg on a bench"),
+        "{}",
+        errors(&assert)
+    );
+    assert!(!workplace.path("built/knowledge.jsonl").exists());
+
+    fs_err::write(workplace.path("replies.jsonl"), replies()).unwrap();
+    let mut assert =
+        workplace.relens(&[build.as_slice(), &["--prompt-price", "2", "--completion-price", "10"]].concat());
+    let assert = assert.assert().success();
+    let told = errors(&assert);
+    assert!(
+        told.contains("2 replies recorded before; 600 tokens of prompts, 100 of replies, costing 0.00")
+            && told.contains("2 visual entities, 3 descriptions"),
+        "{told}"
+    );
+    let built = fs_err::read_to_string(workplace.path("built/knowledge.jsonl")).unwrap();
+    assert!(built.contains(r#""entity":"blarg","visual":true,"frequency":3"#), "{built}");
+    assert!(
+        built.contains(r#"{"entity":"luck","visual":false"#),
+        "what is not visual is not judged again: {built}"
+    );
+}

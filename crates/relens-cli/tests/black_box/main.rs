@@ -19,5 +19,6 @@ mod recipes;
 mod rewriting;
 mod searching;
 mod training;
+mod training_descriptions;
 mod usage;
 mod workplace;

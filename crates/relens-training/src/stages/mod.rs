@@ -2,6 +2,7 @@
 //! schedule, checkpoints and logs.
 
 pub mod denoise;
+pub mod description;
 pub mod gate;
 pub mod grpo;
 pub mod ppo;

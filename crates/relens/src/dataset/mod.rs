@@ -13,6 +13,7 @@ mod json;
 mod json_lines;
 mod karpathy;
 mod split;
+mod split_slice;
 #[cfg(test)]
 mod tests;
 pub(crate) mod text_lines;
@@ -28,6 +29,7 @@ pub use folder::IMAGE_EXTENSIONS;
 pub(crate) use folder::has_image_extension;
 pub use format::DatasetFormat;
 pub use split::Split;
+use split_slice::SplitSlice;
 
 use crate::error::{Error, Result};
 use crate::tar_archive;
@@ -86,25 +88,31 @@ impl Dataset {
         }
     }
 
-    /// The pictures of one split, or of several joined by `+` (`train+restval`); `all` is the whole dataset.
+    /// The pictures of one split, or of several joined by `+` (`train+restval`); `all` is the whole dataset, and
+    /// `train[:5000]` or `train[-1000:]` a part of a split in the order of the annotations.
     ///
     /// # Errors
-    /// [`Error::UnknownSplit`] with the splits that there are.
+    /// [`Error::UnknownSplit`] with the splits that there are; [`Error::Argument`] for brackets with anything else.
     pub fn split(&self, names: &str) -> Result<Self> {
         if names == "all" {
             return Ok(self.clone());
         }
-        let wanted: Vec<Split> = names.split('+').map(|name| Split::from_name(name.trim())).collect();
-        for split in &wanted {
-            if !self.images.iter().any(|image| image.split == *split) {
+        let wanted: Vec<SplitSlice> = names.split('+').map(SplitSlice::parse).collect::<Result<_>>()?;
+        let mut chosen = vec![false; self.images.len()];
+        for slice in &wanted {
+            let of_split: Vec<usize> =
+                (0..self.images.len()).filter(|&image| self.images[image].split == slice.split).collect();
+            if of_split.is_empty() {
                 return Err(Error::UnknownSplit {
                     dataset: self.name.clone(),
-                    requested: split.to_string(),
+                    requested: slice.split.to_string(),
                     available: self.split_names(),
                 });
             }
+            of_split[slice.range(of_split.len())].iter().for_each(|&image| chosen[image] = true);
         }
-        let images = self.images.iter().filter(|image| wanted.contains(&image.split)).cloned().collect();
+        let images = self.images.iter().zip(chosen).filter(|(_, chosen)| *chosen);
+        let images = images.map(|(image, _)| image.clone()).collect();
         Ok(Self { name: self.name.clone(), images_directory: self.images_directory.clone(), images })
     }
 

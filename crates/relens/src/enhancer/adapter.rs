@@ -17,8 +17,11 @@ use relens_models::weights::Weights;
 
 use super::descriptions::Descriptions;
 use super::{EnhancedQuery, Query, QueryEnhancer, RefineEmbeddings, Refinement};
+use crate::bundled;
 use crate::embeddings::Embeddings;
 use crate::error::{Error, Result};
+use crate::evd::knowledge;
+use crate::pipeline::TextEmbedder;
 
 /// As in `torch.nn.LayerNorm`.
 const LAYER_NORM_EPSILON: f32 = 1e-5;
@@ -146,6 +149,32 @@ fn softmax(values: &mut [f32]) {
     values.iter_mut().for_each(|value| *value = (*value - largest).exp());
     let total: f32 = values.iter().sum();
     values.iter_mut().for_each(|value| *value /= total);
+}
+
+/// How much of a retriever's fingerprint is in the name of its adapter's file.
+const FINGERPRINT_CHARACTERS: usize = 16;
+
+/// The bundled weights for a retriever: `adapter-FINGERPRINT.safetensors` beside the bundled knowledge base, for weights
+/// mean something in the space of the retriever that they were trained with, and nowhere else.
+///
+/// # Errors
+/// [`Error::Enhancer`] if none come with relens for this retriever; those of [`AdapterWeights::open`].
+pub fn bundled_weights(embedder: Option<&dyn TextEmbedder>) -> Result<AdapterWeights> {
+    let refused = |reason: String| Error::Enhancer { enhancer: "adapter".to_owned(), reason };
+    let embedder = embedder.ok_or_else(|| {
+        refused("expected a retriever, or the setting `weights` in a .toml file, found neither".to_owned())
+    })?;
+    let fingerprint: String = embedder.fingerprint().chars().take(FINGERPRINT_CHARACTERS).collect();
+    let path = bundled::model(knowledge::BUNDLED)?.join(format!("adapter-{fingerprint}.safetensors"));
+    if !path.is_file() {
+        return Err(refused(format!(
+            "no adapter for the retriever `{}` comes with relens ({} is not there): train one with `relens train \
+             adapter`, and name it by the setting `weights` in a .toml file",
+            embedder.name(),
+            path.display()
+        )));
+    }
+    AdapterWeights::open(&path)
 }
 
 /// The enhancer: the texts are those of [`Descriptions`], their embeddings go through the adapter.

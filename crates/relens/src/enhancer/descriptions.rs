@@ -22,6 +22,14 @@ pub enum Template {
     Entity,
 }
 
+/// The text for one description of an entity of `query`.
+pub fn described(template: Template, query: &Query, found: &FoundEntity<'_>, description: &str) -> String {
+    match template {
+        Template::Query => format!("{}, {}", unfinished(query.text()), found.described(description)),
+        Template::Entity => found.described(description).replacen(" which ", ", which ", 1),
+    }
+}
+
 /// The enhancer.
 pub struct Descriptions {
     finder: EntityFinder,
@@ -37,10 +45,7 @@ impl Descriptions {
 
     fn texts(&self, query: &Query, found: &[FoundEntity<'_>]) -> Vec<String> {
         let pairs = found.iter().flat_map(|found| found.descriptions.iter().map(move |&text| (found, text)));
-        let text = |(found, description): (&FoundEntity<'_>, &str)| match self.template {
-            Template::Query => format!("{}, {}", unfinished(query.text()), found.described(description)),
-            Template::Entity => found.described(description).replacen(" which ", ", which ", 1),
-        };
+        let text = |(found, text): (&FoundEntity<'_>, &str)| described(self.template, query, found, text);
         pairs.map(text).collect()
     }
 }

@@ -11,7 +11,7 @@
 //! descriptions are, so that the second sum rewards a choice that covers them all. F is monotone and submodular: greedy
 //! choice is within 1 − 1/e of the best. Weights of descriptions are learned with the retriever frozen.
 //!
-//! Information and weights come from a file; a description that it does not name counts as the file's average, and
+//! Information and weights come from a file, by default the bundled one (stage `selection` learns them); a description that it does not name counts as the file's average, and
 //! without a file all count alike and φ is the share of words in common.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,11 +19,13 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::descriptions::unfinished;
+use super::descriptions::{Template, described};
 use super::entity_finder::{EntityFinder, FoundEntity};
 use super::mix::Mix;
 use super::{EnhancedQuery, Query, QueryEnhancer, TraceEntry, WeightedText};
+use crate::bundled;
 use crate::error::{Error, Result};
+use crate::evd::knowledge;
 
 /// How descriptions are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -115,6 +117,15 @@ impl DescriptionValues {
     }
 }
 
+/// The values that come with relens, learned for the bundled knowledge base and retriever; none if it comes without.
+///
+/// # Errors
+/// Those of [`DescriptionValues::open`].
+pub fn bundled_values() -> Result<DescriptionValues> {
+    let path = bundled::model(knowledge::BUNDLED)?.join("values.json");
+    if path.is_file() { DescriptionValues::open(&path) } else { Ok(DescriptionValues::default()) }
+}
+
 /// Greedy maximisation of F: the positions chosen, in the order in which they were.
 ///
 /// # Shapes
@@ -157,6 +168,7 @@ fn words_in_common(left: &str, right: &str) -> f32 {
 /// The enhancer: the chosen descriptions, each in a text with the query, weighted.
 pub struct Selection {
     finder: EntityFinder,
+    template: Template,
     values: DescriptionValues,
     average: DescriptionValue,
     settings: SelectionSettings,
@@ -167,12 +179,13 @@ impl Selection {
     /// Chooses among all descriptions that `finder` finds.
     pub fn new(
         finder: EntityFinder,
+        template: Template,
         values: DescriptionValues,
         settings: SelectionSettings,
         mix: Mix,
     ) -> Self {
         let average = values.average();
-        Self { finder, values, average, settings, mix }
+        Self { finder, template, values, average, settings, mix }
     }
 
     fn chosen<'a>(&self, found: &FoundEntity<'a>) -> Vec<(&'a str, f32)> {
@@ -193,7 +206,7 @@ impl Selection {
         for found in found {
             let chosen = self.chosen(found);
             texts.extend(chosen.iter().map(|&(description, weight)| WeightedText {
-                text: format!("{}, {}", unfinished(query.text()), found.described(description)),
+                text: described(self.template, query, found, description),
                 weight,
             }));
             trace.push(TraceEntry::EntityFound {
@@ -285,7 +298,7 @@ mod tests {
             values.insert("dog", description, DescriptionValue { information, weight });
         }
         let mix = Mix { original_share: 0.5, ..Mix::default() };
-        let selection = Selection::new(finder, values, SelectionSettings::default(), mix);
+        let selection = Selection::new(finder, Template::Query, values, SelectionSettings::default(), mix);
         let enhanced = selection.enhance(&Query::new("a dog").unwrap()).unwrap();
         let texts: Vec<(&str, f32)> =
             enhanced.texts.iter().map(|text| (text.text.as_str(), text.weight)).collect();

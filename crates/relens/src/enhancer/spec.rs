@@ -26,7 +26,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::adapter::{Adapter, AdapterWeights};
+use super::adapter::{self, Adapter, AdapterWeights};
 use super::arithmetic::{self, Arithmetic};
 use super::composer::{Composer, ComposerSettings, Generator, GeneratorSettings, Materials};
 use super::concat::Concat;
@@ -38,7 +38,7 @@ use super::mix::Mix;
 use super::referenced::Referenced;
 use super::retrieval_augmented::{Enrichment, NeighbourSettings, RetrievalAugmented};
 use super::rewriter::{self, DecodingSettings, Gallery, Rewriter, RewriterOptions};
-use super::selection::{DescriptionValues, Selection, SelectionSettings};
+use super::selection::{self, DescriptionValues, Selection, SelectionSettings};
 use super::wordnet::WordNetDefinitions;
 use super::{Combination, Identity, QueryEnhancer};
 use crate::bundled;
@@ -49,6 +49,10 @@ use crate::pipeline::TextEmbedder;
 use crate::reference_pairs::ReferencePairs;
 use crate::wordnet::{DEFAULT_DIRECTORY, WordNet};
 
+/// The combination that comes with relens, its weights fitted on pictures kept aside: `evd.toml` beside the bundled
+/// knowledge base.
+pub const FITTED: &str = "evd";
+
 /// The retriever's own enhancer, from [`DEFAULT_FILE`] in its directory; `identity` where there is none.
 pub const DEFAULT: &str = "default";
 
@@ -56,7 +60,7 @@ pub const DEFAULT: &str = "default";
 pub const DEFAULT_FILE: &str = "enhancer.toml";
 
 /// The names that can be opened.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 13] = [
     DEFAULT,
     "identity",
     "wordnet",
@@ -69,6 +73,7 @@ pub const NAMES: [&str; 12] = [
     "composer",
     "rewriter",
     arithmetic::NAME,
+    FITTED,
 ];
 
 /// What enhancers are opened with.
@@ -89,6 +94,9 @@ pub struct EnhancerContext {
 /// [`Error::UnknownEnhancer`]; [`Error::Enhancer`] naming the setting that cannot be used; those of the files that an
 /// enhancer reads.
 pub fn open(spec: &str, context: &EnhancerContext) -> Result<Box<dyn QueryEnhancer>> {
+    if spec == FITTED {
+        return open_file(&bundled::model(knowledge::BUNDLED)?.join("evd.toml"), context);
+    }
     if spec.ends_with(".toml") {
         return open_file(Path::new(spec), context);
     }
@@ -313,7 +321,7 @@ pub struct WordNetSpec {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdapterSpec {
-    /// The trained weights; required.
+    /// The trained weights; default: the bundled ones, if they were trained for the retriever in use.
     pub weights: Option<PathBuf>,
     /// The knowledge base.
     pub knowledge: Option<PathBuf>,
@@ -329,12 +337,14 @@ pub struct AdapterSpec {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SelectionSpec {
-    /// Learned values of descriptions; without them all count alike.
+    /// Learned values of descriptions; default: the bundled ones.
     pub values: Option<PathBuf>,
     /// The knowledge base.
     pub knowledge: Option<PathBuf>,
     /// Which entities are described. All descriptions are chosen from, whatever `max_descriptions` says.
     pub entities: EntitySettings,
+    /// What a text holds beside a description.
+    pub template: Template,
     /// How descriptions are chosen.
     pub choice: SelectionSettings,
     /// How much the query itself counts.
@@ -431,21 +441,22 @@ fn open_member(settings: &Settings, context: &EnhancerContext) -> Result<Box<dyn
         }
         "adapter" => {
             let spec: AdapterSpec = settings.parse()?;
-            let weights = AdapterWeights::open(&settings.required(spec.weights.as_ref(), "weights")?)?;
+            let weights = match &spec.weights {
+                Some(path) => AdapterWeights::open(&settings.path(path))?,
+                None => adapter::bundled_weights(context.embedder.as_deref())?,
+            };
             let finder = settings.finder(spec.knowledge.as_ref(), spec.entities, context)?;
             Box::new(Adapter::new(Descriptions::new(finder, spec.template, checked(spec.mix)?), weights))
         }
         "selection" => {
             let spec: SelectionSpec = settings.parse()?;
-            let values = spec.values.as_ref().map(|values| DescriptionValues::open(&settings.path(values)));
+            let values = match &spec.values {
+                Some(path) => DescriptionValues::open(&settings.path(path))?,
+                None => selection::bundled_values()?,
+            };
             let entities = EntitySettings { max_descriptions: usize::MAX, ..spec.entities };
             let finder = settings.finder(spec.knowledge.as_ref(), entities, context)?;
-            Box::new(Selection::new(
-                finder,
-                values.transpose()?.unwrap_or_default(),
-                spec.choice,
-                checked(spec.mix)?,
-            ))
+            Box::new(Selection::new(finder, spec.template, values, spec.choice, checked(spec.mix)?))
         }
         "retrieval_augmented" => {
             let spec: RetrievalAugmentedSpec = settings.parse()?;

@@ -7,7 +7,8 @@
 //! - [`lookup`]: finds the entities of a query, longest match first, by lemma.
 //! - [`sense`]: which of several senses a query means.
 //! - [`knowledge`]: all of it in memory, as enhancers use it.
-//! - [`builder`]: puts a knowledge base together; [`vocabulary`]: the words that captions use.
+//! - [`collection`]: asks a language model for entities and descriptions; [`builder`]: puts a knowledge base together;
+//!   [`vocabulary`]: the words that captions use.
 //! - [`lint`]: what a person should look at again.
 //!
 //! ```
@@ -23,6 +24,7 @@
 //! ```
 
 pub mod builder;
+pub mod collection;
 pub mod descriptors;
 pub mod entity;
 pub mod json_lines;

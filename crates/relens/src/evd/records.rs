@@ -11,14 +11,49 @@ use super::json_lines::{invalid_line, parse_line};
 use crate::dataset::text_lines::{broken_line, for_each_line};
 use crate::error::Result;
 
-#[derive(Deserialize)]
+/// One answer.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Record {
+pub(super) struct Record {
     entity: String,
     visual: bool,
     #[serde(default)]
     descriptions: Vec<String>,
     sense: Option<String>,
+}
+
+/// Entities in the order in which they are met.
+#[derive(Default)]
+struct Collected {
+    entities: Vec<Entity>,
+    positions: HashMap<String, usize>,
+}
+
+impl Collected {
+    fn add(&mut self, entity: Entity) {
+        match self.positions.get(&entity.name).and_then(|&position| self.entities.get_mut(position)) {
+            Some(known) => merge(known, entity),
+            None => {
+                self.positions.insert(entity.name.clone(), self.entities.len());
+                self.entities.push(entity);
+            }
+        }
+    }
+}
+
+/// The entities of answers that have just been given. What a model says of one candidate may be unusable (a visual entity
+/// without a description, a whole paragraph as one); it is left out with a warning, so that the others count.
+pub(super) fn assembled(records: impl IntoIterator<Item = Record>) -> Vec<Entity> {
+    let mut collected = Collected::default();
+    for record in records {
+        let descriptions = if record.visual { record.descriptions } else { Vec::new() };
+        let entity = entity_of(Record { descriptions, ..record });
+        match entity.ensure_valid() {
+            Ok(()) => collected.add(entity),
+            Err(error) => tracing::warn!(%error, "an answer cannot be used"),
+        }
+    }
+    collected.entities
 }
 
 /// Collects the entities of several record files, in the order in which they are met. An entity that is met again
@@ -27,8 +62,7 @@ struct Record {
 /// # Errors
 /// [`Error::Dataset`](crate::error::Error::Dataset) naming file, line and field; [`Error::Io`](crate::error::Error::Io).
 pub fn read(paths: &[&Path]) -> Result<Vec<Entity>> {
-    let mut entities: Vec<Entity> = Vec::new();
-    let mut positions: HashMap<String, usize> = HashMap::new();
+    let mut collected = Collected::default();
     for &path in paths {
         for_each_line(path, |number, line| {
             let record: Record = parse_line(path, number, line)?;
@@ -38,17 +72,11 @@ pub fn read(paths: &[&Path]) -> Result<Vec<Entity>> {
             }
             let entity = entity_of(record);
             entity.validate().map_err(|invalid| invalid_line(path, number, &entity.name, &invalid))?;
-            match positions.get(&entity.name).and_then(|&position| entities.get_mut(position)) {
-                Some(known) => merge(known, entity),
-                None => {
-                    positions.insert(entity.name.clone(), entities.len());
-                    entities.push(entity);
-                }
-            }
+            collected.add(entity);
             Ok(())
         })?;
     }
-    Ok(entities)
+    Ok(collected.entities)
 }
 
 fn entity_of(record: Record) -> Entity {

@@ -1,5 +1,6 @@
 //! `relens kb build`.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -9,13 +10,17 @@ use relens::evd::builder::{self, Aliases};
 use relens::evd::knowledge::BUNDLED_FILE;
 use relens::evd::{Vocabulary, json_lines, records, vocabulary};
 
+use super::asking;
 use super::exchange::write_file;
 use crate::progress;
 
-/// Build a knowledge base from captions and a language model's recorded answers.
+/// Build a knowledge base from captions and a language model's answers.
 ///
-/// Entities, their senses and descriptions come from the records, their frequencies from the captions. Writes
+/// Entities, their senses and descriptions come from the answers, their frequencies from the captions. Writes
 /// knowledge.jsonl and vocabulary.tsv (the captions' words and their counts) into the output directory.
+///
+/// With --replies a language model is asked which entities the captions name and what they look like: questions whose
+/// reply is in FILE are not asked again, so that a stopped run goes on and a finished one needs no model.
 #[derive(Debug, Args)]
 pub(crate) struct BuildArguments {
     /// The captions, in any format that `eval` reads.
@@ -27,8 +32,11 @@ pub(crate) struct BuildArguments {
     split: String,
 
     /// Recorded answers, {"entity", "visual", "descriptions", "sense"} a line; may be repeated.
-    #[arg(long, value_name = "FILE", required = true)]
+    #[arg(long, value_name = "FILE", required_unless_present = "replies")]
     records: Vec<PathBuf>,
+
+    #[command(flatten)]
+    asking: asking::AskingOptions,
 
     /// Other names, {"entity": ["alias", …]} as JSON.
     #[arg(long, value_name = "FILE")]
@@ -51,9 +59,14 @@ impl BuildArguments {
     pub(crate) fn run(self) -> Result<()> {
         let dataset = Dataset::open(&self.captions, Path::new(""))?.split(&self.split)?;
         let records: Vec<&Path> = self.records.iter().map(PathBuf::as_path).collect();
-        let recorded = records::read(&records)?;
+        let mut recorded = records::read(&records)?;
         let aliases = self.aliases.as_deref().map_or_else(|| Ok(Aliases::new()), builder::read_aliases)?;
         let captions = || dataset.captions().map(|(_, caption)| caption);
+        if let Some(collected) = self.asking.collect(&captions().collect::<Vec<_>>(), self.floor)? {
+            // What was recorded before is known; of the rest the model's word counts.
+            let known: HashSet<String> = recorded.iter().map(|entity| entity.name.clone()).collect();
+            recorded.extend(collected.into_iter().filter(|entity| !known.contains(&entity.name)));
+        }
         let entities = builder::build(recorded, &aliases, captions(), self.floor)?;
         let words = Vocabulary::of_captions(captions());
         fs_err::create_dir_all(&self.output)?;

@@ -1,5 +1,6 @@
 //! `relens kb`: what things look like, and how people change it.
 
+mod asking;
 mod build;
 mod changing;
 mod exchange;

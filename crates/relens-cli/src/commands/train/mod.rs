@@ -1,5 +1,6 @@
 //! `relens train`: stages that make models, run from a configuration file.
 
+mod description;
 mod gate;
 mod retriever;
 mod rewriter;
@@ -16,6 +17,7 @@ use relens_training::stages::ppo::PpoConfig;
 use relens_training::stages::pro::ProConfig;
 use relens_training::stages::sft::SftConfig;
 
+use description::{AdapterArguments, SelectionArguments};
 use gate::GateArguments;
 use retriever::RetrieverArguments;
 use rewriter::RewriterArguments;
@@ -24,6 +26,10 @@ use rewriter::RewriterArguments;
 #[derive(Debug, Subcommand)]
 pub(crate) enum TrainCommand {
     Retriever(RetrieverArguments),
+
+    Adapter(AdapterArguments),
+
+    Selection(SelectionArguments),
 
     /// Make a rewriter from scratch: a vocabulary, then denoising and paraphrasing captions.
     Denoise(RewriterArguments),
@@ -47,6 +53,8 @@ impl TrainCommand {
     pub(crate) fn run(self) -> Result<()> {
         match self {
             Self::Retriever(arguments) => arguments.run(),
+            Self::Adapter(arguments) => arguments.run(),
+            Self::Selection(arguments) => arguments.run(),
             Self::Denoise(arguments) => arguments.run::<DenoiseConfig>(),
             Self::Sft(arguments) => arguments.run::<SftConfig>(),
             Self::Pro(arguments) => arguments.run::<ProConfig>(),

@@ -103,7 +103,10 @@ fn what_cannot_be_used_is_named() {
         ("[[enhancer]]\nweight = 1\n", "expected the name of each enhancer"),
         ("[[enhancer]]\nname = \"identity\"\nweight = \"x\"\n", "`identity`: expected a number as weight"),
         ("[[enhancer]]\nname = \"identity\"\nmagic = 1\n", "enhancer `identity`: unknown field `magic`"),
-        ("[[enhancer]]\nname = \"adapter\"\n", "enhancer `adapter`: expected the setting `weights`"),
+        (
+            "[[enhancer]]\nname = \"adapter\"\n",
+            "enhancer `adapter`: expected a retriever, or the setting `weights`",
+        ),
         ("[[enhancer]]\nname = \"llm\"\n", "enhancer `llm`: expected the setting `records`"),
         (
             "[[enhancer]]\nname = \"wordnet\"\ndirectory = \"none\"\n",

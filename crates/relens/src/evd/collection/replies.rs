@@ -1,0 +1,128 @@
+//! Who answers, and the log of what was answered.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::json_lines::parse_line;
+use crate::append_log::AppendLog;
+use crate::error::{Error, Result};
+
+/// Something that answers prompts: a language model. Called on several threads at once.
+pub trait AnswerPrompts: Sync {
+    /// The reply to `prompt`.
+    ///
+    /// # Errors
+    /// Nobody answers.
+    fn answer(&self, prompt: &str) -> Result<Answer>;
+}
+
+/// A reply and what it cost.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    /// The text.
+    pub reply: String,
+    /// Tokens of the prompt.
+    #[serde(default)]
+    pub prompt_tokens: u64,
+    /// Tokens of the reply.
+    #[serde(default)]
+    pub completion_tokens: u64,
+}
+
+/// What all replies of a run have cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Questions that a model answered in this run.
+    pub asked: u64,
+    /// Questions whose reply was there already.
+    pub recorded: u64,
+    /// Tokens of all prompts, recorded ones included.
+    pub prompt_tokens: u64,
+    /// Tokens of all replies, recorded ones included.
+    pub completion_tokens: u64,
+}
+
+impl Usage {
+    /// The price of all tokens, given the prices of a million.
+    pub fn cost(&self, per_million_prompt_tokens: f64, per_million_completion_tokens: f64) -> f64 {
+        (self.prompt_tokens as f64 * per_million_prompt_tokens
+            + self.completion_tokens as f64 * per_million_completion_tokens)
+            / 1e6
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line<'a> {
+    prompt: std::borrow::Cow<'a, str>,
+    reply: std::borrow::Cow<'a, str>,
+    #[serde(default)]
+    prompt_tokens: u64,
+    #[serde(default)]
+    completion_tokens: u64,
+}
+
+/// Replies by their prompts, on disk: JSON Lines of `{"prompt", "reply", "prompt_tokens", "completion_tokens"}`.
+#[derive(Debug)]
+pub struct Replies {
+    log: AppendLog,
+    known: HashMap<String, Answer>,
+}
+
+impl Replies {
+    /// Opens or creates the log.
+    ///
+    /// # Errors
+    /// [`Error::Dataset`] naming line and field; [`Error::Busy`] while another process writes to it; [`Error::Io`].
+    pub fn open(path: &Path) -> Result<Self> {
+        let mut known = HashMap::new();
+        let log = AppendLog::open(path, |number, text| {
+            let line: Line<'_> = parse_line(path, number, text)?;
+            let Line { prompt, reply, prompt_tokens, completion_tokens } = line;
+            let answer = Answer { reply: reply.into_owned(), prompt_tokens, completion_tokens };
+            known.insert(prompt.into_owned(), answer);
+            Ok(())
+        })?;
+        Ok(Self { log, known })
+    }
+
+    /// The recorded reply to a prompt.
+    pub fn get(&self, prompt: &str) -> Option<&Answer> {
+        self.known.get(prompt)
+    }
+
+    /// Records a reply.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and then the reply is not recorded.
+    pub fn insert(&mut self, prompt: &str, answer: Answer) -> Result<()> {
+        let line = Line {
+            prompt: prompt.into(),
+            reply: answer.reply.as_str().into(),
+            prompt_tokens: answer.prompt_tokens,
+            completion_tokens: answer.completion_tokens,
+        };
+        self.log.append(&serde_json::to_string(&line).map_err(std::io::Error::from)?)?;
+        self.known.insert(prompt.to_owned(), answer);
+        Ok(())
+    }
+}
+
+/// Answers nothing: all replies have to be recorded.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Recorded;
+
+impl AnswerPrompts for Recorded {
+    fn answer(&self, prompt: &str) -> Result<Answer> {
+        let asked = prompt.rsplit("Question: ").next().unwrap_or_default();
+        Err(Error::Enhancer {
+            enhancer: "knowledge base".to_owned(),
+            reason: format!(
+                "expected a recorded reply to `{}…`, found none; a language model has to be asked",
+                asked.chars().take(80).collect::<String>()
+            ),
+        })
+    }
+}
