@@ -3,14 +3,25 @@
 //! A process that is killed while it writes leaves a torn last line at most, which the next [`AppendLog::open`] takes
 //! away. Two processes cannot write to one log at the same time.
 
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use crate::dataset::text_lines::for_each_line;
+use crate::dataset::text_lines::broken_line;
 use crate::error::{Error, Result};
 
 /// How much is read at a time when the end of the last whole line is looked for.
 const TAIL_BLOCK: u64 = 64 << 10;
+
+/// A line of a log.
+#[derive(Debug, Clone, Copy)]
+pub struct Line<'a> {
+    /// Its number, from 1.
+    pub number: usize,
+    /// The byte at which it begins.
+    pub offset: u64,
+    /// Its text, without the line end.
+    pub text: &'a str,
+}
 
 /// A log that is open for appending, locked by this process.
 #[derive(Debug)]
@@ -21,13 +32,12 @@ pub struct AppendLog {
 }
 
 impl AppendLog {
-    /// Opens or creates the log, cuts off a torn last line, and shows `visit` the number (from 1) and the text of every
-    /// line that is there.
+    /// Opens or creates the log, cuts off a torn last line, and shows `visit` every line that is there.
     ///
     /// # Errors
     /// [`Error::Busy`] if another process has it open; [`Error::Dataset`] with the line's number for lines that are no
     /// text; whatever `visit` returns; [`Error::Io`].
-    pub fn open(path: &Path, visit: impl FnMut(usize, &str) -> Result<()>) -> Result<Self> {
+    pub fn open(path: &Path, mut visit: impl FnMut(Line<'_>) -> Result<()>) -> Result<Self> {
         if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             fs_err::create_dir_all(directory)?;
         }
@@ -43,7 +53,8 @@ impl AppendLog {
             tracing::info!("{}: a torn last line was cut off", path.display());
             file.set_len(length)?;
         }
-        for_each_line(path, visit)?;
+        file.seek(SeekFrom::Start(0))?;
+        for_each_line(path, &file, &mut visit)?;
         file.seek(SeekFrom::Start(length))?;
         Ok(Self { path: path.to_owned(), file, length })
     }
@@ -91,6 +102,28 @@ impl AppendLog {
     }
 }
 
+fn for_each_line(
+    path: &Path,
+    file: &fs_err::File,
+    visit: &mut impl FnMut(Line<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut reader = BufReader::new(file.file());
+    let (mut bytes, mut offset) = (Vec::new(), 0);
+    for number in 1.. {
+        bytes.clear();
+        let read = reader.read_until(b'\n', &mut bytes)? as u64;
+        if read == 0 {
+            break;
+        }
+        let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+        let text =
+            std::str::from_utf8(line).map_err(|_| broken_line(path, number, "UTF-8 text", "other bytes"))?;
+        visit(Line { number, offset, text })?;
+        offset += read;
+    }
+    Ok(())
+}
+
 /// The length of `file` up to and including its last line end.
 fn whole_lines(file: &mut fs_err::File) -> Result<u64> {
     let mut end = file.metadata()?.len();
@@ -114,8 +147,8 @@ mod tests {
 
     fn lines(path: &Path) -> Vec<String> {
         let mut lines = Vec::new();
-        AppendLog::open(path, |_, line| {
-            lines.push(line.to_owned());
+        AppendLog::open(path, |line| {
+            lines.push(line.text.to_owned());
             Ok(())
         })
         .unwrap();
@@ -132,7 +165,7 @@ mod tests {
             fs_err::write(&path, &whole.as_bytes()[..cut]).unwrap();
             let expected = whole.as_bytes()[..cut].iter().filter(|&&byte| byte == b'\n').count();
             assert_eq!(lines(&path).len(), expected, "cut at {cut}");
-            AppendLog::open(&path, |_, _| Ok(())).unwrap().append("{\"c\":2}").unwrap();
+            AppendLog::open(&path, |_| Ok(())).unwrap().append("{\"c\":2}").unwrap();
             assert_eq!(lines(&path).last().unwrap(), "{\"c\":2}", "cut at {cut}");
         }
     }
@@ -149,8 +182,8 @@ mod tests {
     fn one_process_writes_and_line_ends_are_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
-        let mut log = AppendLog::open(&path, |_, _| Ok(())).unwrap();
-        assert!(matches!(AppendLog::open(&path, |_, _| Ok(())), Err(Error::Busy { .. })));
+        let mut log = AppendLog::open(&path, |_| Ok(())).unwrap();
+        assert!(matches!(AppendLog::open(&path, |_| Ok(())), Err(Error::Busy { .. })));
         assert!(log.append("a\nb").is_err());
         assert_eq!(log.length(), 0);
     }

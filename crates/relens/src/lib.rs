@@ -13,6 +13,7 @@ pub mod evd;
 pub mod explanation;
 pub mod index;
 pub mod library;
+pub mod llm;
 pub mod long_text;
 pub mod model_hub;
 pub mod pipeline;

@@ -503,6 +503,20 @@ fn open_rewriter(settings: &Settings, context: &EnhancerContext) -> Result<Rewri
 fn open_composer(settings: &Settings, context: &EnhancerContext) -> Result<Composer> {
     let spec: ComposerSpec = settings.parse()?;
     spec.mix.ensure_valid(&settings.name)?;
+    Ok(Composer::new(open_candidates(settings, &spec, context)?, spec.choice, spec.mix))
+}
+
+/// Opens what generates the composer's candidates, for those who choose among them in their own way.
+///
+/// # Errors
+/// Those of the files that it reads.
+pub fn open_generator(spec: &ComposerSpec, context: &EnhancerContext) -> Result<Generator> {
+    let settings =
+        Settings { name: "composer".to_owned(), table: toml::Table::new(), directory: PathBuf::new() };
+    open_candidates(&settings, spec, context)
+}
+
+fn open_candidates(settings: &Settings, spec: &ComposerSpec, context: &EnhancerContext) -> Result<Generator> {
     let words = match &spec.vocabulary {
         Some(path) => settings.path(path),
         None => bundled::model(knowledge::BUNDLED)?.join(vocabulary::BUNDLED_FILE),
@@ -525,7 +539,7 @@ fn open_composer(settings: &Settings, context: &EnhancerContext) -> Result<Compo
             .map(|place| settings.wordnet(Some(place)).map(Arc::new))
             .transpose()?,
     };
-    Ok(Composer::new(Generator::new(materials, spec.candidates), spec.choice, spec.mix))
+    Ok(Generator::new(materials, spec.candidates))
 }
 
 #[cfg(test)]

@@ -1,0 +1,128 @@
+//! One attempt: a request goes out, and what comes back is told apart.
+
+use std::sync::Once;
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, StatusCode};
+
+use super::api_key::ApiKey;
+use super::error::LlmError;
+use super::retry::retry_after;
+use super::settings::ClientSettings;
+use super::wire::{self, Received};
+
+/// How an attempt failed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Another attempt may succeed.
+    Passing {
+        /// What happened.
+        reason: String,
+        /// How long the endpoint asks to wait.
+        wait: Option<Duration>,
+        /// Whether the endpoint may have charged for it: it had the whole request, and no refusal came back.
+        charged: bool,
+    },
+    /// The key is not accepted.
+    Key { status: u16, message: String },
+    /// The request is not accepted.
+    Rejected { status: u16, message: String },
+}
+
+/// A connection pool to one endpoint.
+#[derive(Debug)]
+pub(super) struct Transport {
+    client: Client,
+    url: String,
+}
+
+impl Transport {
+    pub(super) fn new(settings: &ClientSettings, key: &ApiKey) -> Result<Self, LlmError> {
+        static PROVIDER: Once = Once::new();
+        PROVIDER.call_once(|| {
+            // Another part of the program may have chosen already, which is as good.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        });
+        let refuse = |field, found: String| LlmError::Setting {
+            field,
+            expected: "one that requests can be made with".to_owned(),
+            found,
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(bearer) = key.bearer() {
+            let mut value = HeaderValue::from_str(&bearer)
+                .map_err(|_| refuse("key", "one with characters that no header can hold".to_owned()))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        let mut builder = Client::builder()
+            .default_headers(headers)
+            .timeout(settings.timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_max_idle_per_host(settings.in_flight);
+        if settings.base_url.starts_with("http://") {
+            // Without TLS no certificates are needed, and a machine without any can still ask a local server.
+            builder = builder.tls_certs_only([]);
+        }
+        if is_local(&settings.base_url) {
+            builder = builder.no_proxy();
+        }
+        let client = builder.build().map_err(|error| refuse("base URL", chain(&error)))?;
+        Ok(Self { client, url: format!("{}/chat/completions", settings.base_url) })
+    }
+
+    pub(super) async fn attempt(&self, body: Vec<u8>) -> Result<Received, Failure> {
+        let response =
+            self.client.post(&self.url).body(body).send().await.map_err(|error| passing(&error))?;
+        let status = response.status();
+        let wait = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let wait = wait.and_then(|value| retry_after(value, SystemTime::now()));
+        let body = response.bytes().await.map_err(|error| passing(&error))?;
+        if status.is_success() {
+            return wire::received(&body).map_err(|reason| Failure::Passing {
+                reason: format!("the reply is not what the protocol says: {reason}"),
+                wait: None,
+                charged: true,
+            });
+        }
+        let message = wire::error_message(&body);
+        let code = status.as_u16();
+        Err(match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PAYMENT_REQUIRED => {
+                Failure::Key { status: code, message }
+            }
+            StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS => {
+                Failure::Passing { reason: format!("status {code}: {message}"), wait, charged: false }
+            }
+            _ if status.is_server_error() => {
+                Failure::Passing { reason: format!("status {code}: {message}"), wait, charged: false }
+            }
+            _ => Failure::Rejected { status: code, message },
+        })
+    }
+}
+
+/// An error of the connection. A request that never left cannot have been charged for.
+fn passing(error: &reqwest::Error) -> Failure {
+    let reason = if error.is_timeout() { "no reply in time".to_owned() } else { chain(error) };
+    Failure::Passing { reason, wait: None, charged: !error.is_connect() }
+}
+
+/// An error with its causes, without addresses.
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = "the connection failed".to_owned();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+fn is_local(base_url: &str) -> bool {
+    let host = reqwest::Url::parse(base_url).ok().and_then(|url| url.host_str().map(str::to_owned));
+    matches!(host.as_deref(), Some("localhost" | "127.0.0.1" | "[::1]"))
+}
