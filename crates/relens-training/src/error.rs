@@ -179,6 +179,10 @@ pub enum TrainingError {
     #[error(transparent)]
     Retrieval(#[from] relens::error::Error),
 
+    /// A language model cannot be asked any more; what was finished is kept.
+    #[error("{0}; what was finished is kept, run the same command again to go on")]
+    Llm(relens::llm::LlmError),
+
     /// The tensor library failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

@@ -115,7 +115,7 @@ fn lines_up_to(text: &str, step: u64) -> &str {
 }
 
 /// The settings that differ between two TOML texts: `a.b: old → new`.
-fn difference(old: &str, new: &str) -> String {
+pub(crate) fn difference(old: &str, new: &str) -> String {
     let flatten = |text: &str| {
         let mut fields = std::collections::BTreeMap::new();
         match text.parse::<toml::Table>() {

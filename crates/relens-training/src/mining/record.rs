@@ -102,6 +102,9 @@ pub struct MinedQuery {
     /// How pictures were shown to the model, if they were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pictures: Option<PictureForm>,
+    /// A model's replies by how they could be read: `valid`, `mended`, `repaired`, `unusable`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub replies: BTreeMap<String, u32>,
     /// Rewrites that were dropped, counted by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub dropped: BTreeMap<String, u32>,
@@ -207,12 +210,12 @@ impl MinedWriter {
     /// writes to it; an I/O error.
     pub fn open(path: &Path) -> Result<Self> {
         let mut finished = HashSet::new();
-        let log = AppendLog::open(path, |number, line| {
-            let mined = parse(path, number, line)?;
+        let log = AppendLog::open(path, |line| {
+            let mined = parse(path, line.number, line.text)?;
             if finished.contains(&mined.id) {
                 return Err(Error::Dataset {
                     path: path.to_owned(),
-                    location: format!("line {number}, field `id`"),
+                    location: format!("line {}, field `id`", line.number),
                     expected: "a query that is there once".to_owned(),
                     found: format!("`{}` again", mined.id),
                 });
@@ -267,10 +270,10 @@ impl MinedWriter {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    pub(crate) fn mined(id: &str) -> MinedQuery {
+    pub(in crate::mining) fn mined(id: &str) -> MinedQuery {
         let rewrite = |text: &str, rank, score| MinedRewrite {
             text: text.to_owned(),
             rank,
@@ -291,6 +294,7 @@ mod tests {
             prompt: "challenge@0123abcd".to_owned(),
             model: "m".to_owned(),
             pictures: Some(PictureForm::Captions),
+            replies: BTreeMap::new(),
             dropped: BTreeMap::from([("too_long".to_owned(), 1)]),
         }
     }

@@ -1,0 +1,115 @@
+//! A mining run on disk.
+//!
+//! ```text
+//! OUTPUT/
+//!   config.toml    what the run was started with
+//!   mined.jsonl    one finished query a line, appended
+//!   pro.jsonl      the same for listwise training, made when the run ends
+//!   summary.json   the numbers, made when the run ends
+//!   report.html    the numbers, drawn, with samples, made when the run ends
+//! ```
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::pro_format::{ProExample, write_example};
+use super::record::{self, MinedQuery, MinedWriter};
+use super::report::Report;
+use super::summary::Summary;
+use crate::checkpoint::write_atomically;
+use crate::{Result, TrainingError};
+
+const CONFIG: &str = "config.toml";
+/// The records.
+pub const MINED: &str = "mined.jsonl";
+/// The records for listwise training.
+pub const PRO: &str = "pro.jsonl";
+/// The numbers.
+pub const SUMMARY: &str = "summary.json";
+/// The numbers, drawn, with samples.
+pub const REPORT: &str = "report.html";
+
+/// A run directory that is being written to by this process alone.
+#[derive(Debug)]
+pub struct MiningRun {
+    directory: PathBuf,
+    writer: MinedWriter,
+}
+
+impl MiningRun {
+    /// Creates the directory, or goes on with the run that is there.
+    ///
+    /// # Errors
+    /// [`TrainingError::RunChanged`] if it has records of other settings; a damaged record, by line; an I/O error.
+    pub fn open(directory: &Path, config: &impl Serialize) -> Result<Self> {
+        fs_err::create_dir_all(directory)?;
+        let path = directory.join(CONFIG);
+        let text = toml::to_string_pretty(config)
+            .map_err(|error| TrainingError::ConfigFile { path: path.clone(), reason: error.to_string() })?;
+        let writer = MinedWriter::open(&directory.join(MINED))?;
+        if !writer.is_empty() && path.exists() {
+            let difference = crate::run_log::difference(&fs_err::read_to_string(&path)?, &text);
+            if !difference.is_empty() {
+                return Err(TrainingError::RunChanged { path, difference });
+            }
+        } else {
+            write_atomically(&path, text.as_bytes())?;
+        }
+        Ok(Self { directory: directory.to_owned(), writer })
+    }
+
+    /// The directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Whether the query of this id is finished.
+    pub fn is_finished(&self, id: &str) -> bool {
+        self.writer.is_finished(id)
+    }
+
+    /// How many queries are finished.
+    pub fn finished(&self) -> usize {
+        self.writer.len()
+    }
+
+    /// Appends a finished query.
+    ///
+    /// # Errors
+    /// As [`MinedWriter::append`].
+    pub fn append(&mut self, mined: &MinedQuery) -> Result<()> {
+        self.writer.append(mined)
+    }
+
+    /// Makes the files that are computed from all records, reading them one by one. `images` is the data set's directory
+    /// of pictures.
+    ///
+    /// # Errors
+    /// An I/O error.
+    pub fn finish(&self, title: &str, k: u32, images: &Path) -> Result<Summary> {
+        self.writer.sync()?;
+        let (mut summary, mut report) = (Summary::new(k), Report::new(k));
+        let pro = self.directory.join(PRO);
+        let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
+        let mut writer = std::io::BufWriter::new(&mut file);
+        record::for_each(&self.directory.join(MINED), |mined| {
+            summary.add(&mined);
+            report.add(&mined);
+            if let Some(example) = ProExample::of(&mined) {
+                write_example(&example, &mut writer)?;
+            }
+            Ok(())
+        })?;
+        writer.flush()?;
+        drop(writer);
+        file.as_file().sync_all()?;
+        file.persist(&pro).map_err(|failed| failed.error)?;
+        let numbers = serde_json::to_vec_pretty(&summary).map_err(std::io::Error::from)?;
+        write_atomically(&self.directory.join(SUMMARY), &numbers)?;
+        let page = report.page(title, &summary, images)?;
+        write_atomically(&self.directory.join(REPORT), page.as_bytes())?;
+        Ok(summary)
+    }
+}
