@@ -58,6 +58,8 @@ enum Command {
     #[command(subcommand)]
     Kb(commands::kb::KbCommand),
     #[command(subcommand)]
+    Mine(commands::mine::MineCommand),
+    #[command(subcommand)]
     Train(commands::train::TrainCommand),
     References(commands::references::ReferencesArguments),
     #[command(subcommand)]
@@ -81,6 +83,7 @@ impl Cli {
             Command::Run(arguments) => arguments.run(),
             Command::Report(arguments) => arguments.run(),
             Command::Kb(command) => command.run(),
+            Command::Mine(command) => command.run(),
             Command::Train(command) => command.run(),
             Command::References(arguments) => arguments.run(),
             Command::Models(command) => command.run(),

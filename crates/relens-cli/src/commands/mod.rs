@@ -7,6 +7,7 @@ pub(crate) mod explain;
 pub(crate) mod faithfulness;
 pub(crate) mod index;
 pub(crate) mod kb;
+pub(crate) mod mine;
 pub(crate) mod models;
 pub(crate) mod quickstart;
 pub(crate) mod references;

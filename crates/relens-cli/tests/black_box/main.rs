@@ -12,6 +12,7 @@ mod explaining;
 mod indexing;
 mod interruption;
 mod knowledge;
+mod mining;
 mod model_directory;
 mod models;
 mod quickstart;

@@ -1,0 +1,88 @@
+//! `relens mine import`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use relens::error::Error;
+use relens_training::mining::import::{self, ImportSettings};
+use serde::Serialize;
+
+use super::data::DataOptions;
+use super::working::finish;
+use crate::interrupt;
+use crate::progress::Progress;
+
+/// Answers that are scored together.
+const ANSWERS_PER_BATCH: usize = 64;
+
+/// Take in a language model's recorded rewrites, ranked by the retriever.
+///
+/// A record is {"imgid", "sentid", "query", "rewrites": [{"kind", "text"}], "blurred"} a line. The rewrites of a query of
+/// low quality are ranked against it; a query of high quality becomes the rewrite of its blurred form.
+#[derive(Debug, Args)]
+pub(crate) struct ImportArguments {
+    #[command(flatten)]
+    data: DataOptions,
+
+    /// Recorded rewrites.
+    #[arg(required = true, value_name = "FILE")]
+    records: Vec<PathBuf>,
+
+    /// How much similarity to the picture a blurred query must have lost.
+    #[arg(long, value_name = "COSINE", default_value_t = 0.03)]
+    margin: f32,
+
+    /// The model that wrote the records, for the output.
+    #[arg(long, value_name = "NAME", default_value = "recorded")]
+    llm: String,
+
+    /// Stop after so many records.
+    #[arg(long, value_name = "NUMBER")]
+    limit: Option<usize>,
+
+    /// Print the numbers as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Settings {
+    margin: f32,
+    llm: String,
+}
+
+impl ImportArguments {
+    pub(crate) fn run(self) -> Result<()> {
+        interrupt::watch();
+        let opened = self.data.open()?;
+        let settings = Settings { margin: self.margin, llm: self.llm.clone() };
+        let mut run = self.data.open_run(&opened, "import", settings)?;
+        let paths: Vec<&Path> = self.records.iter().map(PathBuf::as_path).collect();
+        let mut answers = import::read(&paths, &opened.pool)?;
+        answers.truncate(self.limit.unwrap_or(usize::MAX));
+        let settings = ImportSettings {
+            acceptance: opened.acceptance,
+            blur_margin: self.margin,
+            model: self.llm,
+            prompt: "recorded".to_owned(),
+        };
+        let judge = opened.judge();
+        let total = answers.len() as u64;
+        let (progress, mut done) = (Progress::start("queries", total), 0);
+        for block in answers.chunks(ANSWERS_PER_BATCH) {
+            let fresh: Vec<_> =
+                block.iter().filter(|(unit, _)| !run.is_finished(&unit.id)).cloned().collect();
+            for mined in import::score(&judge, &settings, &fresh)? {
+                run.append(&mined)?;
+            }
+            done += block.len() as u64;
+            progress.update(done, total);
+            if interrupt::requested() {
+                return Err(Error::Cancelled.into());
+            }
+        }
+        progress.finish();
+        finish(&run, &self.data, opened.acceptance.k, self.json)
+    }
+}

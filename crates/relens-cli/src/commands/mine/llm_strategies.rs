@@ -1,0 +1,133 @@
+//! The `relens mine` commands that ask a language model.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use clap::Args;
+use relens::enhancer::entity_finder::{EntityFinder, EntitySettings};
+use relens::evd::Knowledge;
+use relens_training::mining::low_quality::Quality;
+use relens_training::mining::strategy::{
+    Blurring, ChallengeResponse, DirectGeneration, EvdRewrites, FeedbackEnhancement,
+};
+use serde_json::json;
+
+use super::asking::AskingArguments;
+use super::endpoint::TurnSettings;
+use crate::library_location;
+
+/// Mine by challenge response: a model compares the right picture with those that beat it, and its rewrites are retested.
+///
+/// For each query of low quality: recall what beats its picture, submit the hard negatives beside the right picture,
+/// let the model review what the retriever fails on and rewrite just that, retest; for several turns.
+#[derive(Debug, Args)]
+pub(crate) struct ChallengeArguments {
+    #[command(flatten)]
+    common: AskingArguments,
+
+    #[command(flatten)]
+    turns: TurnOptions,
+
+    /// Hard negatives that are submitted beside the right picture.
+    #[arg(long, value_name = "NUMBER", default_value_t = 4)]
+    negatives: usize,
+}
+
+/// Mine by direct generation: a model rewrites from the right picture alone, once.
+#[derive(Debug, Args)]
+pub(crate) struct DirectArguments {
+    #[command(flatten)]
+    common: AskingArguments,
+}
+
+/// Mine by feedback enhancement: a model rewrites, and refines by the similarity alone.
+#[derive(Debug, Args)]
+pub(crate) struct FeedbackArguments {
+    #[command(flatten)]
+    common: AskingArguments,
+
+    #[command(flatten)]
+    turns: TurnOptions,
+}
+
+/// Blur queries of high quality into partners of low quality.
+#[derive(Debug, Args)]
+pub(crate) struct BlurArguments {
+    #[command(flatten)]
+    common: AskingArguments,
+
+    /// How much similarity to the picture a blurred query must have lost.
+    #[arg(long, value_name = "COSINE", default_value_t = 0.03)]
+    margin: f32,
+}
+
+/// Mine rewrites with visual descriptions woven in (EvdCLIP's D_EQR), and keep those that raise the similarity.
+#[derive(Debug, Args)]
+pub(crate) struct EqrArguments {
+    #[command(flatten)]
+    common: AskingArguments,
+
+    /// Work on queries of low quality only, instead of all captions.
+    #[arg(long)]
+    low_only: bool,
+}
+
+/// How long a conversation may get.
+#[derive(Debug, Args)]
+struct TurnOptions {
+    /// The most turns.
+    #[arg(long, value_name = "NUMBER", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
+    turns: u32,
+
+    /// So many rewrites of high quality end a conversation early.
+    #[arg(long, value_name = "NUMBER", default_value_t = 2)]
+    enough: usize,
+}
+
+impl ChallengeArguments {
+    pub(crate) fn run(self) -> Result<()> {
+        let TurnOptions { turns, enough } = self.turns;
+        let turns = TurnSettings { turns, enough, negatives: self.negatives };
+        let strategy = ChallengeResponse(self.common.endpoint.asking("challenge_response", turns)?);
+        self.common.run(&self.common.data.open()?, &strategy, json!({}))
+    }
+}
+
+impl DirectArguments {
+    pub(crate) fn run(self) -> Result<()> {
+        let asking = self.common.endpoint.asking("direct_generation", TurnSettings::ONE)?;
+        self.common.run(&self.common.data.open()?, &DirectGeneration(asking), json!({}))
+    }
+}
+
+impl FeedbackArguments {
+    pub(crate) fn run(self) -> Result<()> {
+        let TurnOptions { turns, enough } = self.turns;
+        let turns = TurnSettings { turns, enough, negatives: 0 };
+        let asking = self.common.endpoint.asking("feedback_enhancement", turns)?;
+        self.common.run(&self.common.data.open()?, &FeedbackEnhancement(asking), json!({}))
+    }
+}
+
+impl BlurArguments {
+    pub(crate) fn run(self) -> Result<()> {
+        let asking = self.common.endpoint.asking("blur", TurnSettings::ONE)?;
+        let strategy = Blurring { asking, margin: self.margin };
+        self.common.run(&self.common.data.open()?, &strategy, json!({"margin": self.margin}))
+    }
+}
+
+impl EqrArguments {
+    pub(crate) fn run(self) -> Result<()> {
+        let asking = self.common.endpoint.asking("evd_rewrites", TurnSettings::ONE)?;
+        let opened = self.common.data.open()?;
+        let knowledge = match library_location::home() {
+            Ok(home) => Knowledge::of_home(&home)?,
+            Err(_) => Knowledge::bundled()?,
+        };
+        let finder = EntityFinder::new(Arc::new(knowledge), None, EntitySettings::default());
+        let quality = if self.low_only { Quality::Low } else { Quality::Any };
+        let strategy = EvdRewrites { asking, finder, quality };
+        self.common.run(&opened, &strategy, json!({"low_only": self.low_only}))
+    }
+}

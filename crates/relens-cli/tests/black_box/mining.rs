@@ -1,0 +1,269 @@
+//! `relens mine`.
+
+#[allow(dead_code, reason = "each user of the server needs a part of it")]
+#[path = "../../../relens/tests/llm/server.rs"]
+mod server;
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use self::server::{Action, Server};
+use crate::workplace::{Workplace, errors};
+
+const KEY: &str = "sk-never-to-be-seen-4711";
+const DATA: [&str; 4] = ["--annotations", "captions.json", "--images", "images"];
+
+/// Twelve pictures with two captions each, most of them ranked badly by a random model.
+fn dataset() -> Workplace {
+    let workplace = Workplace::new();
+    let things =
+        ["dog", "cat", "man", "girl", "bike", "ball", "car", "boat", "horse", "bird", "tree", "house"];
+    let images: Vec<Value> = workplace
+        .pictures("images", things.len())
+        .iter()
+        .zip(things)
+        .enumerate()
+        .map(|(number, (path, thing))| {
+            let captions = [format!("a {thing} on the grass ."), format!("one red {thing} near water .")];
+            let sentences = captions.map(|caption| json!({"raw": caption}));
+            let name = path.file_name().unwrap().to_string_lossy();
+            json!({"filename": name, "imgid": number, "split": "train", "sentences": sentences})
+        })
+        .collect();
+    let annotations = json!({"dataset": "things", "images": images});
+    fs_err::write(workplace.path("captions.json"), annotations.to_string()).unwrap();
+    workplace
+}
+
+fn lines(workplace: &Workplace, path: &str) -> Vec<Value> {
+    let text = fs_err::read_to_string(workplace.path(path)).unwrap();
+    assert!(text.is_empty() || text.ends_with('\n'), "a torn line in {path}");
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A reply that depends on the request alone, as a model with a seed gives it.
+fn review(asked: &server::Asked) -> String {
+    let query = asked.body["messages"].as_array().unwrap()[1]["content"].as_str().unwrap().to_owned();
+    let query = query.split('"').nth(1).unwrap_or("nothing").trim_end_matches([' ', '.']).to_owned();
+    let seed = asked.body["seed"].as_u64().unwrap();
+    let rewrites = [format!("{query} in the sun {seed}"), format!("big {query} outside")];
+    json!({"analysis": "x", "failed_concepts": ["dog"], "rewrites": rewrites}).to_string()
+}
+
+fn challenge<'a>(url: &'a str, output: &'a str) -> Vec<&'a str> {
+    let options = [
+        "mine",
+        "challenge",
+        "--endpoint",
+        url,
+        "--llm",
+        "tiny",
+        "--text-only",
+        "--output",
+        output,
+        "--min-similarity",
+        "-1",
+        "--turns",
+        "2",
+        "--enough",
+        "9",
+        "--in-flight",
+        "4",
+        "--json",
+    ];
+    [options.as_slice(), &DATA].concat()
+}
+
+#[test]
+fn the_composer_mines_without_a_model_and_again_changes_nothing() {
+    let workplace = dataset();
+    let command =
+        [["mine", "compose", "--output", "composed", "--min-similarity", "-1", "--json"].as_slice(), &DATA]
+            .concat();
+    let summary = workplace.json(&command);
+    let composer = &summary["strategies"]["composer"];
+    let mined = lines(&workplace, "composed/mined.jsonl");
+    assert_eq!(composer["queries"], mined.len());
+    assert!(mined.len() > 10, "{summary}");
+    for query in &mined {
+        let ranks: Vec<u64> =
+            query["rewrites"].as_array().unwrap().iter().map(|one| one["rank"].as_u64().unwrap()).collect();
+        assert!(ranks.is_sorted() && query["low_rank"].as_u64().unwrap() > 1, "{query}");
+    }
+    for example in lines(&workplace, "composed/pro.jsonl") {
+        let rewards: Vec<f64> =
+            example["rewards"].as_array().unwrap().iter().map(|reward| reward.as_f64().unwrap()).collect();
+        assert!(rewards.is_sorted_by(|left, right| left >= right), "{example}");
+        assert_eq!(rewards.len(), example["candidates"].as_array().unwrap().len());
+    }
+    let before = fs_err::read(workplace.path("composed/mined.jsonl")).unwrap();
+    assert_eq!(workplace.json(&command), summary);
+    assert_eq!(fs_err::read(workplace.path("composed/mined.jsonl")).unwrap(), before);
+    let changed = [command.as_slice(), &["--keep", "1"]].concat();
+    let assert = workplace.relens(&changed).assert().code(1);
+    assert!(errors(&assert).contains("acceptance.keep: 5 → 1"), "{}", errors(&assert));
+    assert!(fs_err::read_to_string(workplace.path("composed/report.html")).unwrap().contains("<svg"));
+}
+
+#[test]
+fn recorded_answers_are_ranked_and_blurred_ones_become_queries() {
+    let workplace = dataset();
+    let answer = |number: u64, query: &str| {
+        json!({
+            "imgid": number, "sentid": 0, "query": query,
+            "rewrites": [{"kind": "plain", "text": "a thing outside"}], "blurred": "something",
+        })
+    };
+    let records =
+        format!("{}\n{}\n", answer(0, "a dog on the grass"), answer(3, "one red girl near water ."));
+    fs_err::write(workplace.path("records.jsonl"), records).unwrap();
+    let options =
+        ["mine", "import", "records.jsonl", "--output", "imported", "--min-similarity", "-1", "--json"];
+    workplace.json(&[options.as_slice(), &DATA].concat());
+    let mined = lines(&workplace, "imported/mined.jsonl");
+    assert_eq!(mined.len(), 2);
+    assert_eq!(mined[0]["id"], "picture-000.png#0");
+    assert_eq!(mined[1]["image"], "picture-003.png");
+    fs_err::write(workplace.path("records.jsonl"), answer(0, "a zebra").to_string()).unwrap();
+    let options = ["mine", "import", "records.jsonl", "--output", "other"];
+    let assert = workplace.relens(&[options.as_slice(), &DATA].concat()).assert().code(1);
+    assert!(errors(&assert).contains("line 1: expected a caption of the pool"), "{}", errors(&assert));
+}
+
+#[test]
+fn a_run_that_is_killed_again_and_again_ends_as_one_that_was_not() {
+    let workplace = dataset();
+    let server = Server::start(|asked| Action::Slow(Duration::from_millis(25), review(asked)));
+    let url = server.url();
+    workplace.json(&challenge(&url, "whole"));
+    let whole = fs_err::read_to_string(workplace.path("whole/mined.jsonl")).unwrap();
+    assert!(whole.lines().count() > 10);
+    let asked_before = server.answered().len();
+    let mut kills = 0;
+    for moment in [31, 7, 90, 55, 140, 12, 72, 200, 110, 48, 163, 25] {
+        let mut process = workplace.process(&challenge(&url, "killed"));
+        let mut child =
+            process.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(moment));
+        kills += usize::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    workplace.json(&challenge(&url, "killed"));
+    let killed = fs_err::read_to_string(workplace.path("killed/mined.jsonl")).unwrap();
+    assert_eq!(killed, whole, "after {kills} kills");
+    let keys: Vec<String> =
+        lines(&workplace, "killed/replies.jsonl").iter().map(|reply| reply["key"].to_string()).collect();
+    assert_eq!(keys.len(), keys.iter().collect::<HashSet<_>>().len(), "no reply is recorded twice");
+    // What was on its way when the process died cannot have been received; everything else is asked once.
+    let asked = server.answered().len() - asked_before;
+    assert!(asked <= keys.len() + kills * 4, "{asked} asked, {} recorded, {kills} kills", keys.len());
+}
+
+#[test]
+fn a_key_that_expires_is_named_by_its_status_and_shown_nowhere() {
+    let workplace = dataset();
+    let server = Server::start(|asked| {
+        assert_eq!(asked.authorization, format!("Bearer {KEY}"));
+        if asked.number == 5 {
+            return Action::Status(
+                401,
+                "",
+                json!({"error": {"message": format!("{KEY} expired")}}).to_string(),
+            );
+        }
+        Action::Reply(review(asked))
+    });
+    let url = server.url();
+    let stopped =
+        workplace.relens(&challenge(&url, "run")).env("OPENAI_API_KEY", KEY).arg("-vv").assert().code(1);
+    let output = errors(&stopped);
+    assert!(output.contains("refuses the key (status 401): [key] expired"), "{output}");
+    assert!(!output.contains(KEY), "{output}");
+    workplace.relens(&challenge(&url, "run")).env("OPENAI_API_KEY", KEY).assert().success();
+    for entry in fs_err::read_dir(workplace.path("run")).unwrap() {
+        let text = String::from_utf8_lossy(&fs_err::read(entry.unwrap().path()).unwrap()).into_owned();
+        assert!(!text.contains(KEY));
+    }
+    let keys = lines(&workplace, "run/replies.jsonl");
+    assert_eq!(server.answered().len(), keys.len(), "nothing was asked twice");
+}
+
+#[test]
+fn bad_replies_are_repaired_or_counted_and_a_replay_needs_no_server() {
+    let workplace = dataset();
+    let server = Server::start(|asked| {
+        let text = asked.text();
+        if text.contains("cannot be used") {
+            return Action::Reply(if text.contains("empty") { String::new() } else { review(asked) });
+        }
+        match asked.number % 6 {
+            0 => Action::Reply(format!("Sure!\n```json\n{}\n```", review(asked))),
+            1 => Action::Reply("{\"rewrites\": \"no list\"}".to_owned()),
+            2 => Action::Reply(String::new()),
+            3 => Action::Reply("I'm sorry, I can't.".to_owned()),
+            4 => Action::Status(503, "retry-after: 0\r\n", "busy".to_owned()),
+            _ => Action::Reply(review(asked)),
+        }
+    });
+    let url = server.url();
+    workplace.json(&challenge(&url, "run"));
+    let mined = lines(&workplace, "run/mined.jsonl");
+    let count = |how: &str| mined.iter().filter_map(|query| query["replies"][how].as_u64()).sum::<u64>();
+    for how in ["valid", "mended", "repaired", "unusable"] {
+        assert!(count(how) > 0, "{how}");
+    }
+    let unusable: u64 = mined.iter().filter_map(|query| query["dropped"]["unusable_reply"].as_u64()).sum();
+    assert_eq!(unusable, count("unusable"));
+    fs_err::create_dir_all(workplace.path("replayed")).unwrap();
+    fs_err::copy(workplace.path("run/replies.jsonl"), workplace.path("replayed/replies.jsonl")).unwrap();
+    let asked = server.count();
+    let replay = [challenge("http://127.0.0.1:9/v1", "replayed").as_slice(), &["--replay"]].concat();
+    workplace.json(&replay);
+    assert_eq!(lines(&workplace, "replayed/mined.jsonl"), mined);
+    assert_eq!(server.count(), asked);
+    fs_err::create_dir_all(workplace.path("prompts")).unwrap();
+    fs_err::write(workplace.path("prompts/challenge_response.md"), "Rewrite {{ query }}").unwrap();
+    fs_err::create_dir_all(workplace.path("changed")).unwrap();
+    fs_err::copy(workplace.path("run/replies.jsonl"), workplace.path("changed/replies.jsonl")).unwrap();
+    let changed =
+        [challenge("http://127.0.0.1:9/v1", "changed").as_slice(), &["--replay", "--prompts", "prompts"]]
+            .concat();
+    let assert = workplace.relens(&changed).assert().code(1);
+    assert!(
+        errors(&assert).contains("the prompt has changed from challenge_response@"),
+        "{}",
+        errors(&assert)
+    );
+}
+
+#[test]
+fn a_dry_run_shows_prompts_and_cost_and_asks_nothing() {
+    let workplace = dataset();
+    let options = [
+        "mine",
+        "blur",
+        "--llm",
+        "tiny",
+        "--output",
+        "run",
+        "--dry-run",
+        "--limit",
+        "1000",
+        "--k",
+        "12",
+        "--prompt-price",
+        "1",
+        "--reply-price",
+        "2",
+    ];
+    let shown = workplace.output(&[options.as_slice(), &DATA].concat());
+    assert!(shown.contains("── blur picture-000.png#0 turn 1 (blur@"), "{shown}");
+    assert!(shown.contains("The query \"a dog on the grass .\" finds its picture."), "{shown}");
+    assert!(shown.contains("At most 1000 requests"), "{shown}");
+    assert!(!workplace.path("run").exists());
+    let without = ["mine", "direct", "--llm", "tiny", "--output", "run"];
+    workplace.relens(&[without.as_slice(), &DATA].concat()).assert().code(2);
+}
