@@ -33,7 +33,12 @@ fn main() -> Result<(), Box<dyn Error>> {
                 format!("Rewrite the query number {asked} so that a retriever finds the right picture.");
             let sender = sender.clone();
             let request = ChatRequest::new("time", &question);
-            client.submit(request, Box::new(move |outcome| drop(sender.send(outcome.is_ok()))));
+            client.submit(
+                request,
+                Box::new(move |outcome| {
+                    let _ = sender.send(outcome.is_ok());
+                }),
+            );
             asked += 1;
         }
         if !receiver.recv()? {

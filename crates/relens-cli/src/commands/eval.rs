@@ -23,8 +23,8 @@ use crate::output::Output;
 use crate::output_file::write_whole;
 use crate::picture_embedding::{PICTURES_PER_BATCH, embed_pictures};
 use crate::progress::Progress;
-use crate::{interrupt, model_choice};
 use crate::query_results::{QueryResults, Recorder};
+use crate::{interrupt, model_choice};
 
 /// Measure retrieval on a captioned dataset.
 ///

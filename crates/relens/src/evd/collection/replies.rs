@@ -78,8 +78,8 @@ impl Replies {
     /// [`Error::Dataset`] naming line and field; [`Error::Busy`] while another process writes to it; [`Error::Io`].
     pub fn open(path: &Path) -> Result<Self> {
         let mut known = HashMap::new();
-        let log = AppendLog::open(path, |number, text| {
-            let line: Line<'_> = parse_line(path, number, text)?;
+        let log = AppendLog::open(path, |recorded| {
+            let line: Line<'_> = parse_line(path, recorded.number, recorded.text)?;
             let Line { prompt, reply, prompt_tokens, completion_tokens } = line;
             let answer = Answer { reply: reply.into_owned(), prompt_tokens, completion_tokens };
             known.insert(prompt.into_owned(), answer);
