@@ -124,7 +124,7 @@ fn scan(catalog: &Catalog, root: &Path) -> Result<ScanPlan> {
 fn scanned_file(entry: DirEntry) -> Result<Option<ScannedFile>, ScanWarning> {
     let is_video = entry.file_type().is_some_and(|kind| kind.is_dir()) && is_frames_directory(entry.path());
     let is_file = entry.file_type().is_some_and(|kind| kind.is_file());
-    if !is_video && !(is_file && may_be_image(entry.path())) {
+    if !(is_video || is_file && may_be_image(entry.path())) {
         return Ok(None);
     }
     let metadata = entry.metadata().map_err(|error| warning(&error))?;
