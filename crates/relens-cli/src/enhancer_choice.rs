@@ -128,7 +128,9 @@ mod tests {
     fn only_known_names_and_files_are_taken() {
         assert!(spec::NAMES.into_iter().all(|name| known(name).is_ok()));
         assert!(known("mine.toml").is_ok());
-        assert!(known("magic").unwrap_err().starts_with("unknown enhancer `magic`; available: identity"));
+        assert!(
+            known("magic").unwrap_err().starts_with("unknown enhancer `magic`; available: default, identity")
+        );
     }
 
     #[test]

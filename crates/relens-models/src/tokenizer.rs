@@ -177,15 +177,47 @@ impl Tokenizer {
         let (mut batch, mut owners) = (TokenBatch::empty(), Vec::new());
         for (owner, text) in texts.iter().enumerate() {
             let seen = start_of(text, LONGEST_TEXT);
-            let encoding = self.encoding(seen, text.len(), true)?;
-            for window in std::iter::once(&encoding).chain(encoding.get_overflowing()) {
+            let mut rest = seen;
+            loop {
+                let end = self.window_end(rest, text.len())?;
+                let window = self.encoding(&rest[..end], text.len(), true)?;
                 batch.ids.extend(self.padded(window.get_ids().to_vec()));
                 batch.offsets.push(batch.ids.len());
                 batch.truncated.push(seen.len() < text.len());
                 owners.push(owner);
+                rest = rest[end..].trim_start();
+                if rest.is_empty() {
+                    break;
+                }
             }
         }
         Ok((batch, owners))
+    }
+
+    /// Where the longest start of `text` that fits into the context ends: behind a word if one fits, else behind a
+    /// character. The library's own windows are not used: it stops reading a text soon after the context is full.
+    fn window_end(&self, text: &str, bytes: usize) -> Result<usize> {
+        let fits = |end: usize| -> Result<bool> {
+            Ok(self.encoding(&text[..end], bytes, true)?.get_overflowing().is_empty())
+        };
+        if fits(text.len())? {
+            return Ok(text.len());
+        }
+        let is_end = |&end: &usize| text.is_char_boundary(end);
+        let words =
+            text.match_indices(char::is_whitespace).map(|(start, _)| start).filter(|&start| start > 0);
+        for ends in [words.collect::<Vec<usize>>(), (1..text.len()).filter(is_end).collect()] {
+            let (mut fitting, mut beyond) = (0, ends.len());
+            while fitting < beyond {
+                let middle = (fitting + beyond) / 2;
+                if fits(ends[middle])? { fitting = middle + 1 } else { beyond = middle }
+            }
+            if let Some(&end) = fitting.checked_sub(1).and_then(|last| ends.get(last)) {
+                return Ok(end);
+            }
+        }
+        // Not even one character fits: it is read as far as it goes.
+        Ok(text.chars().next().map_or(0, char::len_utf8))
     }
 
     /// The ids of every text alone, without special tokens. A text that does not fit loses its end.

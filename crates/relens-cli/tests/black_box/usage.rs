@@ -28,9 +28,8 @@ fn missing_arguments_are_named() {
     refused(&["index"], "<DIR>");
     refused(&["search"], "<QUERY>");
     refused(&["embed"], "--image <FILE>");
-    refused(&["eval", "--images", "."], "--annotations <FILE>");
+    refused(&["eval", "--images", "."], "--annotations <FILE|DIR>");
     refused(&["train", "retriever"], "--config <FILE>");
-    refused(&["models", "info"], "<NAME|DIR>");
 }
 
 #[test]
@@ -51,7 +50,10 @@ fn a_query_is_a_text_or_a_picture_not_both() {
 
 #[test]
 fn unknown_enhancers_are_refused_with_the_ones_there_are() {
-    refused(&["search", "dog", "--enhancer", "magic"], "unknown enhancer `magic`; available: identity, ");
+    refused(
+        &["search", "dog", "--enhancer", "magic"],
+        "unknown enhancer `magic`; available: default, identity, ",
+    );
     refused(&["search", "dog", "--combine", "sum"], "possible values: replace");
 }
 

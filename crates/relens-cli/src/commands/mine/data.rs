@@ -70,7 +70,7 @@ struct AcceptanceOptions {
     contrast: usize,
 
     /// The least cosine of a rewrite's sentence embedding with the query's.
-    #[arg(long, value_name = "COSINE", default_value_t = 0.5)]
+    #[arg(long, value_name = "COSINE", default_value_t = 0.5, allow_negative_numbers = true)]
     min_similarity: f32,
 
     /// The most words of a rewrite.

@@ -30,7 +30,7 @@ pub(crate) struct ImportArguments {
     records: Vec<PathBuf>,
 
     /// How much similarity to the picture a blurred query must have lost.
-    #[arg(long, value_name = "COSINE", default_value_t = 0.03)]
+    #[arg(long, value_name = "COSINE", default_value_t = 0.03, allow_negative_numbers = true)]
     margin: f32,
 
     /// The model that wrote the records, for the output.
