@@ -40,7 +40,7 @@ impl TextEmbedder for Words {
         let mut embeddings = Embeddings::new(NOUNS.len() + COLOURS.len() + 1);
         for text in texts {
             let known = |word: &&str| f32::from(u8::from(text.split(' ').any(|other| other == *word)));
-            let mut vector: Vec<f32> = NOUNS.iter().chain(&COLOURS).map(|word| known(word)).collect();
+            let mut vector: Vec<f32> = NOUNS.iter().chain(&COLOURS).map(known).collect();
             vector.push(0.1);
             embeddings.push(&vector)?;
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use candle_core::Tensor;
 use half::slice::HalfFloatSliceExt;
@@ -54,8 +55,11 @@ pub fn save_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>, element: El
 /// # Errors
 /// The file cannot be written; the old one stays as it was.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    // A name of its own for each writer: two that write the same file at once must not take the other's away.
+    static WRITERS: AtomicU64 = AtomicU64::new(0);
+    let writer = WRITERS.fetch_add(1, Ordering::Relaxed);
     let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".partial");
+    temporary.push(format!(".{}-{writer}.partial", std::process::id()));
     let written = fs_err::File::create(&temporary).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()
