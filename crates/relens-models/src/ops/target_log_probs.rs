@@ -119,7 +119,7 @@ impl CustomOp1 for TargetLogProbs {
     }
 }
 
-/// log softmax(logits)[i, targets[i]] of every row i, without the other log-probabilities being kept.
+/// `log softmax(logits)[i, targets[i]]` of every row `i`, without the other log-probabilities being kept.
 ///
 /// # Shapes
 /// - `logits`: `[rows, classes]`
