@@ -1,17 +1,24 @@
 //! Files that are there whole or stay as they were.
 
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use relens_models::atomic_file::AtomicFile;
 
 /// Writes a file under another name, then renames it.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    write_streaming(path, |writer| Ok(writer.write_all(bytes)?))
+}
+
+/// The same, a piece at a time.
+pub(crate) fn write_streaming(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<AtomicFile>) -> Result<()>,
+) -> Result<()> {
     let named = || format!("{}: cannot be written", path.display());
-    let mut file = tempfile::NamedTempFile::new_in(directory).with_context(named)?;
-    file.write_all(bytes).with_context(named)?;
-    file.as_file().sync_all().with_context(named)?;
-    file.persist(path).map_err(|failed| failed.error).with_context(named)?;
-    Ok(())
+    let mut writer = BufWriter::new(AtomicFile::create(path).with_context(named)?);
+    write(&mut writer).with_context(named)?;
+    let file = writer.into_inner().map_err(std::io::IntoInnerError::into_error).with_context(named)?;
+    file.commit().with_context(named)
 }

@@ -1,6 +1,7 @@
 //! How a text and an image are computed, and differentiated.
 
 pub mod architecture;
+pub mod atomic_file;
 pub mod bert;
 pub mod dual_encoder;
 pub mod efficientnet;

@@ -7,10 +7,10 @@ use std::fs::TryLockError;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use relens_models::atomic_file::write_atomically;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::checkpoint::write_atomically;
 use crate::{Result, TrainingError};
 
 const CONFIG: &str = "config.toml";

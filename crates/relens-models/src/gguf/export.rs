@@ -7,8 +7,9 @@ use serde_json::json;
 
 use super::file::Gguf;
 use crate::Result;
+use crate::atomic_file::write_atomically;
 use crate::llama::{HeadKind, Positions, Projections, RotaryScaling};
-use crate::weights::{ElementType, save_tensors, write_atomically};
+use crate::weights::{ElementType, save_tensors};
 
 impl Gguf {
     /// Writes `config.json`, `model.safetensors`, `tokenizer.json`, `tokenizer_config.json` and

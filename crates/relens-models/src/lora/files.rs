@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::adapter::LoraAdapter;
 use super::config::LoraConfig;
-use crate::weights::{ElementType, Weights, save_tensors, write_atomically};
+use crate::atomic_file::write_atomically;
+use crate::weights::{ElementType, Weights, save_tensors};
 use crate::{ModelError, Result};
 
 const CONFIG_FILE: &str = "adapter_config.json";
@@ -82,7 +83,7 @@ impl LoraAdapter {
             "use_rslora": config.rank_stabilized,
         });
         save_tensors(&directory.join(WEIGHTS_FILE), &self.export()?, ElementType::F32)?;
-        write_atomically(&directory.join(CONFIG_FILE), format!("{file:#}\n").as_bytes())
+        Ok(write_atomically(&directory.join(CONFIG_FILE), format!("{file:#}\n").as_bytes())?)
     }
 }
 

@@ -16,7 +16,7 @@ pub use parameters::{
 };
 pub use reading::Weights;
 pub use stored::{ElementType, StoredTensor};
-pub use writing::{save_tensors, tensors_to_bytes, write_atomically};
+pub use writing::{save_tensors, tensors_to_bytes};
 
 #[cfg(test)]
 mod tests;

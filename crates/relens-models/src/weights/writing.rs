@@ -1,9 +1,7 @@
 //! Writing safetensors so that a kill at any moment leaves the old file or the new one.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use candle_core::Tensor;
 use half::slice::HalfFloatSliceExt;
@@ -12,6 +10,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 use super::stored::ElementType;
+use crate::atomic_file::write_atomically;
 use crate::error::{ModelError, Result};
 
 /// Serialises tensors in the given element type, sorted by name, so that equal tensors give equal bytes.
@@ -47,29 +46,7 @@ pub fn tensors_to_bytes(tensors: &BTreeMap<String, Tensor>, element: ElementType
 /// # Errors
 /// As [`tensors_to_bytes`]; the file cannot be written (a full disk leaves the old file as it was).
 pub fn save_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>, element: ElementType) -> Result<()> {
-    write_atomically(path, &tensors_to_bytes(tensors, element)?)
-}
-
-/// Writes a file under another name beside `path`, syncs it, and gives it the name.
-///
-/// # Errors
-/// The file cannot be written; the old one stays as it was.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    // A name of its own for each writer: two that write the same file at once must not take the other's away.
-    static WRITERS: AtomicU64 = AtomicU64::new(0);
-    let writer = WRITERS.fetch_add(1, Ordering::Relaxed);
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}-{writer}.partial", std::process::id()));
-    let written = fs_err::File::create(&temporary).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    if let Err(error) = written.and_then(|()| fs_err::rename(&temporary, path)) {
-        // The error that matters is the first one; a partial file that cannot be removed is harmless.
-        let _ = fs_err::remove_file(&temporary);
-        return Err(error.into());
-    }
-    Ok(())
+    Ok(write_atomically(path, &tensors_to_bytes(tensors, element)?)?)
 }
 
 fn encode(name: &str, values: &[f32], element: ElementType) -> Result<Vec<u8>> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
+use relens_models::atomic_file::sync_directory;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -42,7 +43,7 @@ impl Manifest {
         let manifest = Self { format_version: FORMAT_VERSION, files: records };
         let text = serde_json::to_vec_pretty(&manifest).map_err(std::io::Error::from)?;
         write_synced(&directory.join(MANIFEST), &text)?;
-        sync_directory(directory)
+        Ok(sync_directory(directory)?)
     }
 
     /// Reads the manifest of `directory`.
@@ -82,29 +83,9 @@ fn hash(bytes: &[u8]) -> String {
 }
 
 /// Writes a file and waits until it is on disk.
-pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = fs_err::File::create(path)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    Ok(())
-}
-
-/// Writes a file so that it is there whole or stays as it was.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".partial");
-    let temporary = std::path::PathBuf::from(temporary);
-    write_synced(&temporary, bytes)?;
-    fs_err::rename(&temporary, path)?;
-    path.parent().map_or(Ok(()), sync_directory)
-}
-
-/// Waits until a directory's entries (new names, renames) are on disk.
-pub(super) fn sync_directory(directory: &Path) -> Result<()> {
-    // Only Unix lets a directory be opened as a file; elsewhere the rename alone has to do.
-    #[cfg(unix)]
-    fs_err::File::open(directory)?.sync_all()?;
-    #[cfg(not(unix))]
-    let _ = directory;
     Ok(())
 }

@@ -17,5 +17,4 @@
 mod manifest;
 mod store;
 
-pub(crate) use manifest::write_atomically;
 pub use store::{CheckpointStore, Snapshot};

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
+use relens_models::atomic_file::{sync_directory, write_atomically};
 use relens_models::weights::{ElementType, Weights, tensors_to_bytes};
 
-use super::manifest::{Manifest, sync_directory, write_atomically};
+use super::manifest::Manifest;
 use crate::{Result, TrainingError};
 
 const WEIGHTS: &str = "weights.safetensors";
@@ -148,7 +149,7 @@ impl CheckpointStore {
     pub fn mark_best(&self, step: Option<u64>) -> Result<()> {
         let path = self.directory.join(BEST);
         match step {
-            Some(step) => write_atomically(&path, format!("step-{step}\n").as_bytes()),
+            Some(step) => Ok(write_atomically(&path, format!("step-{step}\n").as_bytes())?),
             None if path.exists() => Ok(fs_err::remove_file(&path)?),
             None => Ok(()),
         }

@@ -162,7 +162,7 @@ impl TransitionLog {
             serde_json::to_writer(&mut text, state).map_err(std::io::Error::from)?;
             text.push(b'\n');
         }
-        crate::checkpoint::write_atomically(path, &text)?;
+        relens_models::atomic_file::write_atomically(path, &text)?;
         Ok((Self { log: AppendLog::open(path, |_| Ok(()))? }, unfinished))
     }
 

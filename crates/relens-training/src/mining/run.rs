@@ -9,16 +9,16 @@
 //!   report.html    the numbers, drawn, with samples, made when the run ends
 //! ```
 
-use std::io::Write;
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
+use relens_models::atomic_file::{AtomicFile, write_atomically};
 use serde::Serialize;
 
 use super::pro_format::{ProExample, write_example};
 use super::record::{self, MinedQuery, MinedWriter};
 use super::report::Report;
 use super::summary::Summary;
-use crate::checkpoint::write_atomically;
 use crate::{Result, TrainingError};
 
 const CONFIG: &str = "config.toml";
@@ -91,9 +91,7 @@ impl MiningRun {
     pub fn finish(&self, title: &str, k: u32, images: &Path) -> Result<Summary> {
         self.writer.sync()?;
         let (mut summary, mut report) = (Summary::new(k), Report::new(k));
-        let pro = self.directory.join(PRO);
-        let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
-        let mut writer = std::io::BufWriter::new(&mut file);
+        let mut writer = BufWriter::new(AtomicFile::create(&self.directory.join(PRO))?);
         record::for_each(&self.directory.join(MINED), |mined| {
             summary.add(&mined);
             report.add(&mined);
@@ -102,10 +100,7 @@ impl MiningRun {
             }
             Ok(())
         })?;
-        writer.flush()?;
-        drop(writer);
-        file.as_file().sync_all()?;
-        file.persist(&pro).map_err(|failed| failed.error)?;
+        writer.into_inner().map_err(std::io::IntoInnerError::into_error)?.commit()?;
         let numbers = serde_json::to_vec_pretty(&summary).map_err(std::io::Error::from)?;
         write_atomically(&self.directory.join(SUMMARY), &numbers)?;
         let page = report.page(title, &summary, images)?;

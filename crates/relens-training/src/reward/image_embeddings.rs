@@ -8,11 +8,11 @@ use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 use relens::embeddings::Embeddings;
 use relens::retriever::Retriever;
+use relens_models::atomic_file::write_atomically;
 use relens_models::image_preprocessing::decode_image;
 use relens_models::weights::{ElementType, Weights, tensors_to_bytes};
 use sha2::{Digest, Sha256};
 
-use crate::checkpoint::write_atomically;
 use crate::progress::Progress;
 use crate::{Result, TrainingError};
 

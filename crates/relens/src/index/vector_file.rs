@@ -18,6 +18,7 @@ use std::io::Write;
 use std::path::Path;
 
 use memmap2::Mmap;
+use relens_models::atomic_file::AtomicFile;
 
 use crate::error::{Error, Result};
 use crate::storage_error::write_error;
@@ -98,20 +99,13 @@ pub(super) fn write(path: &Path, fingerprint: &str, dim: usize, ids: &[u64], vec
     header.extend_from_slice(&crc32fast::hash(&header).to_le_bytes());
     header.resize(HEADER, 0);
 
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
-        let mut file = tempfile::Builder::new().prefix(".vectors-").tempfile_in(parent)?;
+        let mut file = AtomicFile::create(path)?;
         file.write_all(&header)?;
         for part in body {
             file.write_all(part)?;
         }
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        // The new name itself must reach the disk; not every system lets a directory be opened for that.
-        if let Ok(directory) = std::fs::File::open(parent) {
-            directory.sync_all()?;
-        }
-        Ok(())
+        file.commit()
     };
     write().map_err(|error| write_error(path, &error))
 }

@@ -11,7 +11,7 @@ use relens::evd::knowledge::BUNDLED_FILE;
 use relens::evd::{Vocabulary, json_lines, records, vocabulary};
 
 use super::asking;
-use super::exchange::write_file;
+use crate::output_file::write_streaming;
 use crate::progress;
 
 /// Build a knowledge base from captions and a language model's answers.
@@ -70,9 +70,9 @@ impl BuildArguments {
         let entities = builder::build(recorded, &aliases, captions(), self.floor)?;
         let words = Vocabulary::of_captions(captions());
         fs_err::create_dir_all(&self.output)?;
-        write_file(&self.output.join(BUNDLED_FILE), |writer| json_lines::write(&entities, writer))?;
-        write_file(&self.output.join(vocabulary::BUNDLED_FILE), |writer| {
-            words.write(self.word_floor, writer)
+        write_streaming(&self.output.join(BUNDLED_FILE), |writer| Ok(json_lines::write(&entities, writer)?))?;
+        write_streaming(&self.output.join(vocabulary::BUNDLED_FILE), |writer| {
+            Ok(words.write(self.word_floor, writer)?)
         })?;
         let visual = entities.iter().filter(|entity| entity.visual);
         let (count, descriptions) =

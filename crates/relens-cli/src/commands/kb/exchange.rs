@@ -1,15 +1,16 @@
 //! `relens kb import` and `relens kb export`.
 
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use relens::evd::knowledge::read_entities;
 use relens::evd::{ImportMode, json_lines};
 
 use super::{knowledge, store};
 use crate::output::Output;
+use crate::output_file::write_streaming;
 use crate::progress;
 
 /// Take in entities from files.
@@ -60,24 +61,6 @@ impl ExportArguments {
             json_lines::write(knowledge.entities(), &mut output.writer)?;
             return Ok(output.writer.flush()?);
         };
-        write_file(path, |writer| json_lines::write(knowledge.entities(), writer))
+        write_streaming(path, |writer| Ok(json_lines::write(knowledge.entities(), writer)?))
     }
-}
-
-/// Writes a file beside its place, then moves it there: whoever reads it sees the old file or the whole new one.
-pub(super) fn write_file(
-    path: &std::path::Path,
-    write: impl FnOnce(&mut BufWriter<&mut tempfile::NamedTempFile>) -> relens::error::Result<()>,
-) -> Result<()> {
-    let directory =
-        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
-    let failed = || format!("{} cannot be written", path.display());
-    let mut file = tempfile::NamedTempFile::new_in(directory).with_context(failed)?;
-    let mut writer = BufWriter::new(&mut file);
-    write(&mut writer).with_context(failed)?;
-    writer.flush().with_context(failed)?;
-    drop(writer);
-    file.as_file().sync_all().with_context(failed)?;
-    file.persist(path).with_context(failed)?;
-    Ok(())
 }

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use relens::enhancer::rewriter::settings::SETTINGS_FILE;
+use relens_models::atomic_file::write_atomically;
 use relens_models::weights::{ElementType, tensors_to_bytes};
 use serde_json::json;
 
 use super::config::{DenoiseConfig, FreshModel};
 use crate::Result;
-use crate::checkpoint::write_atomically;
 use crate::progress::Progress;
 use crate::random::{fill_normal, stream};
 use crate::rewriting::corpus::RewritingCorpus;

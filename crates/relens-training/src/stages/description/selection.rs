@@ -9,6 +9,7 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor, Var};
 use relens::enhancer::selection::{DescriptionValue, DescriptionValues};
+use relens_models::atomic_file::write_atomically;
 use relens_models::layers::{Dropout, DropoutGenerator};
 use relens_models::ops::{l2_normalize, mean_pool};
 
@@ -17,7 +18,6 @@ use super::config::{SelectionConfig, SelectionNetworkSettings};
 use super::materials::Materials;
 use super::network::{Batch, DescriptionNetwork};
 use crate::Result;
-use crate::checkpoint::write_atomically;
 use crate::optimizer::{NamedParameter, ParameterOptions};
 
 /// A weight for every description.

@@ -17,10 +17,10 @@ use relens::enhancer::{CombinedQueries, EnhancedQuery, Query};
 use relens::evaluation::GroundTruthRanks;
 use relens::evd::Knowledge;
 use relens::retriever::Retriever;
+use relens_models::atomic_file::write_atomically;
 use serde::{Deserialize, Serialize};
 
 use super::rewriter::{Environment, RetrieverSettings};
-use crate::checkpoint::write_atomically;
 use crate::progress::Progress;
 use crate::rewriting::corpus::CorpusConfig;
 use crate::{Result, TrainingError};

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor};
 use relens::embeddings::Embeddings;
 use relens_models::architecture::Projection;
+use relens_models::atomic_file::write_atomically;
 use relens_models::dual_encoder::{CONFIG_FILE, DualEncoder, TEXT_CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE};
 use relens_models::efficientnet::{EfficientNet, EfficientNetConfig};
 use relens_models::ops::l2_normalize;
@@ -17,7 +18,6 @@ use super::materials::Materials;
 use super::network::Network;
 use super::validation::{Measurement, append};
 use crate::Result;
-use crate::checkpoint::write_atomically;
 
 /// What the exported model measures on the validation split; written last, so that it marks a whole export.
 const METRICS_FILE: &str = "metrics.json";

@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
+use relens_models::atomic_file::write_atomically;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::config::{CacheConfig, Precision};
-use crate::checkpoint::write_atomically;
 use crate::progress::Progress;
 use crate::{Result, TrainingError};
 

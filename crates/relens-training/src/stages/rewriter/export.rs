@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
+use relens_models::atomic_file::write_atomically;
 use relens_models::weights::{ElementType, tensors_to_bytes};
 use serde_json::{Map, Value};
 
 use super::MODEL_DIRECTORY;
 use super::policy::Policy;
 use crate::Result;
-use crate::checkpoint::write_atomically;
 
 /// What the exported weights measured on the validation split; written last, so that it marks a whole export.
 const METRICS_FILE: &str = "metrics.json";

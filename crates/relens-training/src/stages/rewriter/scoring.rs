@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
+use relens_models::atomic_file::write_atomically;
 use relens_models::weights::{ElementType, Weights, tensors_to_bytes};
 use sha2::{Digest, Sha256};
 
 use super::environment::Environment;
-use crate::checkpoint::write_atomically;
 use crate::progress::Progress;
 use crate::reward::{Judge, RewardConfig, Rollout};
 use crate::rewriting::CandidateQuery;
@@ -126,5 +126,5 @@ fn write(file: &Path, rewards: &[f32]) -> Result<()> {
     }
     let tensor = Tensor::from_slice(rewards, rewards.len(), &Device::Cpu)?;
     let tensors = BTreeMap::from([(TENSOR.to_owned(), tensor)]);
-    write_atomically(file, &tensors_to_bytes(&tensors, ElementType::F32)?)
+    Ok(write_atomically(file, &tensors_to_bytes(&tensors, ElementType::F32)?)?)
 }
