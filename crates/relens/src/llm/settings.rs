@@ -36,7 +36,7 @@ pub struct RetrySettings {
     pub attempts: u32,
     /// The pause after the first failure; it doubles with every further one. Default half a second.
     pub first_pause: Duration,
-    /// The longest pause, also where the endpoint asks for a longer one; default a minute.
+    /// The longest pause of its own, default a minute. A longer one that the endpoint asks for is kept, up to an hour.
     pub longest_pause: Duration,
 }
 
