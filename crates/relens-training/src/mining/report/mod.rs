@@ -10,7 +10,7 @@ use minijinja::value::{Serde, Value};
 use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
 
-use self::charts::{Series, bars};
+use self::charts::{Series, Width, bars};
 use super::record::MinedQuery;
 use super::summary::Summary;
 use crate::{Result, TrainingError};
@@ -145,16 +145,24 @@ impl Report {
                 *drops.entry(reason.replace('_', " ")).or_insert(0) += count;
             }
         }
-        let turn_name = |turn: &u32| if *turn == 0 { "no turns".to_owned() } else { format!("turn {turn}") };
-        let turn_labels: Vec<String> = turns.keys().map(turn_name).collect();
-        let accepted = [Series { name: "rewrites", values: turns.into_values().collect() }];
-        let (reasons, dropped): (Vec<String>, Vec<u64>) = drops.into_iter().unzip();
-        let dropped = [Series { name: "rewrites", values: dropped }];
-        Ok(vec![
-            Chart { caption: "Rank of the right picture", svg: bars(&labels, &ranks)? },
-            Chart { caption: "Rewrites of high quality by turn", svg: bars(&turn_labels, &accepted)? },
-            Chart { caption: "Dropped by reason", svg: bars(&reasons, &dropped)? },
-        ])
+        let mut charts = vec![Chart {
+            caption: "Queries by the rank of the right picture, from each number to the next",
+            svg: bars(Width::Half, &labels, &ranks)?,
+        }];
+        // Without a conversation there is nothing to tell apart.
+        if turns.keys().any(|turn| *turn > 0) {
+            let names: Vec<String> = turns.keys().map(|turn| format!("turn {turn}")).collect();
+            let accepted = [Series { name: "rewrites", values: turns.into_values().collect() }];
+            let svg = bars(Width::Half, &names, &accepted)?;
+            charts.push(Chart { caption: "Rewrites of high quality by turn", svg });
+        }
+        if !drops.is_empty() {
+            let (reasons, dropped): (Vec<String>, Vec<u64>) = drops.into_iter().unzip();
+            let dropped = [Series { name: "rewrites", values: dropped }];
+            let svg = bars(Width::Full, &reasons, &dropped)?;
+            charts.push(Chart { caption: "Rewrites that were dropped, by reason", svg });
+        }
+        Ok(charts)
     }
 }
 
@@ -164,8 +172,7 @@ fn bin(rank: u32) -> u32 {
 }
 
 fn bin_name(bin: u32) -> String {
-    let first = 1u64 << bin;
-    if first == 1 { "1".to_owned() } else { format!("{first}–{}", 2 * first - 1) }
+    (1u64 << bin).to_string()
 }
 
 fn row<'a>(name: &'a str, numbers: &super::summary::StrategySummary) -> Row<'a> {
