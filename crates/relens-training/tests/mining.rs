@@ -213,3 +213,37 @@ fn blurred_queries_become_the_low_quality_partners_of_good_ones() {
     assert!(first.low_rank > 1 && first.rewrites[0].rank == 1 && first.low_score < first.rewrites[0].score);
     assert_eq!(first.dropped["not_blurred"], 1);
 }
+
+/// Counts how often it is called.
+#[derive(Default)]
+struct Counted(AtomicUsize);
+
+impl TextEmbedder for Counted {
+    fn name(&self) -> &str {
+        Words.name()
+    }
+
+    fn fingerprint(&self) -> &str {
+        Words.fingerprint()
+    }
+
+    fn embed_texts(&self, texts: &[&str]) -> relens::error::Result<Embeddings> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Words.embed_texts(texts)
+    }
+}
+
+#[test]
+fn many_queries_are_recalled_and_retested_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let (pool, retriever, model) = (pool(), Counted::default(), Scripted::new(review));
+    let judge = Judge { retriever: &retriever, sentences: &Words, pool: &pool };
+    let mut run = MiningRun::open(directory.path(), &serde_json::json!({"test": true})).unwrap();
+    let strategy = challenge();
+    let mut engine = Engine::new(&judge, &strategy, &model, settings(), &mut run, 16).unwrap();
+    assert_eq!(engine.work(None, &mut Silent).unwrap().finished, 32);
+    let asked = model.asked.lock().unwrap().len();
+    // Each turn is recalled for and retested; one by one that would be two calls a turn.
+    let calls = retriever.0.load(Ordering::SeqCst);
+    assert!(asked == 64 && calls < asked / 2, "{calls} calls for {asked} turns");
+}

@@ -4,9 +4,13 @@
 #[path = "../../../relens/tests/llm/server.rs"]
 mod server;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::process::Stdio;
+use std::sync::Mutex;
 use std::time::Duration;
 
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use self::server::{Action, Server};
@@ -132,8 +136,24 @@ fn recorded_answers_are_ranked_and_blurred_ones_become_queries() {
     assert!(errors(&assert).contains("line 1: expected a caption of the pool"), "{}", errors(&assert));
 }
 
+/// A run of `arguments` that is killed once `replies` more replies have left the server and `then` has passed.
+fn killed(workplace: &Workplace, server: &Server, arguments: &[&str], replies: usize, then: Duration) {
+    let until = server.answered().len() + replies;
+    let mut process = workplace.process(arguments);
+    let mut child = process.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while server.answered().len() < until {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended before it was killed");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::thread::sleep(then);
+    assert!(child.try_wait().unwrap().is_none(), "the run ended before it was killed");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 #[test]
-fn a_run_that_is_killed_again_and_again_ends_as_one_that_was_not() {
+fn a_run_that_is_killed_ten_times_ends_as_one_that_was_not() {
+    const KILLS: usize = 10;
     let workplace = dataset();
     let server = Server::start(|asked| Action::Slow(Duration::from_millis(25), review(asked)));
     let url = server.url();
@@ -141,25 +161,127 @@ fn a_run_that_is_killed_again_and_again_ends_as_one_that_was_not() {
     let whole = fs_err::read_to_string(workplace.path("whole/mined.jsonl")).unwrap();
     assert!(whole.lines().count() > 10);
     let asked_before = server.answered().len();
-    let mut kills = 0;
-    for moment in [31, 7, 90, 55, 140, 12, 72, 200, 110, 48, 163, 25] {
-        let mut process = workplace.process(&challenge(&url, "killed"));
-        let mut child =
-            process.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(moment));
-        kills += usize::from(child.try_wait().unwrap().is_none());
-        child.kill().unwrap();
-        child.wait().unwrap();
+    let mut moments = ChaCha8Rng::seed_from_u64(5);
+    for _ in 0..KILLS {
+        let replies = moments.random_range(0..=2);
+        let then = Duration::from_micros(moments.random_range(0..12_000));
+        killed(&workplace, &server, &challenge(&url, "killed"), replies, then);
     }
     workplace.json(&challenge(&url, "killed"));
-    let killed = fs_err::read_to_string(workplace.path("killed/mined.jsonl")).unwrap();
-    assert_eq!(killed, whole, "after {kills} kills");
+    assert_eq!(fs_err::read_to_string(workplace.path("killed/mined.jsonl")).unwrap(), whole);
     let keys: Vec<String> =
         lines(&workplace, "killed/replies.jsonl").iter().map(|reply| reply["key"].to_string()).collect();
+    assert_eq!(keys.len(), asked_before, "every reply is recorded");
     assert_eq!(keys.len(), keys.iter().collect::<HashSet<_>>().len(), "no reply is recorded twice");
     // What was on its way when the process died cannot have been received; everything else is asked once.
     let asked = server.answered().len() - asked_before;
-    assert!(asked <= keys.len() + kills * 4, "{asked} asked, {} recorded, {kills} kills", keys.len());
+    assert!(asked <= keys.len() + KILLS * 4, "{asked} asked, {} recorded", keys.len());
+}
+
+#[test]
+fn faults_of_the_connection_change_nothing_but_the_time() {
+    let workplace = dataset();
+    let whole = Server::start(|asked| Action::Reply(review(asked)));
+    let run = |server: &Server, output: &str| {
+        let url = server.url();
+        workplace.json(&[challenge(&url, output).as_slice(), &["--limit", "7", "--timeout", "2"]].concat())
+    };
+    run(&whole, "whole");
+    // The first two attempts at every request fail, each in another way.
+    let seen = Mutex::new(HashMap::new());
+    let server = Server::start(move |asked| {
+        let number = {
+            let mut seen = seen.lock().unwrap();
+            let request = seen.len();
+            let (request, attempt) = seen.entry(asked.body["messages"].to_string()).or_insert((request, 0));
+            *attempt += 1;
+            if *attempt > 2 {
+                return Action::Reply(review(asked));
+            }
+            *request + *attempt
+        };
+        match number % 6 {
+            0 => Action::Status(429, "retry-after: 0\r\n", "{\"error\":\"slow down\"}".to_owned()),
+            1 => Action::Status(500, "", "oops".to_owned()),
+            2 => Action::Status(503, "", String::new()),
+            3 => Action::HalfBody,
+            4 => Action::Body("{\"choices\":[{\"mess".to_owned()),
+            _ => Action::Hang(Duration::from_secs(4)),
+        }
+    });
+    run(&server, "faulty");
+    let mined = |run: &str| fs_err::read_to_string(workplace.path(format!("{run}/mined.jsonl"))).unwrap();
+    assert_eq!(mined("faulty"), mined("whole"));
+    assert_eq!(server.count(), 3 * whole.count());
+    assert_eq!(server.answered().len(), whole.answered().len());
+}
+
+#[test]
+fn a_reached_budget_stops_a_run_that_goes_on_with_a_larger_one() {
+    let workplace = dataset();
+    let server = Server::start(|asked| Action::Reply(review(asked)));
+    let url = server.url();
+    workplace.json(&challenge(&url, "whole"));
+    let whole = server.count();
+    let with = |budget| {
+        let options = ["--prompt-price", "1", "--reply-price", "1", "--budget", budget];
+        [challenge(&url, "run").as_slice(), &options].concat()
+    };
+    let stopped = workplace.relens(&with("0.0012")).assert().code(1);
+    assert!(errors(&stopped).contains("budget"), "{}", errors(&stopped));
+    let recorded = lines(&workplace, "run/replies.jsonl").len();
+    assert!(recorded > 0 && recorded < whole, "{recorded} of {whole}");
+    assert_eq!(server.count(), whole + recorded, "nothing is asked that the budget has no room for");
+    workplace.json(&with("10"));
+    let mined = |run: &str| fs_err::read_to_string(workplace.path(format!("{run}/mined.jsonl"))).unwrap();
+    assert_eq!(mined("run"), mined("whole"));
+    assert_eq!(server.count(), 2 * whole, "nothing is asked twice");
+}
+
+/// What `mine` is promised to need at most, its model apart: the test's is small.
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "takes minutes"]
+fn a_hundred_thousand_queries_fit_into_300_megabytes() {
+    const QUERIES: usize = 100_000;
+    const MOST_KILOBYTES: u64 = 300_000;
+    let workplace = Workplace::new();
+    let pictures = workplace.pictures("images", 250);
+    // A few more than are wanted: some find their picture by chance.
+    let captions = QUERIES / pictures.len() + 20;
+    let images: Vec<Value> = (0..)
+        .zip(&pictures)
+        .map(|(number, path)| {
+            let caption = |sentence: usize| json!({"raw": format!("a dog {sentence} beside a cat {number}")});
+            let name = path.file_name().unwrap().to_string_lossy();
+            let sentences: Vec<Value> = (0..captions).map(caption).collect();
+            json!({"filename": name, "imgid": number, "split": "train", "sentences": sentences})
+        })
+        .collect();
+    let annotations = json!({"dataset": "many", "images": images});
+    fs_err::write(workplace.path("captions.json"), annotations.to_string()).unwrap();
+    let server = Server::start(|asked| Action::Reply(review(asked)));
+    let (url, limit) = (server.url(), QUERIES.to_string());
+    let options = ["mine", "direct", "--endpoint", &url, "--llm", "tiny", "--text-only", "--in-flight", "64"];
+    let more = ["--output", "many", "--min-similarity", "-1", "--limit", &limit, "--quiet"];
+    let mut process = workplace.process(&[options.as_slice(), &more, &DATA].concat());
+    let mut child = process.stdout(Stdio::null()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    let ended = loop {
+        if let Some(ended) = child.try_wait().unwrap() {
+            break ended;
+        }
+        let text = fs_err::read_to_string(&status).unwrap_or_default();
+        let high_water = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = high_water.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+        peak = kilobytes.unwrap_or(peak);
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    assert!(ended.success());
+    assert_eq!(lines(&workplace, "many/mined.jsonl").len(), QUERIES);
+    println!("at most {peak} kB");
+    assert!(peak > 0 && peak < MOST_KILOBYTES, "{peak} kB");
 }
 
 #[test]
