@@ -24,6 +24,8 @@ const PALETTE: [RGBColor; 7] = [
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Series {
     pub(super) name: String,
+    /// What has the same number has the same colour in all plots of a page.
+    pub(super) number: usize,
     pub(super) points: Vec<(f64, f64)>,
 }
 
@@ -42,8 +44,10 @@ pub(super) fn lines(horizontal: &str, series: &[Series]) -> Result<String> {
         let text = (FONT, 12).into_font().color(&INK);
         let mut mesh = chart.configure_mesh();
         mesh.x_desc(horizontal).light_line_style(TRANSPARENT).bold_line_style(GRID).axis_style(INK);
+        mesh.x_label_formatter(&tick).y_label_formatter(&tick);
         mesh.x_label_style(text.clone()).y_label_style(text.clone()).x_labels(6).y_labels(6).draw()?;
-        for (series, color) in series.iter().zip(PALETTE.iter().cycle().copied()) {
+        for series in series {
+            let color = PALETTE.get(series.number % PALETTE.len()).copied().unwrap_or(INK);
             let line = chart.draw_series(LineSeries::new(series.points.clone(), color.stroke_width(2)))?;
             line.label(&series.name)
                 .legend(move |(x, y)| Rectangle::new([(x, y - 4), (x + 12, y + 4)], color.filled()));
@@ -74,7 +78,9 @@ pub(super) fn dots(axes: (&str, &str), points: &[(f64, f64, String)]) -> Result<
             .y_desc(axes.1)
             .light_line_style(TRANSPARENT)
             .bold_line_style(GRID)
-            .axis_style(INK);
+            .axis_style(INK)
+            .x_label_formatter(&tick)
+            .y_label_formatter(&tick);
         mesh.x_label_style(text.clone()).y_label_style(text.clone()).draw()?;
         chart.draw_series(points.iter().map(|(x, y, name)| {
             EmptyElement::at((*x, *y))
@@ -105,7 +111,8 @@ pub(super) fn bars(categories: &[(&str, usize)], middle: usize) -> Result<String
         };
         let mut mesh = chart.configure_mesh();
         mesh.disable_x_mesh().light_line_style(TRANSPARENT).bold_line_style(GRID).axis_style(INK);
-        mesh.x_labels(categories.len()).x_label_formatter(&name).y_desc("captions");
+        let count = |value: &f64| format!("{value:.0}");
+        mesh.x_labels(categories.len()).x_label_formatter(&name).y_desc("captions").y_label_formatter(&count);
         mesh.x_label_style(text.clone()).y_label_style(text.clone()).draw()?;
         chart.draw_series((0i32..).zip(categories).map(|(category, (_, count))| {
             let color = match (category as usize).cmp(&middle) {
@@ -136,6 +143,14 @@ fn drawn(draw: impl FnOnce(&Area<'_>) -> Result<()>) -> Result<String> {
         root.present()?;
     }
     Ok(svg)
+}
+
+/// A number on an axis, without zeros that say nothing.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what the library asks for")]
+fn tick(value: &f64) -> String {
+    let text = format!("{value:.6}");
+    let short = text.trim_end_matches('0').trim_end_matches('.');
+    if short == "-0" { "0".to_owned() } else { short.to_owned() }
 }
 
 /// From the least to the largest value, never empty.

@@ -11,6 +11,17 @@ use super::inputs::TrainingRun;
 const MOST_POINTS: usize = 300;
 /// The horizontal axis, and no value.
 const STEP: &str = "step";
+/// The same in another unit.
+const EPOCH: &str = "epoch";
+
+/// What runs logged.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Logged {
+    /// What changed while they ran.
+    pub(super) plots: Vec<Plot>,
+    /// What each measured once at most: its name, and a value for each run.
+    pub(super) once: Vec<(String, Vec<Option<f64>>)>,
+}
 
 /// A plot: what it shows, and a line for each run.
 #[derive(Debug, PartialEq)]
@@ -27,10 +38,10 @@ pub(super) struct Scatter {
     pub(super) points: Vec<(f64, f64, String)>,
 }
 
-/// One plot for each measured value, sorted by name, with all runs in it.
-pub(super) fn plots(runs: &[TrainingRun]) -> Vec<Plot> {
-    let mut plots: BTreeMap<String, Vec<Series>> = BTreeMap::new();
-    for run in runs {
+/// One plot for each measured value, sorted by name, with all runs in it. What never changed has none.
+pub(super) fn logged(runs: &[TrainingRun]) -> Logged {
+    let mut measured: BTreeMap<String, Vec<Series>> = BTreeMap::new();
+    for (number, run) in runs.iter().enumerate() {
         let mut lines: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
         for record in &run.records {
             let Some(step) = record.get(STEP).and_then(Value::as_f64) else { continue };
@@ -39,11 +50,22 @@ pub(super) fn plots(runs: &[TrainingRun]) -> Vec<Plot> {
             }
         }
         for (name, points) in lines {
-            let series = Series { name: run.label.clone(), points: thinned(&points) };
-            plots.entry(name).or_default().push(series);
+            let series = Series { name: run.label.clone(), number, points: thinned(&points) };
+            measured.entry(name).or_default().push(series);
         }
     }
-    plots.into_iter().map(|(title, series)| Plot { title, series }).collect()
+    let mut logged = Logged::default();
+    for (title, series) in measured.into_iter().filter(|(name, _)| name != EPOCH) {
+        let mut values = series.iter().flat_map(|series| &series.points).map(|point| point.1);
+        let first = values.next();
+        if series.iter().all(|series| series.points.len() == 1) {
+            let of = |run| series.iter().find(|series| series.number == run).map(|series| series.points[0].1);
+            logged.once.push((title, (0..runs.len()).map(of).collect()));
+        } else if values.any(|value| Some(value) != first) {
+            logged.plots.push(Plot { title, series });
+        }
+    }
+    logged
 }
 
 /// Reward and recall where one record holds both: a point a measurement. Nothing if no run measured both.
@@ -52,8 +74,10 @@ pub(super) fn reward_and_recall(runs: &[TrainingRun]) -> Option<Scatter> {
     let mut names = None;
     for record in runs.iter().flat_map(|run| &run.records) {
         let values = numbers(record);
-        let find = |part: &str| values.iter().find(|(name, _)| name.contains(part));
-        if let (Some((reward, x)), Some((recall, y))) = (find("reward"), find("image_retrieval_recall@1")) {
+        let find = |part: &dyn Fn(&str) -> bool| values.iter().find(|(name, _)| part(name));
+        let (reward, recall) =
+            (find(&|name| name.contains("reward")), find(&|name| name.ends_with("image_retrieval_recall@1")));
+        if let (Some((reward, x)), Some((recall, y))) = (reward, recall) {
             let step = record.get(STEP).and_then(Value::as_u64).unwrap_or_default();
             points.push((*x, *y, step.to_string()));
             names.get_or_insert_with(|| (reward.clone(), recall.clone()));

@@ -95,7 +95,7 @@ fn rewrites(query: &str, texts: &[Text]) -> Vec<(f32, Vec<Piece>)> {
 /// What was added to and removed from a text, word by word.
 pub(super) fn word_difference(from: &str, to: &str) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = Vec::new();
-    for change in TextDiff::from_words(from, to).iter_all_changes() {
+    for change in TextDiff::from_slices(&tokens(from), &tokens(to)).iter_all_changes() {
         let kind = match change.tag() {
             ChangeTag::Equal => Change::Kept,
             ChangeTag::Delete => Change::Removed,
@@ -107,6 +107,23 @@ pub(super) fn word_difference(from: &str, to: &str) -> Vec<Piece> {
         }
     }
     pieces
+}
+
+/// Words and punctuation marks, each with the blanks before it, so that a full stop that goes takes its blank along.
+fn tokens(text: &str) -> Vec<&str> {
+    let of_word = |letter: char| letter.is_alphanumeric() || matches!(letter, '\'' | '’' | '-');
+    let mut tokens = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let blanks = rest.len() - rest.trim_start().len();
+        let (_, visible) = rest.split_at(blanks);
+        let word = visible.find(|letter| !of_word(letter)).unwrap_or(visible.len());
+        let mark = visible.chars().next().map_or(0, char::len_utf8);
+        let (token, behind) = rest.split_at(blanks + if word == 0 { mark } else { word });
+        tokens.push(token);
+        rest = behind;
+    }
+    tokens
 }
 
 /// The picture as a small JPEG inside of an address; nothing if it cannot be read.

@@ -15,7 +15,7 @@ const STYLE: &str = "
 body{font:15px/1.5 system-ui,sans-serif;max-width:74rem;margin:2rem auto;padding:0 1rem;color:#222}
 h1,h2,h3{line-height:1.2;font-weight:600}h2{margin-top:2.5rem;border-bottom:1px solid #ddd;padding-bottom:.3rem}
 table{border-collapse:collapse;margin:1rem 0}th,td{padding:.3rem .7rem;text-align:right;border-bottom:1px solid #eee}
-th:first-child,td:first-child{text-align:left}th{font-weight:600}.interval{color:#777;font-size:.85em}
+th:first-child,td:first-child{text-align:left}th{font-weight:600}.interval{color:#777;font-size:.85em;white-space:nowrap}
 .better{color:#00724f}.worse{color:#b34700}figure{display:inline-block;margin:0 1rem 1rem 0}
 figcaption{font-weight:600}svg{max-width:100%;height:auto}.examples{display:grid;gap:1rem;
 grid-template-columns:repeat(auto-fill,minmax(22rem,1fr))}.example{display:flex;gap:.8rem;align-items:flex-start}
@@ -81,7 +81,7 @@ fn evaluation_table(evaluations: &[Evaluation], compare: bool) -> Result<Markup>
             }
             @for (evaluation, cells) in rows {
                 tr {
-                    td { (evaluation.label) } td { (evaluation.model) } td { (evaluation.enhancer) }
+                    td { (evaluation.label) } td { (evaluation.model) } td { (parts(&evaluation.enhancer)) }
                     td { (evaluation.n_images) } td { (evaluation.n_texts) }
                     @for cell in &cells { td { (recall(cell.recall, cell.difference)) } }
                     td { (evaluation.number("image_retrieval_mean_reciprocal_rank").map_or_else(String::new, |mrr| format!("{mrr:.3}"))) }
@@ -89,6 +89,16 @@ fn evaluation_table(evaluations: &[Evaluation], compare: bool) -> Result<Markup>
             }
         }
     })
+}
+
+/// The name of an enhancer, which may be broken between its parts.
+fn parts(name: &str) -> Markup {
+    html! {
+        @for (number, part) in name.split('+').enumerate() {
+            @if number > 0 { wbr; "+" }
+            (part)
+        }
+    }
 }
 
 /// The recalls that an evaluation says itself.
@@ -224,7 +234,8 @@ fn card(example: &Example<'_>, images: Option<&PathBuf>) -> Markup {
 
 fn training(runs: &[TrainingRun]) -> Result<Markup> {
     let mut figures = Vec::new();
-    for plot in curves::plots(runs) {
+    let logged = curves::logged(runs);
+    for plot in logged.plots {
         figures.push((charts::lines("step", &plot.series)?, plot.title));
     }
     let scatter = match curves::reward_and_recall(runs) {
@@ -238,6 +249,18 @@ fn training(runs: &[TrainingRun]) -> Result<Markup> {
         }
         @for (chart, title) in figures {
             figure { figcaption { (title) } (PreEscaped(chart)) }
+        }
+        @if !logged.once.is_empty() {
+            h3 { "Measured once" }
+            table {
+                tr { th {} @for run in runs { th { (run.label) } } }
+                @for (name, values) in &logged.once {
+                    tr {
+                        td { (name) }
+                        @for value in values { td { (value.map_or_else(String::new, |value| format!("{value:.4}"))) } }
+                    }
+                }
+            }
         }
         @for run in runs {
             @if let Some(config) = &run.config {

@@ -11,7 +11,9 @@ const MARGIN: u32 = 16;
 /// Around a word's colour.
 const PADDING: u32 = 3;
 /// Gradients of single pixels are noise to the eye: shown is the mean over this radius, as a share of the side.
-const SMOOTHING: f32 = 0.02;
+const SMOOTHING: f32 = 0.015;
+/// How often the mean is taken: a few times, and it falls off like a bell instead of a box.
+const SMOOTHINGS: usize = 3;
 
 /// One line of a column: words with a colour each, or plain text.
 enum Line {
@@ -25,7 +27,8 @@ pub(super) fn draw(query: &str, picture: &RgbImage, sides: &[Side], method: Meth
         Method::IntegratedGradients => (SMOOTHING * picture.width() as f32).round() as usize,
         Method::Mask => 0,
     };
-    let maps: Vec<_> = sides.iter().map(|side| side.pixels.map.smoothed(radius)).collect();
+    let smoothed = |side: &Side| (0..SMOOTHINGS).fold(side.pixels.map.clone(), |map, _| map.smoothed(radius));
+    let maps: Vec<_> = sides.iter().map(smoothed).collect();
     let scale = match method {
         Method::IntegratedGradients => heat::common_scale(maps.iter()),
         Method::Mask => 1.0,
