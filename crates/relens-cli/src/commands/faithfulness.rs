@@ -133,7 +133,7 @@ impl FaithfulnessArguments {
         if self.json {
             let report = serde_json::json!({
                 "pictures": pictures, "method": self.pixels.method, "steps": self.pixels.steps(),
-                "baseline": self.pixels.baseline_name(), "map": map, "random": random, "difference": difference,
+                "baseline": self.pixels.baseline, "map": map, "random": random, "difference": difference,
             });
             writeln!(output.writer, "{report}")?;
             return Ok(output.writer.flush()?);

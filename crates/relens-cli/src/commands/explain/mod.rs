@@ -76,9 +76,9 @@ pub(crate) struct PixelOptions {
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..))]
     steps: Option<u16>,
 
-    /// What the picture is compared with (default: grey for integrated_gradients, blur for mask).
-    #[arg(long, value_enum)]
-    baseline: Option<BaselineName>,
+    /// What the picture is compared with.
+    #[arg(long, value_enum, default_value = "blur")]
+    pub(crate) baseline: BaselineName,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -149,15 +149,8 @@ impl PixelOptions {
         self.steps.map_or(default, usize::from)
     }
 
-    pub(crate) fn baseline_name(self) -> BaselineName {
-        self.baseline.unwrap_or(match self.method {
-            Method::IntegratedGradients => BaselineName::Grey,
-            Method::Mask => BaselineName::Blur,
-        })
-    }
-
     pub(crate) fn prepare(self, retriever: &Retriever, picture: &RgbImage) -> Result<PreparedPair> {
-        let baseline = match self.baseline_name() {
+        let baseline = match self.baseline {
             BaselineName::Grey => Baseline::Grey,
             BaselineName::Black => Baseline::Black,
             BaselineName::Blur => Baseline::Blur,
@@ -219,7 +212,7 @@ impl ExplainArguments {
         let (image, out) = (self.image.to_string_lossy(), self.out.to_string_lossy());
         let report = serde_json::json!({
             "query": query.text(), "image": image, "out": out, "method": self.pixels.method,
-            "baseline": self.pixels.baseline_name(), "steps": self.pixels.steps(), "explanations": explanations,
+            "baseline": self.pixels.baseline, "steps": self.pixels.steps(), "explanations": explanations,
         });
         let mut output = Output::new();
         serde_json::to_writer(&mut output.writer, &report)?;
