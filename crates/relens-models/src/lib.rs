@@ -16,6 +16,7 @@ pub mod llama;
 pub mod lora;
 pub mod modified_resnet;
 pub mod ops;
+mod panel_convolution;
 pub mod t5;
 pub mod text_transformer;
 pub mod tokenizer;

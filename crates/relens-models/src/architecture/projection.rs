@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use crate::Result;
 use crate::layers::Linear;
 use crate::ops::Activation;
-use crate::weights::Parameters;
+use crate::weights::{LinearStorage, Parameters};
 
 /// How a checkpoint stores a projection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +58,8 @@ impl Projection {
         features: usize,
         embed_dim: usize,
     ) -> Result<Self> {
+        // Embeddings are compared to the third digit; rounding here would save next to nothing.
+        let parameters = &parameters.clone().with_storage(LinearStorage::AsStored);
         let linear = |place: &str, bias: bool, inputs: usize, outputs: usize| {
             let place = parameters.pp(place);
             if bias {

@@ -29,11 +29,10 @@ impl Eva02Block {
         let (width, inner) = (config.width, config.feed_forward_width);
         let (attention, feed_forward) = (parameters.pp("attn"), parameters.pp("mlp"));
         // Keys have no bias: the softmax would not see it.
-        let key_weight = attention.linear_weight("k_proj.weight", width, width)?;
-        let no_bias = Tensor::zeros(width, candle_core::DType::F32, key_weight.device())?;
+        let no_bias = Tensor::zeros(width, candle_core::DType::F32, &candle_core::Device::Cpu)?;
         let projections = vec![
             Linear::load(&attention.pp("q_proj"), width, width)?,
-            Linear::new(key_weight, Some(no_bias)),
+            Linear::load_without_bias(&attention.pp("k_proj"), width, width)?.with_bias(no_bias),
             Linear::load(&attention.pp("v_proj"), width, width)?,
         ];
         Ok(Self {
@@ -58,12 +57,11 @@ impl Eva02Block {
         angles: &RotaryAngles,
     ) -> Result<Tensor> {
         let attended = self.attend(&self.attention_norm.forward(hidden)?, offsets, angles)?;
-        let hidden = (hidden + self.attention_output.forward(&attended)?)?;
+        let hidden = self.attention_output.forward_onto(hidden, &attended)?;
         let normalised = self.feed_forward_norm.forward(&hidden)?;
-        let gate = self.gate.forward_activated(&normalised, Activation::Silu)?;
-        let gated = (gate * self.value.forward(&normalised)?)?;
-        let update = self.contract.forward(&self.feed_forward_inner_norm.forward(&gated)?)?;
-        Ok((hidden + update)?)
+        let (gate, value) = (self.gate.forward(&normalised)?, self.value.forward(&normalised)?);
+        let gated = ops::gated_activation(&gate, &value, Activation::Silu)?;
+        self.contract.forward_onto(&hidden, &self.feed_forward_inner_norm.forward(&gated)?)
     }
 
     fn attend(&self, hidden: &Tensor, offsets: &[usize], angles: &RotaryAngles) -> Result<Tensor> {

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use super::{AdapterMode, LowRankMap};
-use crate::ops::{self, Activation, QuantizedMatrix};
+use crate::ops::{self, Activation, Finish, Int8Matrix, QuantizedMatrix};
 use crate::weights::{LinearWeight, Parameters};
 use crate::{ModelError, Result};
 
@@ -58,8 +58,11 @@ impl Linear {
         inputs: usize,
         outputs: usize,
     ) -> Result<Self> {
-        let weight = parameters.linear_weight(weight, inputs, outputs)?;
-        Ok(Self::new(weight, Some(parameters.tensor(bias, &[outputs])?)))
+        Ok(Self {
+            weight: parameters.linear_map(weight, inputs, outputs)?,
+            bias: Some(parameters.tensor(bias, &[outputs])?),
+            adapter: None,
+        })
     }
 
     /// The map to `outputs` of the outputs alone, from the `first` on.
@@ -80,6 +83,12 @@ impl Linear {
         Self { weight: LinearWeight::Dense(weight), bias, adapter: None }
     }
 
+    /// The same map with this bias.
+    #[must_use]
+    pub fn with_bias(self, bias: Tensor) -> Self {
+        Self { bias: Some(bias), ..self }
+    }
+
     /// Whether training moves the weight or the bias; an adapter's part does not count.
     pub fn is_trainable(&self) -> bool {
         let weight = matches!(&self.weight, LinearWeight::Dense(weight) if weight.track_op());
@@ -92,6 +101,7 @@ impl Linear {
         let weight = match &self.weight {
             LinearWeight::Dense(weight) => LinearWeight::Dense(weight.detach()),
             LinearWeight::Quantized(matrix) => LinearWeight::Quantized(matrix.clone()),
+            LinearWeight::Int8(matrix) => LinearWeight::Int8(matrix.clone()),
         };
         let bias = self.bias.as_ref().map(Tensor::detach);
         Self { weight, bias, adapter: self.adapter.as_ref().map(LowRankMap::detached) }
@@ -105,6 +115,7 @@ impl Linear {
         match &self.weight {
             LinearWeight::Dense(weight) => Ok(weight.dims2()?.1),
             LinearWeight::Quantized(matrix) => Ok(matrix.outputs()),
+            LinearWeight::Int8(matrix) => Ok(matrix.outputs()),
         }
     }
 
@@ -131,16 +142,42 @@ impl Linear {
         match &self.weight {
             LinearWeight::Dense(weight) => ops::linear(x, weight, self.bias.as_ref()),
             LinearWeight::Quantized(matrix) => ops::quantized_linear(x, matrix, self.bias.as_ref()),
+            LinearWeight::Int8(matrix) => ops::int8_linear(x, matrix, self.bias.as_ref(), Finish::default()),
         }
     }
 
     /// activation(x·W + b), fused when nothing tracks gradients. Shapes and errors as [`Linear::forward`].
     pub fn forward_activated(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        self.forward_finished(x, Finish { activation: Some(activation), residual: None })
+    }
+
+    /// residual + x·W + b, fused when nothing tracks gradients.
+    ///
+    /// # Shapes
+    /// - `residual`, output: `[.., out]`
+    ///
+    /// # Errors
+    /// As [`Linear::forward`].
+    pub fn forward_onto(&self, residual: &Tensor, x: &Tensor) -> Result<Tensor> {
+        self.forward_finished(x, Finish { activation: None, residual: Some(residual) })
+    }
+
+    fn forward_finished(&self, x: &Tensor, finish: Finish<'_>) -> Result<Tensor> {
         match (&self.weight, &self.adapter) {
             (LinearWeight::Dense(weight), None) => {
-                ops::linear_activation(x, weight, self.bias.as_ref(), activation)
+                ops::linear_finished(x, weight, self.bias.as_ref(), finish)
             }
-            _ => ops::activation(&self.forward(x)?, activation),
+            (LinearWeight::Int8(matrix), None) => ops::int8_linear(x, matrix, self.bias.as_ref(), finish),
+            _ => {
+                let mut output = self.forward(x)?;
+                if let Some(activation) = finish.activation {
+                    output = ops::activation(&output, activation)?;
+                }
+                Ok(match finish.residual {
+                    Some(residual) => (output + residual)?,
+                    None => output,
+                })
+            }
         }
     }
 }
@@ -218,16 +255,24 @@ impl ConcatenatedLinear {
 fn join(parts: &[Linear]) -> Result<Option<Linear>> {
     let mut dense = Vec::with_capacity(parts.len());
     let mut quantized = Vec::with_capacity(parts.len());
+    let mut int8 = Vec::with_capacity(parts.len());
     for part in parts {
         match &part.weight {
             LinearWeight::Dense(weight) => dense.push(weight),
             LinearWeight::Quantized(matrix) => quantized.push(matrix),
+            LinearWeight::Int8(matrix) => int8.push(matrix),
         }
     }
     let weight = if dense.len() == parts.len() {
         LinearWeight::Dense(Tensor::cat(&dense, 1)?.contiguous()?)
-    } else if let (true, Some(joined)) = (dense.is_empty(), QuantizedMatrix::concatenate(&quantized)) {
+    } else if quantized.len() == parts.len()
+        && let Some(joined) = QuantizedMatrix::concatenate(&quantized)
+    {
         LinearWeight::Quantized(joined)
+    } else if int8.len() == parts.len()
+        && let Some(joined) = Int8Matrix::concatenate(&int8)
+    {
+        LinearWeight::Int8(joined)
     } else {
         return Ok(None);
     };

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use super::{ConcatenatedLinear, Dropout, LayerNorm, Linear, SelfAttention};
 use crate::Result;
-use crate::ops::{Activation, AttentionConfig, AttentionMask};
+use crate::ops::{self, Activation, AttentionConfig, AttentionMask};
 use crate::weights::Parameters;
 
 /// The sizes and names of a [`PreNormBlock`].
@@ -156,12 +156,10 @@ impl PreNormBlock {
     /// # Errors
     /// When the shapes or the offsets do not fit.
     pub fn forward(&self, hidden: &Tensor, offsets: &[usize]) -> Result<Tensor> {
-        let attended = self.attention.forward(&self.attention_norm.forward(hidden)?, offsets, None)?;
-        self.finish(hidden, &attended)
+        self.forward_mixed_by(hidden, |projected, config| ops::attention(projected, offsets, config))
     }
 
-    /// As [`PreNormBlock::forward`], with `mix` in the place of the attention: see
-    /// [`SelfAttention::forward_mixed_by`].
+    /// As [`PreNormBlock::forward`], with `mix` in the place of the attention: see [`SelfAttention::gather`].
     ///
     /// # Errors
     /// When the shapes do not fit, or `mix` fails.
@@ -170,23 +168,22 @@ impl PreNormBlock {
         hidden: &Tensor,
         mix: impl FnOnce(&Tensor, &AttentionConfig) -> Result<Tensor>,
     ) -> Result<Tensor> {
-        let attended = self.attention.forward_mixed_by(&self.attention_norm.forward(hidden)?, mix)?;
-        self.finish(hidden, &attended)
-    }
-
-    fn finish(&self, hidden: &Tensor, attended: &Tensor) -> Result<Tensor> {
-        let hidden = add_scaled(hidden, attended, self.attention_scale.as_ref())?;
-        let output = self.feed_forward.forward(&self.feed_forward_norm.forward(&hidden)?)?;
-        add_scaled(&hidden, &output, self.feed_forward_scale.as_ref())
+        let gathered = self.attention.gather(&self.attention_norm.forward(hidden)?, mix)?;
+        let hidden = match &self.attention_scale {
+            None => self.attention.output().forward_onto(hidden, &gathered)?,
+            Some(scale) => add_scaled(hidden, &self.attention.output().forward(&gathered)?, scale)?,
+        };
+        let normalised = self.feed_forward_norm.forward(&hidden)?;
+        match &self.feed_forward_scale {
+            None => self.feed_forward.forward_onto(&hidden, &normalised),
+            Some(scale) => add_scaled(&hidden, &self.feed_forward.forward(&normalised)?, scale),
+        }
     }
 }
 
 /// hidden + scale·update
-fn add_scaled(hidden: &Tensor, update: &Tensor, scale: Option<&Tensor>) -> Result<Tensor> {
-    Ok(match scale {
-        Some(scale) => (hidden + update.broadcast_mul(scale)?)?,
-        None => (hidden + update)?,
-    })
+fn add_scaled(hidden: &Tensor, update: &Tensor, scale: &Tensor) -> Result<Tensor> {
+    Ok((hidden + update.broadcast_mul(scale)?)?)
 }
 
 /// Two affine maps with an activation between them.
@@ -224,5 +221,16 @@ impl FeedForward {
     /// When the shapes do not fit.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.contract.forward(&self.expand.forward_activated(x, self.activation)?)
+    }
+
+    /// residual + contract(activation(expand(x)))
+    ///
+    /// # Shapes
+    /// - `residual`, `x`, output: `[.., width]`
+    ///
+    /// # Errors
+    /// When the shapes do not fit.
+    pub fn forward_onto(&self, residual: &Tensor, x: &Tensor) -> Result<Tensor> {
+        self.contract.forward_onto(residual, &self.expand.forward_activated(x, self.activation)?)
     }
 }

@@ -45,16 +45,21 @@ impl SelfAttention {
         self.output.forward(&mixed)
     }
 
-    /// As [`SelfAttention::forward`] without dropout, with `mix` in the place of the attention itself: it turns the
-    /// projected queries, keys and values, `[total_tokens, 3·width]`, into `[total_tokens, width]`.
+    /// What the heads gather, before the projection back: `mix` turns the projected queries, keys and values,
+    /// `[total_tokens, 3·width]`, into `[total_tokens, width]`.
     ///
     /// # Errors
     /// When the shapes do not fit, or `mix` fails.
-    pub fn forward_mixed_by(
+    pub fn gather(
         &self,
         hidden: &Tensor,
         mix: impl FnOnce(&Tensor, &AttentionConfig) -> Result<Tensor>,
     ) -> Result<Tensor> {
-        self.output.forward(&mix(&self.projections.forward(hidden)?, &self.config)?)
+        mix(&self.projections.forward(hidden)?, &self.config)
+    }
+
+    /// The projection back.
+    pub fn output(&self) -> &Linear {
+        &self.output
     }
 }

@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use super::{ModifiedResNetConfig, final_side};
 use crate::Result;
 use crate::layers::{CrossAttention, Linear};
-use crate::weights::Parameters;
+use crate::weights::{LinearStorage, Parameters};
 
 /// The mean of all places attends to the places and to itself; positions are learned.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub(super) struct AttentionPool {
 impl AttentionPool {
     pub(super) fn load(parameters: &Parameters, config: &ModifiedResNetConfig, width: usize) -> Result<Self> {
         let places = final_side(config.image_size).pow(2) + 1;
+        // The convolutions before it are not rounded either.
+        let parameters = &parameters.clone().with_storage(LinearStorage::AsStored);
         let linear = |name: &str, outputs: usize| Linear::load(&parameters.pp(name), width, outputs);
         Ok(Self {
             positions: parameters.tensor("positional_embedding", &[places, width])?,

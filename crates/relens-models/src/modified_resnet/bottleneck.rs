@@ -4,6 +4,7 @@ use candle_core::Tensor;
 
 use super::EXPANSION;
 use super::convolution::{NormalizedConvolution, average_pool};
+use super::fused::{Convolution, FusedBottleneck};
 use crate::Result;
 use crate::weights::Parameters;
 
@@ -32,6 +33,35 @@ impl Bottleneck {
             expand: load(("conv3", "bn3"), (inner, outputs), 1)?,
             shortcut,
             stride,
+        })
+    }
+
+    /// Puts a block together.
+    #[cfg(test)]
+    pub(super) fn from_parts(
+        reduce: NormalizedConvolution,
+        spatial: NormalizedConvolution,
+        expand: NormalizedConvolution,
+        shortcut: Option<NormalizedConvolution>,
+        stride: usize,
+    ) -> Self {
+        Self { reduce, spatial, expand, shortcut, stride }
+    }
+
+    /// Whether training moves any of it.
+    pub(super) fn is_trainable(&self) -> bool {
+        let parts = [Some(&self.reduce), Some(&self.spatial), Some(&self.expand), self.shortcut.as_ref()];
+        parts.into_iter().flatten().any(NormalizedConvolution::is_trainable)
+    }
+
+    /// The same block for inference.
+    pub(super) fn fuse(&self) -> Result<FusedBottleneck> {
+        Ok(FusedBottleneck {
+            reduce: Convolution::new(&self.reduce)?,
+            spatial: Convolution::new(&self.spatial)?,
+            expand: Convolution::new(&self.expand)?,
+            shortcut: self.shortcut.as_ref().map(Convolution::new).transpose()?,
+            stride: self.stride,
         })
     }
 

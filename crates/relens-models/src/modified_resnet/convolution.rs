@@ -39,9 +39,35 @@ impl NormalizedConvolution {
         }
         let scale = (norm.tensor("weight", &[outputs])? / (variance + EPS)?.sqrt()?)?;
         let bias = (norm.tensor("bias", &[outputs])? - (norm.tensor("running_mean", &[outputs])? * &scale)?)?;
-        let weight = weight.broadcast_mul(&scale.reshape(((), 1, 1, 1))?)?;
-        let weight = if kernel == 1 { weight.flatten_from(1)?.t()?.contiguous()? } else { weight };
+        Self::from_folded(&weight.broadcast_mul(&scale.reshape(((), 1, 1, 1))?)?, bias)
+    }
+
+    /// Takes a kernel `[outputs, inputs, kernel, kernel]` with the normalisation folded in.
+    pub(super) fn from_folded(weight: &Tensor, bias: Tensor) -> Result<Self> {
+        let kernel = weight.dim(3)?;
+        let weight = if kernel == 1 { weight.flatten_from(1)?.t()?.contiguous()? } else { weight.clone() };
         Ok(Self { weight, bias, kernel })
+    }
+
+    /// Side of the kernel.
+    pub(super) fn kernel(&self) -> usize {
+        self.kernel
+    }
+
+    /// Whether training moves it.
+    pub(super) fn is_trainable(&self) -> bool {
+        self.weight.track_op() || self.bias.track_op()
+    }
+
+    /// The weights as checkpoints store them, `[outputs, inputs, kernel, kernel]`.
+    pub(super) fn stored(&self) -> Result<Vec<f32>> {
+        let stored = if self.kernel == 1 { self.weight.t()? } else { self.weight.clone() };
+        Ok(stored.flatten_all()?.to_vec1()?)
+    }
+
+    /// The bias of each output.
+    pub(super) fn bias(&self) -> Result<Vec<f32>> {
+        Ok(self.bias.to_vec1()?)
     }
 
     /// Convolves with zeros of half a kernel around the picture.

@@ -6,12 +6,18 @@
 mod attention_pool;
 mod bottleneck;
 mod convolution;
+mod fused;
 
-use candle_core::Tensor;
+use std::sync::{Arc, OnceLock};
+
+use candle_core::{Device, Tensor};
 
 use self::attention_pool::AttentionPool;
 use self::bottleneck::Bottleneck;
 use self::convolution::{NormalizedConvolution, average_pool};
+use self::fused::FusedTrunk;
+use crate::ops::TensorElements;
+use crate::ops::arguments::contiguous_f32;
 use crate::weights::Parameters;
 use crate::{ModelError, Result};
 
@@ -43,6 +49,7 @@ pub struct ModifiedResNet {
     stem: [NormalizedConvolution; 3],
     blocks: Vec<Bottleneck>,
     pool: AttentionPool,
+    fused: Arc<OnceLock<FusedTrunk>>,
 }
 
 impl ModifiedResNet {
@@ -72,6 +79,7 @@ impl ModifiedResNet {
             stem: [stem(1, 3, width / 2)?, stem(2, width / 2, width / 2)?, stem(3, width / 2, width)?],
             blocks,
             pool: AttentionPool::load(&parameters.pp("attnpool"), config, inputs)?,
+            fused: Arc::default(),
         })
     }
 
@@ -92,16 +100,44 @@ impl ModifiedResNet {
                 found: format!("{:?}", images.dims()),
             });
         }
-        let [first, second, third] = &self.stem;
-        let mut x = first.forward(images, 2)?.relu()?;
-        x = second.forward(&x, 1)?.relu()?;
-        x = third.forward(&x, 1)?.relu()?;
-        x = average_pool(&x, 2)?;
-        for block in &self.blocks {
-            x = block.forward(&x)?;
+        match self.fused_for(images)? {
+            Some(trunk) => {
+                let images = contiguous_f32("ModifiedResNet", images)?;
+                let (features, channels) = trunk.features(TensorElements::of(&images).get()?, side);
+                let side = final_side(side);
+                let shape = (images.dim(0)?, side, side, channels);
+                self.pool.forward(&Tensor::from_vec(features, shape, &Device::Cpu)?)
+            }
+            None => self.pool.forward(&run_layers(&self.stem, &self.blocks, images)?),
         }
-        self.pool.forward(&x)
     }
+
+    /// The fused trunk, if pictures may go through it: nothing in it or before it asks for gradients.
+    fn fused_for(&self, images: &Tensor) -> Result<Option<&FusedTrunk>> {
+        let trainable = self.stem.iter().any(NormalizedConvolution::is_trainable)
+            || self.blocks.iter().any(Bottleneck::is_trainable);
+        if images.track_op() || trainable {
+            return Ok(None);
+        }
+        if let Some(trunk) = self.fused.get() {
+            return Ok(Some(trunk));
+        }
+        let trunk = FusedTrunk::new(self.stem.each_ref(), &self.blocks)?;
+        Ok(Some(self.fused.get_or_init(|| trunk)))
+    }
+}
+
+/// The trunk layer by layer, which gradients can follow.
+fn run_layers(stem: &[NormalizedConvolution; 3], blocks: &[Bottleneck], images: &Tensor) -> Result<Tensor> {
+    let [first, second, third] = stem;
+    let mut x = first.forward(images, 2)?.relu()?;
+    x = second.forward(&x, 1)?.relu()?;
+    x = third.forward(&x, 1)?.relu()?;
+    x = average_pool(&x, 2)?;
+    for block in blocks {
+        x = block.forward(&x)?;
+    }
+    Ok(x)
 }
 
 /// Side of the last feature map.

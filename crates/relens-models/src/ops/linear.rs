@@ -1,5 +1,7 @@
 //! The affine map x·W + b, with weights stored `[in, out]`, or `[out, in]` where a table of vectors is the weight.
 
+use std::ops::Range;
+
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 
 use super::activation::{Activation, activate, activation};
@@ -11,15 +13,21 @@ use super::vector_math::add_assign;
 use crate::Result;
 
 vectorized! {
-    fn finish_rows(block: &mut MatrixMut<'_>, bias: Option<&[f32]>, activation: Option<Activation>) {
-        for i in 0..block.rows() {
-            let row = block.row(i);
-            if let Some(bias) = bias {
-                add_assign(row, bias);
-            }
-            if let Some(activation) = activation {
-                activate(activation, row);
-            }
+    /// Bias, activation and residual for a row or a part of one.
+    pub(super) fn finish_row(
+        row: &mut [f32],
+        bias: Option<&[f32]>,
+        activation: Option<Activation>,
+        residual: Option<&[f32]>,
+    ) {
+        if let Some(bias) = bias {
+            add_assign(row, bias);
+        }
+        if let Some(activation) = activation {
+            activate(activation, row);
+        }
+        if let Some(residual) = residual {
+            add_assign(row, residual);
         }
     }
 
@@ -30,26 +38,46 @@ vectorized! {
     }
 }
 
-/// x·W, then + b, then the activation, each block finished while it is in the cache.
-fn affine(
-    x: &[f32],
-    weight: &[f32],
-    bias: Option<&[f32]>,
-    activation: Option<Activation>,
-    of: Linear,
-) -> Vec<f32> {
+/// What follows a product without leaving the cache.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Finish<'a> {
+    /// Applied to x·W + b.
+    pub activation: Option<Activation>,
+    /// Added at the end; of the output's shape.
+    pub residual: Option<&'a Tensor>,
+}
+
+/// What follows a product, as numbers.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Epilogue<'a> {
+    pub(super) bias: Option<&'a [f32]>,
+    pub(super) activation: Option<Activation>,
+    pub(super) residual: Option<&'a [f32]>,
+}
+
+impl Epilogue<'_> {
+    /// Finishes a part of a row of `width` outputs.
+    pub(super) fn apply(&self, part: &mut [f32], row: usize, columns: Range<usize>, width: usize) {
+        let bias = self.bias.map(|bias| &bias[columns.clone()]);
+        let residual = self.residual.map(|all| &all[row * width..][columns]);
+        if bias.is_some() || self.activation.is_some() || residual.is_some() {
+            finish_row(part, bias, self.activation, residual);
+        }
+    }
+}
+
+/// x·W, then + b, then the activation, then + residual, each block finished while it is in the cache.
+fn affine(x: &[f32], weight: &[f32], epilogue: Epilogue<'_>, of: Linear) -> Vec<f32> {
     let Linear { inputs, outputs, .. } = of;
     let rows = x.len().checked_div(inputs).unwrap_or(0);
     let mut data = Vec::with_capacity(rows * outputs);
     // SAFETY: the capacity is reserved, and the product writes every element before anything reads it.
     let output = unsafe { MatrixMut::from_raw(data.as_mut_ptr(), rows, outputs, outputs) };
     let (left, right) = (Matrix::new(x, rows, inputs, inputs), of.matrix(weight));
-    multiply_parallel(output, left, right, |block, columns| {
-        let bias = bias.map(|bias| &bias[columns]);
-        if bias.is_none() && activation.is_none() {
-            return;
+    multiply_parallel(output, left, right, |block, rows, columns| {
+        for (i, row) in rows.enumerate() {
+            epilogue.apply(block.row(i), row, columns.clone(), outputs);
         }
-        finish_rows(block, bias, activation);
     });
     // SAFETY: `multiply_parallel` covered all rows and columns.
     unsafe { data.set_len(rows * outputs) };
@@ -142,7 +170,7 @@ fn product(
             MatrixMut::from_raw(data.as_mut_ptr(), rows, columns, columns),
             left,
             right,
-            |_, _| {},
+            |_, _, _| {},
         );
         data.set_len(rows * columns);
     }
@@ -162,7 +190,7 @@ impl CustomOp2 for Linear {
         weight_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let (x, weight) = (elements::<f32>(x, x_layout)?, elements::<f32>(weight, weight_layout)?);
-        let output = affine(x, weight, None, None, *self);
+        let output = affine(x, weight, Epilogue::default(), *self);
         Ok((CpuStorage::F32(output), self.output_shape(x_layout)))
     }
 
@@ -193,7 +221,8 @@ impl CustomOp3 for Linear {
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let (x, weight) = (elements::<f32>(x, x_layout)?, elements::<f32>(weight, weight_layout)?);
         let bias = elements::<f32>(bias, bias_layout)?;
-        let output = affine(x, weight, Some(bias), None, *self);
+        let epilogue = Epilogue { bias: Some(bias), ..Epilogue::default() };
+        let output = affine(x, weight, epilogue, *self);
         Ok((CpuStorage::F32(output), self.output_shape(x_layout)))
     }
 
@@ -264,10 +293,53 @@ pub fn linear_transposed(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     Ok(x.apply_op2(&weight, Linear { inputs, outputs, transposed: true })?)
 }
 
-/// activation(x·W + b): one pass over memory when no argument tracks gradients, the two steps otherwise.
+/// activation(x·W + b) + residual, each step if it is there: one pass over memory when no argument tracks gradients,
+/// step after step otherwise.
 ///
 /// # Shapes
-/// As [`linear`].
+/// As [`linear`]; the residual has the output's shape.
+///
+/// # Errors
+/// When the shapes do not fit, or a tensor is not f32.
+pub fn linear_finished(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    finish: Finish<'_>,
+) -> Result<Tensor> {
+    const NAME: &str = "linear_finished";
+    let tensors = [Some(x), Some(weight), bias, finish.residual];
+    if tensors.into_iter().flatten().any(Tensor::track_op) {
+        let mut output = linear(x, weight, bias)?;
+        if let Some(function) = finish.activation {
+            output = activation(&output, function)?;
+        }
+        return Ok(match finish.residual {
+            Some(residual) => (output + residual)?,
+            None => output,
+        });
+    }
+    check(NAME, x, weight, bias)?;
+    let (x, weight) = (contiguous_f32(NAME, x)?, contiguous_f32(NAME, weight)?);
+    let op = Linear::of(&weight)?;
+    let shape = op.output_shape(x.layout());
+    if let Some(residual) = finish.residual {
+        expect_dims(NAME, "residual", residual, shape.dims())?;
+    }
+    let bias = bias.map(|bias| contiguous_f32(NAME, bias)).transpose()?;
+    let residual = finish.residual.map(|residual| contiguous_f32(NAME, residual)).transpose()?;
+    let guards = (Elements::of(&x), Elements::of(&weight));
+    let more = (bias.as_ref().map(Elements::of), residual.as_ref().map(Elements::of));
+    let epilogue = Epilogue {
+        bias: more.0.as_ref().map(Elements::get).transpose()?,
+        activation: finish.activation,
+        residual: more.1.as_ref().map(Elements::get).transpose()?,
+    };
+    let output = affine(guards.0.get()?, guards.1.get()?, epilogue, op);
+    Ok(Tensor::from_vec(output, shape, x.device())?)
+}
+
+/// activation(x·W + b): see [`linear_finished`].
 ///
 /// # Errors
 /// When the shapes do not fit, or a tensor is not f32.
@@ -277,16 +349,5 @@ pub fn linear_activation(
     bias: Option<&Tensor>,
     function: Activation,
 ) -> Result<Tensor> {
-    const NAME: &str = "linear_activation";
-    if x.track_op() || weight.track_op() || bias.is_some_and(Tensor::track_op) {
-        return activation(&linear(x, weight, bias)?, function);
-    }
-    check(NAME, x, weight, bias)?;
-    let (x, weight) = (contiguous_f32(NAME, x)?, contiguous_f32(NAME, weight)?);
-    let bias = bias.map(|bias| contiguous_f32(NAME, bias)).transpose()?;
-    let op = Linear::of(&weight)?;
-    let guards = (Elements::of(&x), Elements::of(&weight), bias.as_ref().map(Elements::of));
-    let bias = guards.2.as_ref().map(Elements::get).transpose()?;
-    let output = affine(guards.0.get()?, guards.1.get()?, bias, Some(function), op);
-    Ok(Tensor::from_vec(output, op.output_shape(x.layout()), x.device())?)
+    linear_finished(x, weight, bias, Finish { activation: Some(function), residual: None })
 }

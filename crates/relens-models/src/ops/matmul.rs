@@ -92,10 +92,6 @@ impl<'a> MatrixMut<'a> {
         unsafe { std::slice::from_raw_parts_mut(self.data.wrapping_add(i * self.row_stride), self.columns) }
     }
 
-    pub(crate) fn rows(&self) -> usize {
-        self.rows
-    }
-
     /// Disjoint blocks of at most `size` rows, with their row ranges.
     fn split_rows(self, size: usize) -> Vec<(Range<usize>, MatrixMut<'a>)> {
         ranges(self.rows, size)
@@ -164,30 +160,42 @@ const ROWS_WORTH_SPLITTING: usize = 96;
 /// Columns handed to one thread are a multiple of this, the width of the widest kernel.
 const COLUMN_MULTIPLE: usize = 48;
 
-/// output ← left · right over all threads; `finish(block, columns)` sees every block while it is still in the cache.
+/// output ← left · right over all threads; `finish(block, rows, columns)` sees every block while it is in the cache.
 pub(crate) fn multiply_parallel(
     output: MatrixMut<'_>,
     left: Matrix<'_>,
     right: Matrix<'_>,
-    finish: impl Fn(&mut MatrixMut<'_>, Range<usize>) + Sync,
+    finish: impl Fn(&mut MatrixMut<'_>, Range<usize>, Range<usize>) + Sync,
+) {
+    let cost = output.rows.saturating_mul(output.columns).saturating_mul(left.columns) / 16;
+    for_each_block(output, cost, COLUMN_MULTIPLE, |block, rows, columns| {
+        let (left, right) = (left.row_range(rows.clone()), right.column_range(columns.clone()));
+        multiply(block, left, right, 1.0, false);
+        finish(block, rows, columns);
+    });
+}
+
+/// Calls `work(block, rows, columns)` on blocks that cover a product of this `cost`, one for each thread: blocks of
+/// rows, or, where there are few, of columns, as many as a multiple of `column_multiple`.
+pub(crate) fn for_each_block(
+    output: MatrixMut<'_>,
+    cost: usize,
+    column_multiple: usize,
+    work: impl Fn(&mut MatrixMut<'_>, Range<usize>, Range<usize>) + Sync,
 ) {
     let (rows, columns) = (output.rows, output.columns);
-    let cost = rows.saturating_mul(columns).saturating_mul(left.columns) / 16;
     let tasks = task_count(cost).min(rayon::current_num_threads());
     if tasks == 1 {
         let mut output = output;
-        multiply(&mut output, left, right, 1.0, false);
-        finish(&mut output, 0..columns);
+        work(&mut output, 0..rows, 0..columns);
     } else if rows >= ROWS_WORTH_SPLITTING {
         output.split_rows(rows.div_ceil(tasks)).into_par_iter().for_each(|(range, mut block)| {
-            multiply(&mut block, left.row_range(range), right, 1.0, false);
-            finish(&mut block, 0..columns);
+            work(&mut block, range, 0..columns);
         });
     } else {
-        let size = columns.div_ceil(tasks).next_multiple_of(COLUMN_MULTIPLE);
+        let size = columns.div_ceil(tasks).next_multiple_of(column_multiple);
         output.split_columns(size).into_par_iter().for_each(|(range, mut block)| {
-            multiply(&mut block, left, right.column_range(range.clone()), 1.0, false);
-            finish(&mut block, range);
+            work(&mut block, 0..rows, range);
         });
     }
 }
@@ -212,7 +220,7 @@ mod tests {
             }
             let mut output = vec![f32::NAN; m * n];
             let (a, b) = (Matrix::new(&left, m, k, k), Matrix::new(&right, k, n, n));
-            multiply_parallel(MatrixMut::new(&mut output, m, n), a, b, |_, _| {});
+            multiply_parallel(MatrixMut::new(&mut output, m, n), a, b, |_, _, _| {});
             assert_eq!(output, expected, "{m}x{k} by {k}x{n}");
 
             let mut transposed = vec![0.0f32; m * n];
@@ -230,8 +238,8 @@ mod tests {
         let (left, right) = (numbers(20 * 64, 2), numbers(64 * 1000, 3));
         let mut output = vec![0.0f32; 20 * 1000];
         let (a, b) = (Matrix::new(&left, 20, 64, 64), Matrix::new(&right, 64, 1000, 1000));
-        multiply_parallel(MatrixMut::new(&mut output, 20, 1000), a, b, |block, columns| {
-            for i in 0..block.rows() {
+        multiply_parallel(MatrixMut::new(&mut output, 20, 1000), a, b, |block, _, columns| {
+            for i in 0..20 {
                 for (x, column) in block.row(i).iter_mut().zip(columns.clone()) {
                     *x = column as f32;
                 }

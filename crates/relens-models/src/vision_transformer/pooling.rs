@@ -7,7 +7,7 @@ use super::names::{AttentionPoolNames, PoolProjectionNames};
 use crate::Result;
 use crate::layers::{CrossAttention, FeedForward, LayerNorm, Linear};
 use crate::ops;
-use crate::weights::Parameters;
+use crate::weights::{LinearStorage, Parameters};
 
 /// What [`ImagePooling`] names, with its tensors.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub(super) enum Pooling {
 
 impl Pooling {
     pub(super) fn load(parameters: &Parameters, config: &VisionTransformerConfig) -> Result<Self> {
+        // A small part of the work, and the last to round.
+        let parameters = &parameters.clone().with_storage(LinearStorage::AsStored);
         let norm = |width| LayerNorm::load(&parameters.pp(config.names.norm_after), width, config.eps);
         Ok(match config.pooling {
             ImagePooling::ClassToken => Self::ClassToken { norm: norm(config.width)? },

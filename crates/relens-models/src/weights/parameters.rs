@@ -11,7 +11,7 @@ use super::stored::StoredTensor;
 use crate::error::Result;
 use crate::layers::LowRankMap;
 use crate::lora::LoraAdapter;
-use crate::ops::{QuantizedFormat, QuantizedMatrix};
+use crate::ops::{Int8Matrix, QuantizedFormat, QuantizedMatrix};
 
 /// A place inside [`Weights`], from which a module takes its tensors by their local names.
 ///
@@ -36,6 +36,8 @@ pub enum LinearStorage {
     Float,
     /// Rounded to few bits, where the number of inputs allows; for inference.
     Quantized(QuantizedFormat),
+    /// Rounded to eight bits, as are the activations on their way into the product; for inference.
+    Int8,
 }
 
 /// The weight of a linear map.
@@ -45,6 +47,8 @@ pub enum LinearWeight {
     Dense(Tensor),
     /// Frozen, in blocks of few bits.
     Quantized(QuantizedMatrix),
+    /// Frozen, in eight bits with a scale for each output; activations are rounded, too.
+    Int8(Int8Matrix),
 }
 
 /// The variables that were handed out while modules were built, by full checkpoint name.
@@ -177,12 +181,23 @@ impl Parameters {
     /// As [`Weights::tensor`].
     pub fn linear_map(&self, name: &str, in_features: usize, out_features: usize) -> Result<LinearWeight> {
         let dense = || Ok(LinearWeight::Dense(self.linear_weight(name, in_features, out_features)?));
-        if self.is_trainable(name) || !QuantizedMatrix::fits(in_features) {
+        if self.is_trainable(name) {
+            return dense();
+        }
+        if self.storage == LinearStorage::Int8 {
+            if !Int8Matrix::fits(in_features) {
+                return dense();
+            }
+            let stored = self.weights.stored(&self.full_name(name), &[out_features, in_features])?;
+            let matrix = Int8Matrix::quantize(&stored.to_f32()?, out_features, in_features)?;
+            return Ok(LinearWeight::Int8(matrix));
+        }
+        if !QuantizedMatrix::fits(in_features) {
             return dense();
         }
         let stored = self.weights.stored(&self.full_name(name), &[out_features, in_features])?;
         let format = match self.storage {
-            LinearStorage::Float => return dense(),
+            LinearStorage::Float | LinearStorage::Int8 => return dense(),
             LinearStorage::AsStored if !stored.is_quantized() => return dense(),
             LinearStorage::AsStored => None,
             LinearStorage::Quantized(format) => Some(format),

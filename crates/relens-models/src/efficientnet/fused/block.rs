@@ -8,10 +8,11 @@
 use rayon::prelude::*;
 
 use super::depthwise::{DepthwiseWeights, convolve_depthwise_panel};
-use super::panels::{AlignedBuffer, PANEL, panel_count};
-use super::product::{Destination, Epilogue, PackedWeights, Pixels, convolve_panel};
 use super::scratch::{Scratch, ScratchPool};
 use crate::ops::SamePadding;
+use crate::panel_convolution::{
+    AlignedBuffer, Destination, Epilogue, ONE_TAP, PANEL, PackedWeights, Pixels, convolve_panel, panel_count,
+};
 
 /// Numbers in an expanded panel of a tile: with the depthwise output beside it, it should stay in a core's cache.
 const EXPANDED_TARGET: usize = 40 << 10;
@@ -290,6 +291,7 @@ impl BlockTask<'_> {
             count: (tile.valid.1 - tile.valid.0) * width,
             segment_length: PANEL,
             segment_step: self.input.height * self.input.width * PANEL,
+            taps: ONE_TAP,
         };
         let gap = (geometry.horizontal.padded - width) * PANEL;
         let mut destination = Destination { data: inside, row: width, gap };
@@ -305,6 +307,7 @@ impl BlockTask<'_> {
                 count: self.geometry.expanded_width,
                 segment_length: STEM_KERNEL * PICTURE_CHANNELS,
                 segment_step: row_length,
+                taps: ONE_TAP,
             };
             let data = &mut inside[row * self.geometry.horizontal.padded * PANEL..];
             let mut destination = Destination { data, row: self.geometry.expanded_width, gap: 0 };
@@ -321,6 +324,7 @@ impl BlockTask<'_> {
             count,
             segment_length: PANEL,
             segment_step: tile.rows * width * PANEL,
+            taps: ONE_TAP,
         };
         let epilogue = if self.block.residual {
             let panel_start = panel * self.input.height * self.input.width;

@@ -2,8 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::panels::{AlignedBuffer, HALF_PANEL, PANEL, panel_count, panel_width};
-use super::product::load;
+use crate::panel_convolution::{AlignedBuffer, HALF_PANEL, PANEL, load, panel_count, panel_width};
 
 /// Weights and bias of a depthwise convolution, in panels `[panels, kernel × kernel, 32]`.
 pub(in crate::efficientnet) struct DepthwiseWeights {

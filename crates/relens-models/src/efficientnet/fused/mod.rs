@@ -2,8 +2,6 @@
 
 mod block;
 mod depthwise;
-mod panels;
-mod product;
 mod scratch;
 #[cfg(test)]
 mod tests;
@@ -13,10 +11,12 @@ use rayon::prelude::*;
 use block::Plane;
 pub(super) use block::{Expansion, FusedBlock};
 pub(super) use depthwise::DepthwiseWeights;
-use panels::{PANEL, panel_count, unpack};
-pub(super) use product::PackedWeights;
-use product::{Destination, Epilogue, Pixels, convolve_panel};
 use scratch::{Scratch, ScratchPool};
+
+pub(super) use crate::panel_convolution::PackedWeights;
+use crate::panel_convolution::{
+    Destination, Epilogue, ONE_TAP, PANEL, Pixels, convolve_panel, panel_count, unpack,
+};
 
 /// The network, or its first blocks, for inference alone.
 pub(super) struct FusedNetwork {
@@ -161,6 +161,7 @@ impl FusedNetwork {
                 count,
                 segment_length: PANEL,
                 segment_step: count * PANEL,
+                taps: ONE_TAP,
             };
             let mut destination = Destination { data: values, row: count, gap: 0 };
             convolve_panel(head, panel, pixels, &mut destination, Epilogue::Relu6);

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::panels::AlignedBuffer;
+use crate::panel_convolution::AlignedBuffer;
 
 /// Buffers of one thread at work.
 #[derive(Default)]

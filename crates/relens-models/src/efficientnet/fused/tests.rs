@@ -3,8 +3,9 @@
 use pulp::{Simd, WithSimd};
 
 use super::depthwise::{self, DepthwiseWeights, Fixed};
-use super::panels::{PANEL, panel_width};
-use super::product::{self, Destination, Epilogue, PackedWeights, Pixels};
+use crate::panel_convolution::{
+    Destination, Epilogue, ONE_TAP, PANEL, PackedWeights, Pixels, checked, panel_width,
+};
 
 /// Calls `run` once for each instruction set.
 macro_rules! for_each_instruction_set {
@@ -51,8 +52,13 @@ fn panel_products_equal_plain_loops() {
                 let product: f32 = (0..INPUTS).map(|i| input(i) * weights[i * outputs + output]).sum();
                 bias[output] + product
             };
-            let pixels =
-                Pixels::<PANEL> { data: &inputs, count, segment_length: PANEL, segment_step: count * PANEL };
+            let pixels = Pixels::<PANEL> {
+                data: &inputs,
+                count,
+                segment_length: PANEL,
+                segment_step: count * PANEL,
+                taps: ONE_TAP,
+            };
             for (number, epilogue) in
                 [Epilogue::Linear, Epilogue::Relu6, Epilogue::Residual(&residual)].into_iter().enumerate()
             {
@@ -61,7 +67,7 @@ fn panel_products_equal_plain_loops() {
                         // Rows of five pixels with a gap of two, which must stay as it is.
                         let mut data = vec![-7.0; (count + count / 5 * 2 + 2) * PANEL];
                         let mut destination = Destination { data: &mut data, row: 5, gap: 2 * PANEL };
-                        on(simd, product::checked(&packed, panel, pixels, &mut destination, epilogue));
+                        on(simd, checked(&packed, panel, pixels, &mut destination, epilogue));
                         for pixel in 0..count {
                             let start = (pixel + pixel / 5 * 2) * PANEL;
                             for lane in 0..PANEL.min(outputs - panel * PANEL) {

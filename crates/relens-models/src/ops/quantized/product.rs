@@ -41,7 +41,7 @@ pub(super) fn multiply_transposed(upstream: &[f32], matrix: &QuantizedMatrix) ->
     let mut gradient = vec![0.0f32; rows * inputs];
     let left = Matrix::new(upstream, rows, outputs, outputs);
     let right = Matrix::new(&widened, outputs, inputs, inputs);
-    multiply_parallel(MatrixMut::new(&mut gradient, rows, inputs), left, right, |_, _| {});
+    multiply_parallel(MatrixMut::new(&mut gradient, rows, inputs), left, right, |_, _, _| {});
     gradient
 }
 

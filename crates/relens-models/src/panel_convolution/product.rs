@@ -1,11 +1,11 @@
-//! The 1×1 convolution: pixels times a panel of weights, with bias, residual and ReLU6 applied in registers.
+//! Pixels times a panel of weights, with bias, residual and activation applied in registers.
 
 use pulp::{Simd, WithSimd};
 
 use super::panels::{AlignedBuffer, HALF_PANEL, PANEL, panel_count, panel_width};
 
 /// Weights `[inputs, outputs]` and bias of a convolution, cut into panels of outputs `[panels, inputs, width]`.
-pub(in crate::efficientnet) struct PackedWeights {
+pub(crate) struct PackedWeights {
     inputs: usize,
     outputs: usize,
     weights: AlignedBuffer,
@@ -14,11 +14,7 @@ pub(in crate::efficientnet) struct PackedWeights {
 
 impl PackedWeights {
     /// Packs `weight(input, output)` and `bias[output]`.
-    pub(in crate::efficientnet) fn new(
-        inputs: usize,
-        bias: &[f32],
-        weight: impl Fn(usize, usize) -> f32,
-    ) -> Self {
+    pub(crate) fn new(inputs: usize, bias: &[f32], weight: impl Fn(usize, usize) -> f32) -> Self {
         let outputs = bias.len();
         let panels = panel_count(outputs);
         let mut packed = AlignedBuffer::zeros(panels * inputs * PANEL);
@@ -35,11 +31,11 @@ impl PackedWeights {
         Self { inputs, outputs, weights: packed, bias: packed_bias }
     }
 
-    pub(super) fn outputs(&self) -> usize {
+    pub(crate) fn outputs(&self) -> usize {
         self.outputs
     }
 
-    pub(super) fn panels(&self) -> usize {
+    pub(crate) fn panels(&self) -> usize {
         panel_count(self.outputs)
     }
 
@@ -52,24 +48,30 @@ impl PackedWeights {
     }
 }
 
-/// Where the inputs of consecutive pixels lie: in segments of `segment_length` inputs, `segment_step` numbers apart.
+/// Where a 1×1 convolution looks: at the pixel itself.
+pub(crate) const ONE_TAP: &[usize] = &[0];
+
+/// Where the inputs of consecutive pixels lie: in segments of `segment_length` inputs, `segment_step` numbers apart,
+/// and each segment at all `taps`, the places under the kernel as distances from the first of them. Weights are in
+/// that order: segments, in them taps, in them inputs.
 ///
 /// Within a segment, pixels are `STEP` numbers apart: [`PANEL`] for activations in panels; for the stem, whose
 /// segments are rows of the picture under the kernel, twice the picture's channels.
 #[derive(Clone, Copy)]
-pub(super) struct Pixels<'a, const STEP: usize> {
+pub(crate) struct Pixels<'a, const STEP: usize> {
     /// From the first pixel's first input on.
-    pub(super) data: &'a [f32],
-    pub(super) count: usize,
-    pub(super) segment_length: usize,
-    pub(super) segment_step: usize,
+    pub(crate) data: &'a [f32],
+    pub(crate) count: usize,
+    pub(crate) segment_length: usize,
+    pub(crate) segment_step: usize,
+    pub(crate) taps: &'a [usize],
 }
 
 /// Where the results go: pixels lie side by side, but after each `row` pixels, `gap` numbers are left alone.
-pub(super) struct Destination<'a> {
-    pub(super) data: &'a mut [f32],
-    pub(super) row: usize,
-    pub(super) gap: usize,
+pub(crate) struct Destination<'a> {
+    pub(crate) data: &'a mut [f32],
+    pub(crate) row: usize,
+    pub(crate) gap: usize,
 }
 
 impl Destination<'_> {
@@ -80,20 +82,42 @@ impl Destination<'_> {
 
 /// What happens to the sums before they are written.
 #[derive(Clone, Copy)]
-pub(super) enum Epilogue<'a> {
+pub(crate) enum Epilogue<'a> {
     /// Clamped to 0–6.
     Relu6,
+    /// Negative ones become 0.
+    Relu,
     /// Nothing.
     Linear,
     /// The block's input is added: the same panel, the same pixels.
     Residual(&'a [f32]),
+    /// The same, then negative ones become 0.
+    ResidualRelu(&'a [f32]),
 }
 
-/// Computes panel `panel` of a 1×1 convolution for consecutive pixels.
+impl<'a> Epilogue<'a> {
+    fn residual(self) -> Option<&'a [f32]> {
+        match self {
+            Self::Residual(residual) | Self::ResidualRelu(residual) => Some(residual),
+            Self::Relu6 | Self::Relu | Self::Linear => None,
+        }
+    }
+
+    /// The bounds of the result.
+    fn clamp(self) -> (Option<f32>, Option<f32>) {
+        match self {
+            Self::Relu6 => (Some(0.0), Some(6.0)),
+            Self::Relu | Self::ResidualRelu(_) => (Some(0.0), None),
+            Self::Linear | Self::Residual(_) => (None, None),
+        }
+    }
+}
+
+/// Computes panel `panel` of a convolution for consecutive pixels.
 ///
 /// # Panics
 /// If a slice is shorter than the pixels need: what follows reads and writes without further checks.
-pub(super) fn convolve_panel<const STEP: usize>(
+pub(crate) fn convolve_panel<const STEP: usize>(
     weights: &PackedWeights,
     panel: usize,
     pixels: Pixels<'_, STEP>,
@@ -106,16 +130,18 @@ pub(super) fn convolve_panel<const STEP: usize>(
 }
 
 /// The product as a task for any instruction set, after the lengths of all slices have been checked.
-pub(super) fn checked<'a, 'd, const STEP: usize>(
+pub(crate) fn checked<'a, 'd, const STEP: usize>(
     weights: &'a PackedWeights,
     panel: usize,
     pixels: Pixels<'a, STEP>,
     destination: &'a mut Destination<'d>,
     epilogue: Epilogue<'a>,
 ) -> PanelProduct<'a, 'd, STEP> {
-    let last_pixel = pixels.count.saturating_sub(1) * STEP;
-    let segments = weights.inputs.div_ceil(pixels.segment_length).max(1);
-    let last_segment = weights.inputs - (segments - 1) * pixels.segment_length;
+    let inputs = weights.inputs / pixels.taps.len();
+    assert!(inputs * pixels.taps.len() == weights.inputs, "weights for another number of taps");
+    let last_pixel = pixels.count.saturating_sub(1) * STEP + pixels.taps.iter().max().copied().unwrap_or(0);
+    let segments = inputs.div_ceil(pixels.segment_length).max(1);
+    let last_segment = inputs - (segments - 1) * pixels.segment_length;
     let needed = (segments - 1) * pixels.segment_step + last_pixel + last_segment;
     let needed_early = match segments {
         0 | 1 => 0,
@@ -123,16 +149,16 @@ pub(super) fn checked<'a, 'd, const STEP: usize>(
     };
     assert!(pixels.data.len() >= needed.max(needed_early), "inputs end early");
     assert!(destination.data.len() >= destination.needed(pixels.count), "destination ends early");
-    if let Epilogue::Residual(residual) = epilogue {
+    if let Some(residual) = epilogue.residual() {
         assert!(residual.len() >= pixels.count * PANEL, "residual ends early");
     }
-    let inputs = weights.inputs;
     let (weights, bias) = weights.panel(panel);
     PanelProduct { inputs, weights, bias, pixels, destination, epilogue }
 }
 
-/// One panel of a 1×1 convolution, ready to be computed.
-pub(super) struct PanelProduct<'a, 'd, const STEP: usize> {
+/// One panel of a convolution, ready to be computed.
+pub(crate) struct PanelProduct<'a, 'd, const STEP: usize> {
+    /// Inputs at each tap.
     inputs: usize,
     weights: &'a [f32],
     bias: &'a [f32],
@@ -215,23 +241,15 @@ impl<const STEP: usize> PanelProduct<'_, '_, STEP> {
                 let channels = half * HALF_PANEL..(half + 1) * HALF_PANEL;
                 let mut sums = [0.0f32; HALF_PANEL];
                 sums.copy_from_slice(&self.bias[channels.clone()]);
-                for input in 0..self.inputs {
-                    let (segment, rest) =
-                        (input / self.pixels.segment_length, input % self.pixels.segment_length);
-                    let value =
-                        self.pixels.data[segment * self.pixels.segment_step + cursor.pixel * STEP + rest];
-                    let row = &self.weights[input * width..][channels.clone()];
-                    for (sum, weight) in sums.iter_mut().zip(row) {
-                        *sum += value * weight;
-                    }
+                self.add_products(cursor.pixel, (width, channels.clone()), &mut sums);
+                if let Some(residual) = self.epilogue.residual() {
+                    let row = &residual[cursor.pixel * PANEL..][channels.clone()];
+                    sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
                 }
-                match self.epilogue {
-                    Epilogue::Relu6 => sums.iter_mut().for_each(|sum| *sum = sum.clamp(0.0, 6.0)),
-                    Epilogue::Linear => {}
-                    Epilogue::Residual(residual) => {
-                        let row = &residual[cursor.pixel * PANEL..][channels.clone()];
-                        sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
-                    }
+                let (lowest, highest) = self.epilogue.clamp();
+                for sum in &mut sums {
+                    *sum = lowest.map_or(*sum, |lowest| sum.max(lowest));
+                    *sum = highest.map_or(*sum, |highest| sum.min(highest));
                 }
                 // SAFETY: `convolve_panel` checked the destination's length.
                 unsafe {
@@ -241,6 +259,28 @@ impl<const STEP: usize> PanelProduct<'_, '_, STEP> {
             }
             // SAFETY: as above.
             unsafe { self.advance(&mut cursor, 1) };
+        }
+    }
+
+    #[inline(always)]
+    fn add_products(
+        &self,
+        pixel: usize,
+        (width, channels): (usize, std::ops::Range<usize>),
+        sums: &mut [f32; HALF_PANEL],
+    ) {
+        let mut weights = self.weights.chunks_exact(width);
+        for first in (0..self.inputs).step_by(self.pixels.segment_length) {
+            let segment = first / self.pixels.segment_length * self.pixels.segment_step + pixel * STEP;
+            let length = self.pixels.segment_length.min(self.inputs - first);
+            for tap in self.pixels.taps {
+                let values = &self.pixels.data[segment + tap..][..length];
+                for (value, row) in values.iter().zip(weights.by_ref()) {
+                    for (sum, weight) in sums.iter_mut().zip(&row[channels.clone()]) {
+                        *sum += value * weight;
+                    }
+                }
+            }
         }
     }
 
@@ -268,22 +308,24 @@ impl<const STEP: usize> PanelProduct<'_, '_, STEP> {
         while cursor.pixel + R <= self.pixels.count {
             // SAFETY: `convolve_panel` checked the lengths of all operands.
             let mut sums = unsafe { self.sums::<S, V, R>(simd, cursor.pixel) };
-            match self.epilogue {
-                Epilogue::Relu6 => {
-                    let (zero, six) = (simd.splat_f32s(0.0), simd.splat_f32s(6.0));
-                    for sum in sums.as_flattened_mut() {
-                        *sum = simd.min_f32s(simd.max_f32s(*sum, zero), six);
+            if let Some(residual) = self.epilogue.residual() {
+                for (row, pixel) in sums.iter_mut().zip(cursor.pixel..) {
+                    for (sum, vector) in row.iter_mut().zip(0..) {
+                        // SAFETY: as above.
+                        let value = unsafe { load::<S>(residual.as_ptr().add(pixel * PANEL), vector) };
+                        *sum = simd.add_f32s(*sum, value);
                     }
                 }
-                Epilogue::Linear => {}
-                Epilogue::Residual(residual) => {
-                    for (row, pixel) in sums.iter_mut().zip(cursor.pixel..) {
-                        for (sum, vector) in row.iter_mut().zip(0..) {
-                            // SAFETY: as above.
-                            let value = unsafe { load::<S>(residual.as_ptr().add(pixel * PANEL), vector) };
-                            *sum = simd.add_f32s(*sum, value);
-                        }
-                    }
+            }
+            let (lowest, highest) = self.epilogue.clamp();
+            if let Some(lowest) = lowest.map(|lowest| simd.splat_f32s(lowest)) {
+                for sum in sums.as_flattened_mut() {
+                    *sum = simd.max_f32s(*sum, lowest);
+                }
+            }
+            if let Some(highest) = highest.map(|highest| simd.splat_f32s(highest)) {
+                for sum in sums.as_flattened_mut() {
+                    *sum = simd.min_f32s(*sum, highest);
                 }
             }
             for row in sums {
@@ -315,16 +357,19 @@ impl<const STEP: usize> PanelProduct<'_, '_, STEP> {
             let mut left = self.inputs;
             while left > 0 {
                 let length = left.min(self.pixels.segment_length);
-                for input in 0..length {
-                    let mut row = bias;
-                    for (vector, value) in row.iter_mut().enumerate() {
-                        *value = load::<S>(weights, vector);
-                    }
-                    weights = weights.add(V * S::F32_LANES);
-                    for (r, sums) in sums.iter_mut().enumerate() {
-                        let value = simd.splat_f32s(*segment.add(r * STEP + input));
-                        for (sum, weight) in sums.iter_mut().zip(row) {
-                            *sum = simd.mul_add_e_f32s(value, weight, *sum);
+                for &tap in self.pixels.taps {
+                    let inputs = segment.add(tap);
+                    for input in 0..length {
+                        let mut row = bias;
+                        for (vector, value) in row.iter_mut().enumerate() {
+                            *value = load::<S>(weights, vector);
+                        }
+                        weights = weights.add(V * S::F32_LANES);
+                        for (r, sums) in sums.iter_mut().enumerate() {
+                            let value = simd.splat_f32s(*inputs.add(r * STEP + input));
+                            for (sum, weight) in sums.iter_mut().zip(row) {
+                                *sum = simd.mul_add_e_f32s(value, weight, *sum);
+                            }
                         }
                     }
                 }
@@ -338,7 +383,7 @@ impl<const STEP: usize> PanelProduct<'_, '_, STEP> {
 
 /// The `vector`-th register's worth of numbers behind `start`.
 #[inline(always)]
-pub(super) unsafe fn load<S: Simd>(start: *const f32, vector: usize) -> S::f32s {
+pub(crate) unsafe fn load<S: Simd>(start: *const f32, vector: usize) -> S::f32s {
     // SAFETY: the caller promises that the numbers are there.
     unsafe { start.cast::<S::f32s>().add(vector).read_unaligned() }
 }

@@ -1,4 +1,4 @@
-//! The layout of activations and weights inside the fused network.
+//! The layout of activations and weights inside a fused network.
 //!
 //! Channels are grouped into panels of [`PANEL`]; a panel holds all pixels, a pixel its channels side by side:
 //! `[panels, pixels, 32]`. A kernel that walks along the pixels of a panel then addresses memory with constant
@@ -7,18 +7,18 @@
 use bytemuck::{Pod, Zeroable};
 
 /// Channels of a panel: two registers of AVX-512, four of AVX2.
-pub(super) const PANEL: usize = 32;
+pub(crate) const PANEL: usize = 32;
 
 /// Channels of a narrow last panel, where no more are needed.
-pub(super) const HALF_PANEL: usize = 16;
+pub(crate) const HALF_PANEL: usize = 16;
 
 /// The number of panels that hold `channels`.
-pub(super) fn panel_count(channels: usize) -> usize {
+pub(crate) fn panel_count(channels: usize) -> usize {
     channels.div_ceil(PANEL)
 }
 
 /// How many channels of panel `panel` are computed: all, or half if the rest would be padding.
-pub(super) fn panel_width(channels: usize, panel: usize) -> usize {
+pub(crate) fn panel_width(channels: usize, panel: usize) -> usize {
     if channels.saturating_sub(panel * PANEL) <= HALF_PANEL { HALF_PANEL } else { PANEL }
 }
 
@@ -28,36 +28,36 @@ struct CacheLine([f32; 16]);
 
 /// Numbers that begin on a cache line, so that no register load straddles two of them.
 #[derive(Clone, Default)]
-pub(super) struct AlignedBuffer {
+pub(crate) struct AlignedBuffer {
     lines: Vec<CacheLine>,
 }
 
 impl AlignedBuffer {
-    pub(super) fn zeros(length: usize) -> Self {
+    pub(crate) fn zeros(length: usize) -> Self {
         let mut buffer = Self::default();
         buffer.grow(length);
         buffer
     }
 
     /// Makes room for at least `length` numbers; what is in the buffer stays.
-    pub(super) fn grow(&mut self, length: usize) {
+    pub(crate) fn grow(&mut self, length: usize) {
         let lines = length.div_ceil(16);
         if lines > self.lines.len() {
             self.lines.resize(lines, CacheLine([0.0; 16]));
         }
     }
 
-    pub(super) fn as_slice(&self) -> &[f32] {
+    pub(crate) fn as_slice(&self) -> &[f32] {
         bytemuck::cast_slice(&self.lines)
     }
 
-    pub(super) fn as_mut_slice(&mut self) -> &mut [f32] {
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [f32] {
         bytemuck::cast_slice_mut(&mut self.lines)
     }
 }
 
 /// Copies panels `[panels, pixels, 32]` into pixels `[pixels, channels]`.
-pub(super) fn unpack(panels: &[f32], channels: usize, pixels: &mut [f32]) {
+pub(crate) fn unpack(panels: &[f32], channels: usize, pixels: &mut [f32]) {
     let panel_length = pixels.len() / channels * PANEL;
     for (target, pixel) in pixels.chunks_exact_mut(channels).zip(0..) {
         for (panel, values) in target.chunks_mut(PANEL).enumerate() {
