@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use relens::bundled;
 use relens::long_text::LongText;
 use relens::model_hub::{DownloadProgress, ModelHub};
-use relens::retriever::{DEFAULT_MODEL, Retriever};
+use relens::retriever::{DEFAULT_MODEL, Precision, Retriever};
 
 use crate::progress::{self, Progress};
 
@@ -33,13 +33,48 @@ pub(crate) struct ModelOption {
     model: String,
 
     #[command(flatten)]
+    precision: PrecisionOption,
+
+    #[command(flatten)]
     long_text: LongTextOption,
 }
 
 impl ModelOption {
     /// Opens the model that was named.
     pub(crate) fn open(&self) -> Result<Retriever> {
-        Ok(self.long_text.apply(open(&self.model)?))
+        Ok(self.long_text.apply(self.precision.apply(open(&self.model)?)))
+    }
+}
+
+/// The option that says in which numbers a retriever computes.
+#[derive(Debug, Args)]
+pub(crate) struct PrecisionOption {
+    /// The numbers that transformers compute in: int8 is about twice as fast and a little less exact. Vectors of one
+    /// precision are not compared with those of another: a library remembers its own. Default: that of the library
+    /// for a search, float for all else.
+    #[arg(long, value_name = "NUMBERS", value_enum)]
+    precision: Option<PrecisionChoice>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PrecisionChoice {
+    Float,
+    Int8,
+}
+
+impl PrecisionOption {
+    /// The retriever in the precision that was chosen.
+    pub(crate) fn apply(&self, retriever: Retriever) -> Retriever {
+        self.apply_or(Precision::Float, retriever)
+    }
+
+    /// The retriever in the precision that was chosen, or else in this one.
+    pub(crate) fn apply_or(&self, otherwise: Precision, retriever: Retriever) -> Retriever {
+        retriever.with_precision(match self.precision {
+            Some(PrecisionChoice::Float) => Precision::Float,
+            Some(PrecisionChoice::Int8) => Precision::Int8,
+            None => otherwise,
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What happens to a query: retrievers, indexes, catalogues, enhancers, evaluation.
 
 pub mod append_log;
+mod archive;
 pub mod bundled;
 pub mod calibration;
 pub mod catalog;
@@ -16,6 +17,7 @@ pub mod library;
 pub mod llm;
 pub mod long_text;
 pub mod model_hub;
+mod parquet_archive;
 pub mod pipeline;
 pub mod reference_pairs;
 pub mod remembering_embedder;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::Tensor;
 use relens_models::dual_encoder::DualEncoder;
+pub use relens_models::dual_encoder::Precision;
 use relens_models::image_preprocessing::{Preprocessor, RgbImage};
 use relens_models::tokenizer::Tokenizer;
 
@@ -22,6 +23,11 @@ pub const DEFAULT_MODEL: &str = "relens-mini";
 const IMAGE_BATCH: usize = 16;
 /// How many texts go through the text tower at once.
 const TEXT_BATCH: usize = 64;
+
+/// What a retriever of eight bits adds to its model's name …
+const INT8_NAME: &str = " (int8)";
+/// … and to its fingerprint.
+const INT8_FINGERPRINT: &str = "-int8";
 
 /// Embeds pictures and texts into one space.
 ///
@@ -102,12 +108,33 @@ impl Retriever {
         Self { long_text, ..self }
     }
 
+    /// The same retriever in another precision. Its vectors are others: name and fingerprint tell them apart.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        let plain = |text: &str, suffix: &str| text.strip_suffix(suffix).unwrap_or(text).to_owned();
+        let (mut name, mut fingerprint) =
+            (plain(&self.name, INT8_NAME), plain(&self.fingerprint, INT8_FINGERPRINT));
+        if precision == Precision::Int8 {
+            name.push_str(INT8_NAME);
+            fingerprint.push_str(INT8_FINGERPRINT);
+        }
+        Self { name, fingerprint, encoder: self.encoder.with_precision(precision), ..self }
+    }
+
+    /// The model's own name, and the precision, of a name that [`Retriever::name`] gave.
+    pub fn model_and_precision(name: &str) -> (&str, Precision) {
+        match name.strip_suffix(INT8_NAME) {
+            Some(model) => (model, Precision::Int8),
+            None => (name, Precision::Float),
+        }
+    }
+
     /// How many texts have lost their end since the retriever was opened.
     pub fn truncated_texts(&self) -> usize {
         self.truncated_texts.load(Ordering::Relaxed)
     }
 
-    /// The model directory's name.
+    /// The model directory's name, and the precision if it is not f32.
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -1,7 +1,5 @@
-//! Files inside of tar archives, named by the archive's path with the entry's name after it.
-//!
-//! `shards/00000.tar/000000012.jpg` is the entry `000000012.jpg` of `shards/00000.tar`. An archive's directory is read
-//! once; an entry is then read from its place, without going through what lies before it.
+//! Files inside of tar archives: an archive's directory is read once; an entry is then read from its place, without
+//! going through what lies before it.
 
 use std::collections::HashMap;
 use std::io::{Read, Seek, SeekFrom};
@@ -30,19 +28,9 @@ pub(crate) fn is_archive(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tar"))
 }
 
-/// The archive and the entry's name, if `path` leads into an archive.
-pub(crate) fn split(path: &Path) -> Option<(&Path, String)> {
-    let archive = path.ancestors().skip(1).find(|ancestor| is_archive(ancestor) && ancestor.is_file())?;
-    let entry = path.strip_prefix(archive).ok()?;
-    Some((archive, entry.to_str()?.replace('\\', "/")))
-}
-
-/// Whether there is a file, a folder or an entry of an archive at `path`.
-pub(crate) fn exists(path: &Path) -> bool {
-    path.exists()
-        || split(path).is_some_and(|(archive, entry)| {
-            directory(archive).is_ok_and(|directory| directory.places.contains_key(&entry))
-        })
+/// Whether the archive has an entry of this name.
+pub(crate) fn contains(archive: &Path, entry: &str) -> bool {
+    directory(archive).is_ok_and(|directory| directory.places.contains_key(entry))
 }
 
 /// The content of an entry.

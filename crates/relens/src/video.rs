@@ -12,9 +12,9 @@ use relens_models::image_preprocessing::{
     DecodeLimits, RgbImage, decode_animation, decode_image, decode_image_bytes, uniform_positions,
 };
 
+use crate::archive;
 use crate::dataset::has_image_extension;
 use crate::error::{Error, Result};
-use crate::tar_archive;
 
 /// How many frames are looked at.
 pub const FRAMES: usize = 12;
@@ -49,7 +49,7 @@ pub(crate) fn is_frames_directory(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(FRAMES_EXTENSION))
 }
 
-/// The frames to embed of a video; of a picture, which may lie in a tar archive, the picture alone.
+/// The frames to embed of a video; of a picture, which may lie in an archive, the picture alone.
 ///
 /// # Errors
 /// The file cannot be read, a folder holds no pictures, or a container is met and `ffmpeg` is not there or fails.
@@ -60,8 +60,7 @@ pub fn read_frames(path: &Path) -> Result<Vec<RgbImage>> {
     if is_container(path) {
         return frames_by_ffmpeg(path);
     }
-    if let Some((archive, entry)) = tar_archive::split(path) {
-        let content = tar_archive::read(archive, &entry)?;
+    if let Some(content) = archive::read(path)? {
         return Ok(vec![decode_image_bytes(&content, &path.to_string_lossy(), &DecodeLimits::default())?]);
     }
     match decode_animation(path, FRAMES, &DecodeLimits::default())? {

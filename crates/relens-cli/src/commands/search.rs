@@ -13,7 +13,7 @@ use relens::retriever::Retriever;
 
 use crate::enhancer_choice::EnhancerOption;
 use crate::library_location::LibraryOption;
-use crate::model_choice::LongTextOption;
+use crate::model_choice::{LongTextOption, PrecisionOption};
 use crate::output::Output;
 use crate::picture_embedding::embed_pictures;
 use crate::ranking_output::{self, FoundPicture};
@@ -43,6 +43,9 @@ pub(crate) struct SearchArguments {
     /// The retriever, by any name that `relens index --model` takes. Default: the one that made the library.
     #[arg(long, value_name = "NAME|DIR")]
     model: Option<String>,
+
+    #[command(flatten)]
+    precision: PrecisionOption,
 
     #[command(flatten)]
     long_text: LongTextOption,
@@ -83,17 +86,17 @@ impl SearchArguments {
 
     /// The model that was named, or the one that made the library.
     fn retriever(&self, library: &Library) -> Result<Retriever> {
+        let (name, precision) = Retriever::model_and_precision(&library.catalog().model().name);
         if let Some(model) = &self.model {
-            return model_choice::open(model);
+            return Ok(self.precision.apply_or(precision, model_choice::open(model)?));
         }
-        let name = &library.catalog().model().name;
         // A directory's name says nothing about where the directory is.
         if !name.contains(':') {
             bundled::model(name).with_context(|| {
                 format!("the library was made by the model `{name}`, which is not bundled: name its directory with --model")
             })?;
         }
-        model_choice::open(name)
+        Ok(self.precision.apply_or(precision, model_choice::open(name)?))
     }
 }
 

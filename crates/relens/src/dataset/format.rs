@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::text_lines::excerpt;
-use super::{clip_benchmark_csv, flickr8k_tokens, webdataset};
+use super::{clip_benchmark_csv, flickr8k_tokens, img2dataset_parquet, webdataset};
 use crate::error::{Error, Result};
 
 /// How much of the first line is looked at; one line of JSON Lines with many captions fits.
@@ -29,19 +29,22 @@ pub enum DatasetFormat {
     JsonLines,
     /// A folder of pictures.
     Folder,
+    /// Parquet with the pictures inside, or a folder of such files.
+    Parquet,
     /// webdataset: tar archives, or a folder of them.
     WebDataset,
 }
 
 impl DatasetFormat {
     /// Every format.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Karpathy,
         Self::Flickr8kTokens,
         Self::CocoCaptions,
         Self::ClipBenchmarkCsv,
         Self::JsonLines,
         Self::Folder,
+        Self::Parquet,
         Self::WebDataset,
     ];
 
@@ -53,6 +56,10 @@ impl DatasetFormat {
         let is_directory = fs_err::metadata(path)?.is_dir();
         if webdataset::is_webdataset(path) {
             return Ok(Self::WebDataset);
+        }
+        // img2dataset writes a table beside every tar: where there are tars, they hold the pictures.
+        if img2dataset_parquet::is_parquet(path) {
+            return Ok(Self::Parquet);
         }
         if is_directory {
             return Ok(Self::Folder);
@@ -94,6 +101,7 @@ impl fmt::Display for DatasetFormat {
             Self::ClipBenchmarkCsv => "clip_benchmark CSV",
             Self::JsonLines => "JSON Lines with `image` and `captions`",
             Self::Folder => "a folder of pictures",
+            Self::Parquet => "Parquet with pictures (img2dataset)",
             Self::WebDataset => "webdataset tar archives",
         })
     }

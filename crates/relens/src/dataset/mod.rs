@@ -9,6 +9,7 @@ mod coco_captions;
 mod flickr8k_tokens;
 mod folder;
 mod format;
+mod img2dataset_parquet;
 mod json;
 mod json_lines;
 mod karpathy;
@@ -31,8 +32,8 @@ pub use format::DatasetFormat;
 pub use split::Split;
 use split_slice::SplitSlice;
 
+use crate::archive;
 use crate::error::{Error, Result};
-use crate::tar_archive;
 
 /// How many names an error about many files spells out.
 const NAMES_IN_ERRORS: usize = 3;
@@ -84,6 +85,7 @@ impl Dataset {
             DatasetFormat::ClipBenchmarkCsv => clip_benchmark_csv::read(annotations, images_directory),
             DatasetFormat::JsonLines => json_lines::read(annotations, images_directory),
             DatasetFormat::Folder => folder::read(annotations),
+            DatasetFormat::Parquet => img2dataset_parquet::read(annotations),
             DatasetFormat::WebDataset => webdataset::read(annotations),
         }
     }
@@ -149,7 +151,7 @@ impl Dataset {
     /// [`Error::MissingImages`] with their number and the first names.
     pub fn ensure_images_exist(&self) -> Result<()> {
         let missing: Vec<&DatasetImage> =
-            self.images.iter().filter(|image| !tar_archive::exists(&image.path)).collect();
+            self.images.iter().filter(|image| !archive::exists(&image.path)).collect();
         if missing.is_empty() {
             return Ok(());
         }

@@ -341,3 +341,49 @@ fn names_of_videos_find_their_files() {
 fn image_of(path: &Path) {
     relens_models::image_preprocessing::RgbImage::new(3, 2).save(path).unwrap();
 }
+
+/// Written by tools/reference/make_parquet_fixture.py.
+fn parquet_fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/img2dataset.parquet")
+}
+
+#[test]
+fn parquet_with_pictures_is_read_in_place() {
+    let directory = TempDir::new().unwrap();
+    fs_err::copy(parquet_fixture(), directory.path().join("00000.parquet")).unwrap();
+    fs_err::write(directory.path().join("00000_stats.json"), "{}").unwrap();
+    for path in [parquet_fixture(), directory.path().to_owned()] {
+        assert_eq!(DatasetFormat::detect(&path).unwrap(), DatasetFormat::Parquet);
+        let dataset = Dataset::open(&path, Path::new("elsewhere")).unwrap();
+        let captions: Vec<&str> = dataset.captions().map(|(_, caption)| caption).collect();
+        assert_eq!(captions, ["a red rectangle", "une image\trouge", "一张红色的图片"]);
+        dataset.ensure_images_exist().unwrap();
+        let sizes: Vec<(u32, u32)> = dataset
+            .images
+            .iter()
+            .map(|image| crate::video::read_frames(&image.path).unwrap()[0].dimensions())
+            .collect();
+        assert_eq!(sizes, [(5, 4), (8, 8), (6, 7)]);
+    }
+    let missing = crate::video::read_frames(&parquet_fixture().join("nothing.jpg")).unwrap_err().to_string();
+    assert!(missing.contains("img2dataset.parquet") && missing.contains("nothing.jpg"), "{missing}");
+}
+
+#[test]
+fn damaged_parquet_is_refused_by_name_at_every_length() {
+    let directory = TempDir::new().unwrap();
+    let whole = fs_err::read(parquet_fixture()).unwrap();
+    for length in (0..whole.len()).step_by(37) {
+        let path = written(&directory, &format!("{length}.parquet"), &whole[..length]);
+        let message = Dataset::open(&path, Path::new("")).unwrap_err().to_string();
+        assert!(message.contains(&format!("{length}.parquet")), "{message}");
+    }
+    for position in (0..whole.len()).step_by(13) {
+        let mut bytes = whole.clone();
+        bytes[position] ^= 0x5a;
+        let path = written(&directory, &format!("changed-{position}.parquet"), &bytes);
+        if let Ok(dataset) = Dataset::open(&path, Path::new("")) {
+            dataset.images.iter().for_each(|image| drop(crate::video::read_frames(&image.path)));
+        }
+    }
+}

@@ -10,7 +10,7 @@ use relens_models::image_preprocessing::RgbImage;
 use serde::Serialize;
 
 use super::{Summary, megabytes, millions};
-use crate::model_choice;
+use crate::model_choice::{self, PrecisionOption};
 use crate::output::{self, Output};
 
 /// Runs of which the median is told; as many again warm the caches up.
@@ -26,6 +26,9 @@ pub(crate) struct InfoArguments {
     /// The model, by any of its names.
     #[arg(value_name = "NAME|DIR", default_value = DEFAULT_MODEL)]
     model: String,
+
+    #[command(flatten)]
+    precision: PrecisionOption,
 
     /// One JSON object.
     #[arg(long)]
@@ -50,7 +53,7 @@ struct Description {
 
 impl InfoArguments {
     pub(super) fn run(&self) -> Result<()> {
-        let description = describe(&model_choice::open(&self.model)?)?;
+        let description = describe(&self.precision.apply(model_choice::open(&self.model)?))?;
         let mut output = Output::new();
         if self.json {
             serde_json::to_writer_pretty(&mut output.writer, &description)?;
