@@ -39,6 +39,13 @@ speed python="python3":
     cargo build --release --package relens-models --package relens-training --examples
     {{python}} tools/reference/time_image.py --architecture tf_efficientnet_lite2
     {{python}} tools/reference/time_t5.py
+    {{python}} tools/reference/time_towers.py --int8
+    {{python}} tools/reference/time_towers.py --architecture RN50-quickgelu --tasks image:32,image:1
+
+# Feed damaged files to the readers of models, ten minutes each; needs cargo-fuzz and a nightly compiler
+fuzz seconds="600":
+    cargo +nightly fuzz run config -- -max_total_time={{seconds}} -malloc_limit_mb=256 -rss_limit_mb=1024
+    cargo +nightly fuzz run safetensors -- -max_total_time={{seconds}} -malloc_limit_mb=256 -rss_limit_mb=1024
 
 # Time our kernels, towers and indexes
 bench *arguments:

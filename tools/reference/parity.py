@@ -214,7 +214,9 @@ def compare_ids(program: str) -> bool:
                 write_clip_tokenizer(directory, SimpleTokenizer())
                 tokenizer = transformers.CLIPTokenizer(str(directory / "vocab.json"), str(directory / "merges.txt"))
             if name == "open_clip":
-                reference = [[id for id in row if id] for row in SimpleTokenizer(context_length=77)(texts).tolist()]
+                # Padded with 0, which is also the id of "!": a row ends where its end token stands.
+                rows = SimpleTokenizer(context_length=77)(texts).tolist()
+                reference = [row[: row.index(max(row)) + 1] for row in rows]
             else:
                 reference = tokenizer(texts, truncation=True, max_length=77)["input_ids"]
             lines = "".join(json.dumps(text) + "\n" for text in texts)
