@@ -25,7 +25,7 @@ const KEPT_DIRECTORIES: usize = 64;
 /// Row groups whose pictures are kept in memory: a batch may end in one and begin in the next, on several threads.
 const KEPT_GROUPS: usize = 4;
 
-/// The samples of a file.
+/// The samples of a file, without those whose `status` tells that their download failed.
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
     /// The pictures' names and the captions, in the file's order.
@@ -104,8 +104,9 @@ fn read_directory(file: &Path) -> Result<Directory> {
     };
     let mut found = Directory { picture_column: picture_column.to_owned(), ..Directory::default() };
     for group in 0..reader.num_row_groups() {
-        for_each_row(file, &reader, group, &["key", "caption"], |row, sample| {
-            let Some(key) = text(sample, "key") else { return };
+        for_each_row(file, &reader, group, &["key", "caption", "status"], |row, sample| {
+            let failed = text(sample, "status").is_some_and(|status| status != "success");
+            let (Some(key), false) = (text(sample, "key"), failed) else { return };
             let name = format!("{key}.{picture_column}");
             if found.places.insert(name.clone(), Place { group, row }).is_none() {
                 found.samples.push((name, text(sample, "caption")));
