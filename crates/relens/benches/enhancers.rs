@@ -5,11 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use relens::bundled;
 use relens::embeddings::Embeddings;
 use relens::enhancer::spec::{self, EnhancerContext};
 use relens::enhancer::{CombinedQueries, Query};
 use relens::error::Result;
-use relens::pipeline::TextEmbedder;
+use relens::index::ExactIndex;
+use relens::pipeline::{Pipeline, TextEmbedder};
+use relens::reference_pairs::{REFERENCE_FILE, ReferencePairs};
+use relens::remembering_embedder::RememberingEmbedder;
 use relens::retriever::Retriever;
 use relens::wordnet::DEFAULT_DIRECTORY;
 
@@ -68,5 +72,32 @@ fn telling_senses_apart(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, enhancing, combining, telling_senses_apart);
+/// The default enhancer from the query to the ranking of 7,000 pictures, the encoding left out: once as it is, and once
+/// with `identity` in its place. The difference is what it adds.
+fn default_enhancer(criterion: &mut Criterion) {
+    let retriever = Arc::new(expect(Retriever::bundled("relens-mini")));
+    let query = [expect(Query::new(QUERY))];
+    let context =
+        EnhancerContext { home: None, embedder: Some(retriever.clone()), ..EnhancerContext::default() };
+    let pairs = expect(ReferencePairs::open(&expect(bundled::model("relens-mini")).join(REFERENCE_FILE)));
+    let pictures = expect(pairs.captions().select(&(0..7000).map(|row| row * 2).collect::<Vec<_>>()));
+    let index = expect(ExactIndex::from_parts(retriever.fingerprint(), (0..7000).collect(), pictures));
+    let mut group = criterion.benchmark_group("search among 7,000 pictures without encoding");
+    for name in [spec::DEFAULT, "identity", spec::FITTED] {
+        let enhancer = expect(spec::open(name, &context));
+        // Every text is embedded once, before it is measured.
+        let embedder = RememberingEmbedder::new(retriever.clone());
+        let pipeline = expect(Pipeline::new(enhancer.as_ref(), &embedder, &index));
+        expect(pipeline.search_batch(&query, 10));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| pipeline.search_batch(black_box(&query), 10));
+        });
+    }
+    group.finish();
+    criterion.bench_function("opening the default enhancer", |bencher| {
+        bencher.iter(|| spec::open(black_box(spec::DEFAULT), &context).map(drop));
+    });
+}
+
+criterion_group!(benches, enhancing, combining, telling_senses_apart, default_enhancer);
 criterion_main!(benches);

@@ -50,8 +50,8 @@ impl Default for CalibrationSettings {
 /// What candidates lose, from a set of reference pairs.
 #[derive(Debug)]
 pub struct HubnessCalibration {
-    captions: Embeddings,
-    images: Embeddings,
+    captions: Arc<Embeddings>,
+    images: Arc<Embeddings>,
     settings: CalibrationSettings,
 }
 
@@ -159,12 +159,12 @@ impl HubnessCalibration {
 }
 
 /// At most `count` rows, evenly spread.
-fn spread(embeddings: &Embeddings, count: usize) -> Result<Embeddings> {
+fn spread(embeddings: &Arc<Embeddings>, count: usize) -> Result<Arc<Embeddings>> {
     let rows = embeddings.rows();
     if rows <= count {
         return Ok(embeddings.clone());
     }
-    embeddings.select(&(0..count).map(|row| row * rows / count).collect::<Vec<_>>())
+    embeddings.select(&(0..count).map(|row| row * rows / count).collect::<Vec<_>>()).map(Arc::new)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use relens_models::ModelError;
@@ -16,8 +17,8 @@ pub const REFERENCE_FILE: &str = "reference_pairs.safetensors";
 /// Captions and pictures of one retriever's space, as many captions of each picture, one picture's after another's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReferencePairs {
-    captions: Embeddings,
-    images: Embeddings,
+    captions: Arc<Embeddings>,
+    images: Arc<Embeddings>,
 }
 
 impl ReferencePairs {
@@ -40,7 +41,7 @@ impl ReferencePairs {
         }
         captions.ensure_normalised("reference captions")?;
         images.ensure_normalised("reference pictures")?;
-        Ok(Self { captions, images })
+        Ok(Self { captions: Arc::new(captions), images: Arc::new(images) })
     }
 
     /// Reads `captions` `[m, dim]` and `images` `[n, dim]` from a safetensors file.
@@ -74,12 +75,12 @@ impl ReferencePairs {
     }
 
     /// The captions, `[m, dim]`.
-    pub fn captions(&self) -> &Embeddings {
+    pub fn captions(&self) -> &Arc<Embeddings> {
         &self.captions
     }
 
     /// The pictures, `[n, dim]`.
-    pub fn images(&self) -> &Embeddings {
+    pub fn images(&self) -> &Arc<Embeddings> {
         &self.images
     }
 

@@ -1,13 +1,15 @@
 //! The finished directory as an enhancer: rewrites, their memory, the gate.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use relens::embeddings::Embeddings;
 use relens::enhancer::rewriter::gate::FEATURES;
 use relens::enhancer::rewriter::{
     DecodingMethod, DecodingSettings, Gate, Rewriter, RewriterOptions, RewriterSettings,
 };
 use relens::enhancer::{EnhancedQuery, Query, QueryEnhancer, TraceEntry};
+use relens::pipeline::{TextEmbedder, embed_enhanced};
 use relens::retriever::Retriever;
 
 use super::world::world;
@@ -110,4 +112,41 @@ fn the_gate_keeps_the_query_where_a_rewrite_would_hurt() {
     assert_eq!((kept.texts.len(), kept.texts[0].text.as_str()), (1, "a cat on a table"));
     assert!(matches!(&kept.trace[0], TraceEntry::Kept { reason } if reason.contains("predicted to hurt")));
     assert_eq!(enhanced(-5.0, true).texts.len(), 2, "no gate");
+}
+
+/// An encoder that writes down how many texts it is given at a time.
+#[derive(Default)]
+struct Counting(Mutex<Vec<usize>>);
+
+impl TextEmbedder for Counting {
+    fn name(&self) -> &str {
+        "counting"
+    }
+
+    fn fingerprint(&self) -> &str {
+        "counting"
+    }
+
+    fn embed_texts(&self, texts: &[&str]) -> relens::error::Result<Embeddings> {
+        self.0.lock().unwrap().push(texts.len());
+        Embeddings::from_rows(1, vec![1.0; texts.len()])
+    }
+}
+
+#[test]
+fn the_texts_of_a_query_are_encoded_in_one_batch() {
+    let decoding = DecodingSettings {
+        method: DecodingMethod::Sample,
+        rewrites: 3,
+        max_tokens: 8,
+        seed: 4,
+        ..DecodingSettings::default()
+    };
+    let options = RewriterOptions { decoding: Some(decoding), ..Default::default() };
+    let rewriter = open(&world().rewriter(), options);
+    let counting = Counting::default();
+    let query = Query::new("a cat").unwrap();
+    let (enhanced, _) = embed_enhanced(std::slice::from_ref(&query), &rewriter, &counting).unwrap();
+    assert!(enhanced[0].texts.len() > 1, "{enhanced:?}");
+    assert_eq!(counting.0.lock().unwrap().len(), 1);
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{EnhancedQuery, Query, QueryEnhancer, RefineEmbeddings, Refinement, TraceEntry};
 use crate::embeddings::Embeddings;
 use crate::error::{Error, Result};
+use crate::index::best_rows;
 use crate::reference_pairs::ReferencePairs;
 
 /// How neighbours count.
@@ -69,25 +70,24 @@ impl Enrichment {
 impl RefineEmbeddings for Enrichment {
     fn refine(&self, rows: &mut [f32], dim: usize) -> Result<()> {
         let NeighbourSettings { neighbours, share, temperature } = self.settings;
-        for row in rows.chunks_exact_mut(dim.max(1)) {
-            let scores = self.pairs.captions().scores(row)?;
-            let mut nearest: Vec<usize> = (0..scores.len()).collect();
-            let count = neighbours.min(nearest.len());
-            // Ties by position, so that the result does not depend on the selection's order.
-            let order =
-                |&left: &usize, &right: &usize| scores[right].total_cmp(&scores[left]).then(left.cmp(&right));
-            if count < nearest.len() {
-                nearest.select_nth_unstable_by(count - 1, order);
-                nearest.truncate(count);
-            }
-            nearest.sort_by(order);
-            let largest = nearest.first().map_or(0.0, |&first| scores[first]);
+        let captions = self.pairs.captions();
+        if dim != captions.dim() {
+            return Err(refused(format!(
+                "expected embeddings of {} components, as the reference pairs have, found {dim}",
+                captions.dim()
+            )));
+        }
+        // All texts in one pass over the captions: reading them from memory is what takes the time.
+        let count = neighbours.min(captions.rows());
+        let nearest = best_rows(rows, captions.as_slice(), dim, count, |caption| caption as u64);
+        for (row, nearest) in rows.chunks_exact_mut(dim).zip(nearest) {
+            let largest = nearest.first().map_or(0.0, |hit| hit.score);
             let weights: Vec<f32> =
-                nearest.iter().map(|&pair| ((scores[pair] - largest) / temperature).exp()).collect();
+                nearest.iter().map(|hit| ((hit.score - largest) / temperature).exp()).collect();
             let total: f32 = weights.iter().sum();
             let mut enriched: Vec<f32> = row.iter().map(|value| (1.0 - share) * value).collect();
-            for (&pair, weight) in nearest.iter().zip(&weights) {
-                let image = self.pairs.image_of(pair);
+            for (hit, weight) in nearest.iter().zip(&weights) {
+                let image = self.pairs.image_of(hit.id as usize);
                 enriched
                     .iter_mut()
                     .zip(image)

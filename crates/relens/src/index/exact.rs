@@ -156,7 +156,9 @@ impl Index for ExactIndex {
         queries.ensure_finite("queries")?;
         let k = k.min(self.len());
         let query_blocks: Vec<&[f32]> = queries.as_slice().chunks(QUERIES_PER_TASK * self.dim).collect();
-        let found = query_blocks.into_par_iter().flat_map_iter(|block| self.search_block(block, k));
+        let found = query_blocks.into_par_iter().flat_map_iter(|block| {
+            best_rows(block, self.vectors.as_slice(), self.dim, k, |position| self.ids[position])
+        });
         Ok(found.collect())
     }
 
@@ -193,31 +195,38 @@ impl Index for ExactIndex {
     }
 }
 
-impl ExactIndex {
-    /// The best `k` of a few queries, `[queries, dim]`, over all vectors.
-    fn search_block(&self, queries: &[f32], k: usize) -> Vec<Vec<Hit>> {
-        let count = queries.len() / self.dim;
-        let none = || vec![TopK::new(k); count];
-        let best = self
-            .ids
-            .par_chunks(ROWS_PER_TASK)
-            .zip(self.vectors.as_slice().par_chunks(ROWS_PER_TASK * self.dim))
-            .fold(none, |mut best, (ids, rows)| {
-                let mut scores = vec![0.0; count * ids.len()];
-                similarity::scores_batch(queries, rows, self.dim, &mut scores);
-                for (best, scores) in best.iter_mut().zip(scores.chunks_exact(ids.len())) {
-                    for (&id, &score) in ids.iter().zip(scores) {
-                        best.push(Hit { id, score });
-                    }
+/// The best `k` of `rows` for each of a few queries, best first.
+///
+/// # Shapes
+/// - `queries`: `[m, dim]`, `rows`: `[n, dim]`, both row-major; `id(row)` is what the row is called in the hits
+pub(crate) fn best_rows(
+    queries: &[f32],
+    rows: &[f32],
+    dim: usize,
+    k: usize,
+    id: impl Fn(usize) -> u64 + Sync,
+) -> Vec<Vec<Hit>> {
+    let count = queries.len() / dim.max(1);
+    let none = || vec![TopK::new(k); count];
+    let best = rows
+        .par_chunks(ROWS_PER_TASK * dim.max(1))
+        .enumerate()
+        .fold(none, |mut best, (task, rows)| {
+            let in_task = rows.len() / dim;
+            let mut scores = vec![0.0; count * in_task];
+            similarity::scores_batch(queries, rows, dim, &mut scores);
+            for (best, scores) in best.iter_mut().zip(scores.chunks_exact(in_task)) {
+                for (row, &score) in (task * ROWS_PER_TASK..).zip(scores) {
+                    best.push(Hit { id: id(row), score });
                 }
-                best
-            })
-            .reduce(none, |mut left, right| {
-                left.iter_mut().zip(right).for_each(|(left, right)| left.merge(right));
-                left
-            });
-        best.into_iter().map(TopK::into_sorted).collect()
-    }
+            }
+            best
+        })
+        .reduce(none, |mut left, right| {
+            left.iter_mut().zip(right).for_each(|(left, right)| left.merge(right));
+            left
+        });
+    best.into_iter().map(TopK::into_sorted).collect()
 }
 
 #[cfg(test)]

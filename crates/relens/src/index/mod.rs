@@ -7,6 +7,7 @@ mod vector_file;
 use crate::embeddings::Embeddings;
 use crate::error::{Error, Result};
 pub use exact::ExactIndex;
+pub(crate) use exact::best_rows;
 pub use top_k::Hit;
 pub(crate) use top_k::TopK;
 
