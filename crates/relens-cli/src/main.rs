@@ -9,6 +9,7 @@ mod enhancer_choice;
 mod indexing;
 mod interrupt;
 mod library_location;
+mod llm_endpoint;
 mod logging;
 mod model_choice;
 mod output;

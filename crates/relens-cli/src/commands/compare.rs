@@ -30,8 +30,9 @@ const RECALL_AT: [usize; 3] = [1, 5, 10];
 
 /// Compare enhancers on a captioned dataset.
 ///
-/// Prints a table of Recall@1, 5 and 10, text to image and image to text, each with the difference to `identity` and its
-/// 95 % interval from a paired bootstrap over pictures. An asterisk marks differences whose interval leaves out 0.
+/// Prints a table of Recall@1, 5 and 10, text to image and image to text, each with the difference to `identity` (or
+/// to the configuration's `baseline`) and its 95 % interval from a paired bootstrap over pictures. An asterisk marks
+/// differences whose interval leaves out 0.
 ///
 /// The configuration names the enhancers, and for each, if wanted, the shares of the original query among which the best
 /// is chosen on pictures that are kept aside.
@@ -63,6 +64,8 @@ pub(crate) struct CompareArguments {
 struct Comparison {
     /// The split that is measured.
     split: String,
+    /// The enhancer that the differences are to, a name or a TOML file beside the configuration; default `identity`.
+    baseline: Option<String>,
     /// Where shares are fitted.
     fit: Option<Fit>,
     /// The rows of the table.
@@ -144,7 +147,6 @@ impl CompareArguments {
         let measured = embedded(dataset.split(&comparison.split)?, &retriever)?;
         let aside = comparison.fit.as_ref().map(|fit| Aside::new(fit, &comparison.row, &dataset, &retriever));
         let aside = aside.transpose()?;
-        let identity = run(&measured, &Identity)?;
         let embedder: Arc<dyn TextEmbedder> = measured.embedder.clone();
         let context = EnhancerContext {
             home: library_location::home().ok(),
@@ -152,7 +154,10 @@ impl CompareArguments {
             ..EnhancerContext::default()
         };
         let progress = Progress::start("enhancers", comparison.row.len() as u64);
-        let mut rows = vec![row("identity", None, &identity, &identity)?];
+        let baseline = resolved(&directory, comparison.baseline.as_deref().unwrap_or(Identity.name()));
+        let baseline = spec::open(&baseline, &context)?;
+        let before = run(&measured, baseline.as_ref())?;
+        let mut rows = vec![row(baseline.name(), None, &before, &before)?];
         for (done, wanted) in (1u64..).zip(&comparison.row) {
             let enhancer = spec::open(&resolved(&directory, &wanted.enhancer), &context)?;
             let label = wanted.label.as_deref().unwrap_or(enhancer.name());
@@ -165,7 +170,7 @@ impl CompareArguments {
                 Some(share) => run(&measured, &Reweighted::new(enhancer.as_ref(), share)?)?,
                 None => run(&measured, enhancer.as_ref())?,
             };
-            rows.push(row(label, share, &identity, &evaluation)?);
+            rows.push(row(label, share, &before, &evaluation)?);
             progress.update(done, comparison.row.len() as u64);
         }
         progress.finish();
@@ -236,7 +241,7 @@ fn fitted(shares: &[f32], run: impl Fn(f32) -> Result<Evaluation>) -> Result<f32
     best.map(|(_, share)| share).context("`fit.shares` names no share to try")
 }
 
-fn row(label: &str, share: Option<f32>, identity: &Evaluation, found: &Evaluation) -> Result<Measured> {
+fn row(label: &str, share: Option<f32>, baseline: &Evaluation, found: &Evaluation) -> Result<Measured> {
     let cells = |recall: &[(usize, f64)], before: &[u32], after: &[u32], clusters: Option<&[usize]>| {
         let cell = |&(k, recall): &(usize, f64)| {
             let statistic = Statistic::RecallAt(k);
@@ -246,7 +251,7 @@ fn row(label: &str, share: Option<f32>, identity: &Evaluation, found: &Evaluatio
         };
         recall.iter().map(cell).collect::<Result<Vec<Cell>>>()
     };
-    let (before, after) = (&identity.ranks, &found.ranks);
+    let (before, after) = (&baseline.ranks, &found.ranks);
     let clusters = Some(before.image_of_caption.as_slice());
     let (images, texts) = (&found.report.image_retrieval, &found.report.text_retrieval);
     Ok(Measured {

@@ -212,11 +212,11 @@ fn a_knowledge_base_is_built_from_captions_by_a_language_models_replies() {
 
     fs_err::write(workplace.path("replies.jsonl"), replies()).unwrap();
     let mut assert =
-        workplace.relens(&[build.as_slice(), &["--prompt-price", "2", "--completion-price", "10"]].concat());
+        workplace.relens(&[build.as_slice(), &["--prompt-price", "2", "--reply-price", "10"]].concat());
     let assert = assert.assert().success();
     let told = errors(&assert);
     assert!(
-        told.contains("2 replies recorded before; 600 tokens of prompts, 100 of replies, costing 0.00")
+        told.contains("2 replies recorded before; 600 tokens of prompts, 100 of replies, costing 0.0022")
             && told.contains("2 visual entities, 3 descriptions"),
         "{told}"
     );

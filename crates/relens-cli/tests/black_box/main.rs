@@ -5,6 +5,7 @@ mod bad_libraries;
 mod bad_models;
 mod bad_pictures;
 mod bad_queries;
+mod collecting_knowledge;
 mod editing_knowledge;
 mod embedding;
 mod evaluation;

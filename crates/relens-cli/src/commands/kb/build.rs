@@ -19,8 +19,9 @@ use crate::progress;
 /// Entities, their senses and descriptions come from the answers, their frequencies from the captions. Writes
 /// knowledge.jsonl and vocabulary.tsv (the captions' words and their counts) into the output directory.
 ///
-/// With --replies a language model is asked which entities the captions name and what they look like: questions whose
-/// reply is in FILE are not asked again, so that a stopped run goes on and a finished one needs no model.
+/// With --llm a language model is asked which entities the captions name and what they look like. Every reply is
+/// recorded before it is used: a stopped run goes on with what is missing, and with --replay (or --replies alone) the
+/// recorded replies build the same again without any model.
 #[derive(Debug, Args)]
 pub(crate) struct BuildArguments {
     /// The captions, in any format that `eval` reads.
@@ -32,7 +33,7 @@ pub(crate) struct BuildArguments {
     split: String,
 
     /// Recorded answers, {"entity", "visual", "descriptions", "sense"} a line; may be repeated.
-    #[arg(long, value_name = "FILE", required_unless_present = "replies")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["replies", "llm"])]
     records: Vec<PathBuf>,
 
     #[command(flatten)]
@@ -62,7 +63,8 @@ impl BuildArguments {
         let mut recorded = records::read(&records)?;
         let aliases = self.aliases.as_deref().map_or_else(|| Ok(Aliases::new()), builder::read_aliases)?;
         let captions = || dataset.captions().map(|(_, caption)| caption);
-        if let Some(collected) = self.asking.collect(&captions().collect::<Vec<_>>(), self.floor)? {
+        let asked = self.asking.collect(&captions().collect::<Vec<_>>(), self.floor, &self.output)?;
+        if let Some(collected) = asked {
             // What was recorded before is known; of the rest the model's word counts.
             let known: HashSet<String> = recorded.iter().map(|entity| entity.name.clone()).collect();
             recorded.extend(collected.into_iter().filter(|entity| !known.contains(&entity.name)));

@@ -11,7 +11,7 @@ use relens_training::mining::strategy::{AskSettings, LlmStrategy};
 use serde::Serialize;
 
 use super::data::{DataOptions, Opened};
-use super::endpoint::EndpointOptions;
+use super::endpoint::ModelOptions;
 use super::working::{Watch, finish};
 use crate::output::Output;
 use crate::{interrupt, progress};
@@ -28,7 +28,7 @@ pub(super) struct AskingArguments {
     pub(super) data: DataOptions,
 
     #[command(flatten)]
-    pub(super) endpoint: EndpointOptions,
+    pub(super) model: ModelOptions,
 
     /// Stop after so many queries.
     #[arg(long, value_name = "NUMBER")]
@@ -66,14 +66,14 @@ impl AskingArguments {
             return self.estimate(&judge, opened, strategy);
         }
         let config = AskingConfig {
-            llm: self.endpoint.model(),
+            llm: self.model.model(),
             prompt: strategy.asking().prompt.id(),
             asking: strategy.asking().settings,
             strategy: settings,
         };
         let mut run = self.data.open_run(opened, strategy.strategy().name(), config)?;
-        let client = self.endpoint.client(run.directory())?;
-        let window = self.endpoint.in_flight.saturating_mul(OPEN_PER_REQUEST);
+        let client = self.model.client(run.directory())?;
+        let window = self.model.endpoint.in_flight.saturating_mul(OPEN_PER_REQUEST);
         let worked = {
             let mut engine = Engine::new(&judge, strategy, &client, opened.acceptance, &mut run, window)?;
             engine.work(self.limit, &mut Watch::default())
@@ -103,7 +103,7 @@ impl AskingArguments {
         let prompt_tokens = mean(&ChatRequest::estimated_prompt_tokens);
         let reply_tokens = mean(&|request| u64::from(request.max_tokens));
         let most = queries * u64::from(strategy.turns());
-        let cost = self.endpoint.prices().cost(prompt_tokens * most, reply_tokens * most);
+        let cost = self.model.endpoint.prices().cost(prompt_tokens * most, reply_tokens * most);
         writeln!(
             output.writer,
             "At most {most} requests ({queries} queries, {} turns) of about {prompt_tokens} tokens, with replies of at \

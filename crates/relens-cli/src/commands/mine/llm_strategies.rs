@@ -88,14 +88,14 @@ impl ChallengeArguments {
     pub(crate) fn run(self) -> Result<()> {
         let TurnOptions { turns, enough } = self.turns;
         let turns = TurnSettings { turns, enough, negatives: self.negatives };
-        let strategy = ChallengeResponse(self.common.endpoint.asking("challenge_response", turns)?);
+        let strategy = ChallengeResponse(self.common.model.asking("challenge_response", turns)?);
         self.common.run(&self.common.data.open()?, &strategy, json!({}))
     }
 }
 
 impl DirectArguments {
     pub(crate) fn run(self) -> Result<()> {
-        let asking = self.common.endpoint.asking("direct_generation", TurnSettings::ONE)?;
+        let asking = self.common.model.asking("direct_generation", TurnSettings::ONE)?;
         self.common.run(&self.common.data.open()?, &DirectGeneration(asking), json!({}))
     }
 }
@@ -104,14 +104,14 @@ impl FeedbackArguments {
     pub(crate) fn run(self) -> Result<()> {
         let TurnOptions { turns, enough } = self.turns;
         let turns = TurnSettings { turns, enough, negatives: 0 };
-        let asking = self.common.endpoint.asking("feedback_enhancement", turns)?;
+        let asking = self.common.model.asking("feedback_enhancement", turns)?;
         self.common.run(&self.common.data.open()?, &FeedbackEnhancement(asking), json!({}))
     }
 }
 
 impl BlurArguments {
     pub(crate) fn run(self) -> Result<()> {
-        let asking = self.common.endpoint.asking("blur", TurnSettings::ONE)?;
+        let asking = self.common.model.asking("blur", TurnSettings::ONE)?;
         let strategy = Blurring { asking, margin: self.margin };
         self.common.run(&self.common.data.open()?, &strategy, json!({"margin": self.margin}))
     }
@@ -119,7 +119,7 @@ impl BlurArguments {
 
 impl EqrArguments {
     pub(crate) fn run(self) -> Result<()> {
-        let asking = self.common.endpoint.asking("evd_rewrites", TurnSettings::ONE)?;
+        let asking = self.common.model.asking("evd_rewrites", TurnSettings::ONE)?;
         let opened = self.common.data.open()?;
         let knowledge = match library_location::home() {
             Ok(home) => Knowledge::of_home(&home)?,

@@ -1,11 +1,16 @@
 //! Questions, several at a time, none twice.
 
 use std::collections::HashSet;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use super::replies::{AnswerPrompts, Replies, Usage};
+use super::question::QuestionKind;
+use super::replies::{Answer, AnswerPrompts, Replies, Usage};
 use crate::error::{Error, Result};
+
+/// How long replies are waited for before who watches is asked again whether to go on.
+const LOOK_UP: Duration = Duration::from_millis(200);
 
 /// Told of every reply.
 pub trait Progress {
@@ -40,7 +45,7 @@ impl<'a> Asking<'a> {
     /// The replies to `questions`, in order. Each is recorded as soon as it is there.
     pub(super) fn ask(
         &mut self,
-        what: &str,
+        kind: QuestionKind,
         questions: &[String],
         concurrency: usize,
     ) -> Result<Vec<String>> {
@@ -56,8 +61,8 @@ impl<'a> Asking<'a> {
                 self.usage.completion_tokens += answer.completion_tokens;
             }
         }
-        self.progress.advance(what, known.len(), different.len(), &self.usage);
-        self.ask_missing(what, &missing, known.len(), concurrency)?;
+        self.progress.advance(kind.name(), known.len(), different.len(), &self.usage);
+        self.ask_missing(kind, &missing, known.len(), concurrency)?;
         let reply = |question: &String| {
             self.replies.get(question).map(|answer| answer.reply.clone()).ok_or(Error::Cancelled)
         };
@@ -65,7 +70,13 @@ impl<'a> Asking<'a> {
     }
 
     /// The first error stops the threads once they have finished what they have asked; those replies are kept, too.
-    fn ask_missing(&mut self, what: &str, missing: &[&str], known: usize, concurrency: usize) -> Result<()> {
+    fn ask_missing(
+        &mut self,
+        kind: QuestionKind,
+        missing: &[&str],
+        known: usize,
+        concurrency: usize,
+    ) -> Result<()> {
         let queue = Mutex::new(missing.iter());
         let model = self.model;
         let mut outcome = Ok(());
@@ -77,33 +88,43 @@ impl<'a> Asking<'a> {
                     loop {
                         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
                         let Some(&question) = next else { break };
-                        if sender.send((question, model.answer(question))).is_err() {
+                        if sender.send((question, model.answer(kind, question))).is_err() {
                             break;
                         }
                     }
                 });
             }
             drop(sender);
-            let stop = || *queue.lock().unwrap_or_else(PoisonError::into_inner) = [].iter();
             let mut done = known;
-            for (question, answer) in receiver {
-                let recorded = answer.and_then(|answer| {
-                    self.usage.asked += 1;
-                    self.usage.prompt_tokens += answer.prompt_tokens;
-                    self.usage.completion_tokens += answer.completion_tokens;
-                    self.replies.insert(question, answer)
-                });
-                done += usize::from(recorded.is_ok());
-                let go_on = self.progress.advance(what, done, known + missing.len(), &self.usage);
-                let recorded = if go_on { recorded } else { recorded.and(Err(Error::Cancelled)) };
-                if let Err(error) = recorded {
-                    stop();
-                    if outcome.is_ok() {
-                        outcome = Err(error);
-                    }
+            loop {
+                let mut result = match receiver.recv_timeout(LOOK_UP) {
+                    Ok((question, answer)) => answer.and_then(|answer| self.record(question, answer)),
+                    // Whoever watches may want to stop while everybody waits.
+                    Err(RecvTimeoutError::Timeout) => Ok(false),
+                    Err(RecvTimeoutError::Disconnected) => break,
+                };
+                done += usize::from(matches!(result, Ok(true)));
+                let go_on = self.progress.advance(kind.name(), done, known + missing.len(), &self.usage);
+                if !go_on {
+                    result = result.and(Err(Error::Cancelled));
+                }
+                if let Err(error) = result
+                    && outcome.is_ok()
+                {
+                    *queue.lock().unwrap_or_else(PoisonError::into_inner) = [].iter();
+                    model.cancel();
+                    outcome = Err(error);
                 }
             }
         });
         outcome
+    }
+
+    /// Keeps a reply; whether there is one, which is always so.
+    fn record(&mut self, question: &str, answer: Answer) -> Result<bool> {
+        self.usage.asked += 1;
+        self.usage.prompt_tokens += answer.prompt_tokens;
+        self.usage.completion_tokens += answer.completion_tokens;
+        self.replies.insert(question, answer).map(|()| true)
     }
 }

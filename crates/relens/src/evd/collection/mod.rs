@@ -8,7 +8,9 @@
 //! all that is needed to build the same knowledge base again without a model.
 
 mod asking;
+mod chat;
 mod parsing;
+mod question;
 mod replies;
 #[cfg(test)]
 mod tests;
@@ -16,6 +18,8 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use asking::{Asking, Progress};
+pub use chat::ChatAnswers;
+pub use question::QuestionKind;
 pub use replies::{Answer, AnswerPrompts, Recorded, Replies, Usage};
 
 use super::entity::{Entity, normalise_name};
@@ -54,7 +58,7 @@ pub fn collect(
     different.sort_unstable();
     different.dedup();
     let questions: Vec<String> = different.chunks(CAPTIONS_PER_PROMPT).map(entity_prompt).collect();
-    let replies = asking.ask("entities", &questions, settings.concurrency)?;
+    let replies = asking.ask(QuestionKind::Entities, &questions, settings.concurrency)?;
     let mut names = BTreeSet::new();
     for (question, reply) in questions.iter().zip(&replies) {
         names.extend(parsing::entities(question, reply)?);
@@ -63,7 +67,7 @@ pub fn collect(
     let candidates: Vec<&str> =
         counts.iter().filter(|(_, count)| **count >= settings.floor).map(|(name, _)| name.as_str()).collect();
     let questions: Vec<String> = candidates.chunks(CANDIDATES_PER_PROMPT).map(description_prompt).collect();
-    let replies = asking.ask("descriptions", &questions, settings.concurrency)?;
+    let replies = asking.ask(QuestionKind::Descriptions, &questions, settings.concurrency)?;
     let mut records = Vec::new();
     for (question, reply) in questions.iter().zip(&replies) {
         records.extend(parsing::descriptions(question, reply)?);

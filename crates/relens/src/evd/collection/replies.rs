@@ -6,16 +6,20 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::super::json_lines::parse_line;
+use super::question::QuestionKind;
 use crate::append_log::AppendLog;
 use crate::error::{Error, Result};
 
 /// Something that answers prompts: a language model. Called on several threads at once.
 pub trait AnswerPrompts: Sync {
-    /// The reply to `prompt`.
+    /// The reply to `prompt`, one that [`QuestionKind::check`] lets pass.
     ///
     /// # Errors
-    /// Nobody answers.
-    fn answer(&self, prompt: &str) -> Result<Answer>;
+    /// Nobody answers, or not in a way that can be used.
+    fn answer(&self, kind: QuestionKind, prompt: &str) -> Result<Answer>;
+
+    /// Nothing more is wanted: questions on their way may be answered, others are not.
+    fn cancel(&self) {}
 }
 
 /// A reply and what it cost.
@@ -43,15 +47,6 @@ pub struct Usage {
     pub prompt_tokens: u64,
     /// Tokens of all replies, recorded ones included.
     pub completion_tokens: u64,
-}
-
-impl Usage {
-    /// The price of all tokens, given the prices of a million.
-    pub fn cost(&self, per_million_prompt_tokens: f64, per_million_completion_tokens: f64) -> f64 {
-        (self.prompt_tokens as f64 * per_million_prompt_tokens
-            + self.completion_tokens as f64 * per_million_completion_tokens)
-            / 1e6
-    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -88,6 +83,14 @@ impl Replies {
         Ok(Self { log, known })
     }
 
+    /// Tokens of all recorded prompts and of all recorded replies.
+    pub fn tokens(&self) -> (u64, u64) {
+        let all = self.known.values();
+        all.fold((0, 0), |(prompts, replies), answer| {
+            (prompts + answer.prompt_tokens, replies + answer.completion_tokens)
+        })
+    }
+
     /// The recorded reply to a prompt.
     pub fn get(&self, prompt: &str) -> Option<&Answer> {
         self.known.get(prompt)
@@ -115,7 +118,7 @@ impl Replies {
 pub struct Recorded;
 
 impl AnswerPrompts for Recorded {
-    fn answer(&self, prompt: &str) -> Result<Answer> {
+    fn answer(&self, _: QuestionKind, prompt: &str) -> Result<Answer> {
         let asked = prompt.rsplit("Question: ").next().unwrap_or_default();
         Err(Error::Enhancer {
             enhancer: "knowledge base".to_owned(),
