@@ -12,7 +12,8 @@
 //! The queries' own neighbourhoods, which CSLS subtracts too, do not change a ranking. No query of a test set is looked
 //! at: a score depends on the query, the candidate and the references alone.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,8 @@ use crate::similarity;
 
 /// How many of an index's best hits are calibrated, at least: a picture further down is not raised to the top.
 pub const CALIBRATED_HITS: usize = 100;
+/// Offsets that are remembered, at most: some megabytes.
+const REMEMBERED_OFFSETS: usize = 1 << 17;
 /// Vectors that a thread compares with the references at a time.
 const ROWS_PER_TASK: usize = 16;
 
@@ -53,6 +56,8 @@ pub struct HubnessCalibration {
     captions: Arc<Embeddings>,
     images: Arc<Embeddings>,
     settings: CalibrationSettings,
+    /// What pictures lose, by the hashes of their vectors.
+    known: Mutex<HashMap<blake3::Hash, f32>>,
 }
 
 impl HubnessCalibration {
@@ -73,6 +78,7 @@ impl HubnessCalibration {
             captions: spread(pairs.captions(), references)?,
             images: spread(pairs.images(), references)?,
             settings,
+            known: Mutex::default(),
         })
     }
 
@@ -130,11 +136,31 @@ impl HubnessCalibration {
 
     fn calibrated(&self, mut hits: Vec<Hit>, index: &dyn Index, k: usize) -> Result<Vec<Hit>> {
         let images = index.vectors(&hits.iter().map(|hit| hit.id).collect::<Vec<_>>())?;
-        let offsets = self.image_offsets(&images)?;
+        let offsets = self.remembered_offsets(&images)?;
         hits.iter_mut().zip(offsets).for_each(|(hit, offset)| hit.score -= offset);
         hits.sort_unstable_by(Hit::ranking_order);
         hits.truncate(k);
         Ok(hits)
+    }
+
+    /// [`image_offsets`](Self::image_offsets), of pictures that were met before from memory: a running program searches
+    /// the same pictures again and again, and what they lose does not depend on the query.
+    fn remembered_offsets(&self, images: &Embeddings) -> Result<Vec<f32>> {
+        let keys: Vec<blake3::Hash> =
+            images.iter().map(|row| blake3::hash(bytemuck::cast_slice(row))).collect();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let missing: Vec<usize> = (0..keys.len()).filter(|&row| !known.contains_key(&keys[row])).collect();
+        let fresh = self.image_offsets(&images.select(&missing)?)?;
+        if known.len() + fresh.len() > REMEMBERED_OFFSETS {
+            known.clear();
+        }
+        known.extend(missing.iter().map(|&row| keys[row]).zip(fresh));
+        // What was forgotten a moment ago is computed again.
+        let offset = |(row, key): (usize, &blake3::Hash)| match known.get(key) {
+            Some(&offset) => Ok(offset),
+            None => Ok(self.image_offsets(&images.select(&[row])?)?.first().copied().unwrap_or(0.0)),
+        };
+        keys.iter().enumerate().map(offset).collect()
     }
 
     /// α times the mean of the k largest of each row of `scores`, `[rows, references]`.
@@ -193,6 +219,9 @@ mod tests {
             let hits = calibration(strength).search(&query, &index, k).unwrap().remove(0);
             hits.into_iter().map(|hit| hit.id).collect::<Vec<_>>()
         };
+        let one = calibration(1.0);
+        let again = [one.search(&query, &index, 3).unwrap(), one.search(&query, &index, 3).unwrap()];
+        assert_eq!(again[0], again[1], "remembered offsets are the same");
         assert_eq!(ids(0.0, 3), [7, 8, 9]);
         assert_eq!(ids(1.0, 3), [8, 7, 9], "the hub falls behind");
         assert_eq!(ids(1.0, 1), [8]);

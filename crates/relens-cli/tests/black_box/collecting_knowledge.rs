@@ -1,15 +1,11 @@
 //! `relens kb build --llm`: a knowledge base from captions by a language model behind an endpoint.
 
-#[allow(dead_code, reason = "each user of the server needs a part of it")]
-#[path = "../../../relens/tests/llm/server.rs"]
-mod server;
-
 use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use self::server::{Action, Asked, Server};
+use crate::server::{Action, Asked, Server};
 use crate::workplace::{Workplace, errors};
 
 const THINGS: [&str; 12] =
@@ -69,7 +65,7 @@ fn build<'a>(url: &'a str, output: &'a str) -> Vec<&'a str> {
 }
 
 fn replies(workplace: &Workplace, output: &str) -> Vec<Value> {
-    let text = fs_err::read_to_string(workplace.path(&format!("{output}/replies.jsonl"))).unwrap();
+    let text = fs_err::read_to_string(workplace.path(format!("{output}/replies.jsonl"))).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
@@ -113,7 +109,7 @@ fn a_build_that_is_killed_again_and_again_ends_as_one_that_was_not() {
         child.wait().unwrap();
     }
     workplace.relens(&build(&url, "killed")).assert().success();
-    let read = |output: &str| fs_err::read(workplace.path(&format!("{output}/knowledge.jsonl"))).unwrap();
+    let read = |output: &str| fs_err::read(workplace.path(format!("{output}/knowledge.jsonl"))).unwrap();
     assert_eq!(read("killed"), read("whole"), "after {kills} kills");
     let prompts: Vec<String> =
         replies(&workplace, "killed").iter().map(|reply| reply["prompt"].to_string()).collect();

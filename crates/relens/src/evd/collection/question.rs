@@ -38,7 +38,7 @@ impl QuestionKind {
     pub fn schema(self) -> Value {
         let texts = json!({"type": "array", "items": {"type": "string"}});
         match self {
-            Self::Entities => object(json!({"entities": texts}), &["entities"]),
+            Self::Entities => object(&json!({"entities": texts}), &["entities"]),
             Self::Descriptions => {
                 let answer = json!({
                     "entity": {"type": "string"},
@@ -46,14 +46,14 @@ impl QuestionKind {
                     "descriptions": texts,
                     "sense": {"type": ["string", "null"]},
                 });
-                let answer = object(answer, &["entity", "visual", "descriptions", "sense"]);
-                object(json!({"answers": {"type": "array", "items": answer}}), &["answers"])
+                let answer = object(&answer, &["entity", "visual", "descriptions", "sense"]);
+                object(&json!({"answers": {"type": "array", "items": answer}}), &["answers"])
             }
         }
     }
 }
 
 /// Endpoints that hold models to a schema want every property required and no others.
-fn object(properties: Value, required: &[&str]) -> Value {
+fn object(properties: &Value, required: &[&str]) -> Value {
     json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
 }
