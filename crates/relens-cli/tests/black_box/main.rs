@@ -21,6 +21,9 @@ mod quickstart;
 mod recipes;
 mod rewriting;
 mod searching;
+#[allow(dead_code, reason = "each user of the server needs a part of it")]
+#[path = "../../../relens/tests/llm/server.rs"]
+mod server;
 mod training;
 mod training_descriptions;
 mod usage;

@@ -1,9 +1,5 @@
 //! `relens mine`.
 
-#[allow(dead_code, reason = "each user of the server needs a part of it")]
-#[path = "../../../relens/tests/llm/server.rs"]
-mod server;
-
 use std::collections::{HashMap, HashSet};
 use std::process::Stdio;
 use std::sync::Mutex;
@@ -13,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
-use self::server::{Action, Server};
+use crate::server::{Action, Server};
 use crate::workplace::{Workplace, errors};
 
 const KEY: &str = "sk-never-to-be-seen-4711";
@@ -48,7 +44,7 @@ fn lines(workplace: &Workplace, path: &str) -> Vec<Value> {
 }
 
 /// A reply that depends on the request alone, as a model with a seed gives it.
-fn review(asked: &server::Asked) -> String {
+fn review(asked: &crate::server::Asked) -> String {
     let query = asked.body["messages"].as_array().unwrap()[1]["content"].as_str().unwrap().to_owned();
     let query = query.split('"').nth(1).unwrap_or("nothing").trim_end_matches([' ', '.']).to_owned();
     let seed = asked.body["seed"].as_u64().unwrap();
