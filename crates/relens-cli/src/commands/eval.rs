@@ -14,6 +14,7 @@ use relens::enhancer::QueryEnhancer;
 use relens::enhancer::rewriter::Gallery;
 use relens::error::Error;
 use relens::evaluation::{RankingMetrics, RetrievalReport, evaluate};
+use relens::index::ExactIndex;
 use relens::retriever::Retriever;
 use serde::Serialize;
 
@@ -99,7 +100,7 @@ impl EvalArguments {
         let gallery = Gallery::default();
         let enhancer = self.enhancer.open_for(Some(retriever.clone()), gallery.clone())?;
         let images = embed_images(&dataset, &retriever)?;
-        let images = gallery.get_or_init(|| images);
+        set_gallery(&gallery, &retriever, &images)?;
         let (progress, total) = (Progress::start("captions", 0), dataset.caption_count() as u64);
         let done = std::cell::Cell::new(0);
         let advance = |captions: usize| {
@@ -108,7 +109,7 @@ impl EvalArguments {
         };
         let recorder = Recorder::new(enhancer.as_ref());
         let enhancer: &dyn QueryEnhancer = if self.per_query { &recorder } else { enhancer.as_ref() };
-        let evaluated = evaluate(&dataset, images, retriever.as_ref(), enhancer, &self.recall_k, &advance)?;
+        let evaluated = evaluate(&dataset, &images, retriever.as_ref(), enhancer, &self.recall_k, &advance)?;
         progress.finish();
         model_choice::tell_truncated(&retriever)?;
         let report = RetrievalReport { seconds: start.elapsed().as_secs_f64(), ..evaluated.report };
@@ -128,6 +129,14 @@ impl EvalArguments {
         }
         write_whole(path, &text)
     }
+}
+
+/// Lets the gate of a rewriter look at the pictures.
+fn set_gallery(gallery: &Gallery, retriever: &Retriever, images: &Embeddings) -> Result<()> {
+    let ids = (0..images.rows() as u64).collect();
+    let index = ExactIndex::from_parts(retriever.fingerprint(), ids, images.clone())?;
+    gallery.get_or_init(|| Arc::new(index));
+    Ok(())
 }
 
 /// The numbers, and each query.

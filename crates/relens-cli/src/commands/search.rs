@@ -7,8 +7,10 @@ use anyhow::{Context, Result};
 use clap::Args;
 use relens::bundled;
 use relens::enhancer::Query;
+use relens::enhancer::rewriter::Gallery;
 use relens::index::Index;
 use relens::library::{FoundImage, Library};
+use relens::pipeline::Pipeline;
 use relens::retriever::Retriever;
 
 use crate::enhancer_choice::EnhancerOption;
@@ -67,8 +69,7 @@ impl SearchArguments {
         let k = self.k as usize;
         let found = match (&query, &self.image) {
             (Some(query), _) => {
-                let enhancer = self.enhancer.open(Some(retriever.clone()))?;
-                let found = library.search(query, k, enhancer.as_ref(), retriever.as_ref())?.0;
+                let found = self.search_by_text(&library, &retriever, query, k)?;
                 model_choice::tell_truncated(&retriever)?;
                 found
             }
@@ -82,6 +83,21 @@ impl SearchArguments {
             (false, false) => ranking_output::write_lines(&mut output, &found),
             (false, true) => ranking_output::write_list(&mut output, &found, ""),
         }
+    }
+
+    fn search_by_text(
+        &self,
+        library: &Library,
+        retriever: &Arc<Retriever>,
+        query: &Query,
+        k: usize,
+    ) -> Result<Vec<FoundImage>> {
+        let index = Arc::new(library.index(retriever.fingerprint())?);
+        let gallery = Gallery::default();
+        gallery.get_or_init(|| index.clone());
+        let enhancer = self.enhancer.open_for(Some(retriever.clone()), gallery)?;
+        let ranking = Pipeline::new(enhancer.as_ref(), retriever.as_ref(), &*index)?.search(query, k)?;
+        Ok(library.resolve(&ranking.hits)?)
     }
 
     /// The model that was named, or the one that made the library.

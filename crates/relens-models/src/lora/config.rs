@@ -1,12 +1,15 @@
 //! What an adapter is like.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{ModelError, Result};
 
 /// The largest rank: beyond it, an adapter is no smaller than what it adapts.
 const LARGEST_RANK: usize = 4096;
 
 /// What an adapter is like.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct LoraConfig {
     /// Width of the bottleneck, `r`. Default 8.
     pub rank: usize,

@@ -1,6 +1,7 @@
 //! The whole network: one embedding table, encoder, decoder, output layer.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::Tensor;
 
@@ -12,6 +13,7 @@ use crate::Result;
 use crate::architecture::open_weights;
 use crate::language_model::{Decoder, LanguageModel, PromptTargetBatch, check_prompts};
 use crate::layers::{DropoutGenerator, Embedding, Linear};
+use crate::lora::LoraAdapter;
 use crate::ops;
 use crate::tokenizer::TokenBatch;
 use crate::weights::Parameters;
@@ -24,6 +26,7 @@ pub struct T5Model {
     encoder: Encoder,
     decoder: DecoderStack,
     head: Head,
+    adapter: Option<Arc<LoraAdapter>>,
     trainable: bool,
 }
 
@@ -69,6 +72,7 @@ impl T5Model {
             encoder: Encoder::load(&parameters.pp("encoder"), config)?,
             decoder: DecoderStack::load(&parameters.pp("decoder"), config)?,
             head: Head::load(parameters, config)?,
+            adapter: parameters.adapter().cloned(),
             trainable: parameters.hands_out_variables(),
         })
     }
@@ -103,6 +107,7 @@ impl T5Model {
             encoder: self.encoder.detached()?,
             decoder: self.decoder.detached()?,
             head: self.head.detached()?,
+            adapter: self.adapter.clone(),
             trainable: false,
         })
     }
@@ -159,6 +164,7 @@ impl LanguageModel for T5Model {
         mut dropout: Option<&mut DropoutGenerator>,
     ) -> Result<Tensor> {
         batch.check(self.context_length(), |prompt| self.most_target_tokens(prompt))?;
+        let _dropping = self.adapter.as_ref().map(|adapter| adapter.training_dropout(dropout.as_deref_mut()));
         let (prompts, targets) = (&batch.prompts, &batch.targets);
         // One look-up for both sides, so that the table gets one gradient.
         let mut ids = prompts.ids.clone();

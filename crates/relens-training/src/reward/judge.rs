@@ -231,6 +231,33 @@ fn dot(left: &[f32], right: &[f32]) -> f32 {
     rest + lanes.iter().sum::<f32>()
 }
 
+/// A judge whose retriever gives vectors of NaN for texts with "broken" in them.
+#[cfg(test)]
+pub(crate) fn judge_that_breaks() -> Judge {
+    struct Breaking;
+
+    impl TextEmbedder for Breaking {
+        fn name(&self) -> &str {
+            "breaking"
+        }
+
+        fn fingerprint(&self) -> &str {
+            "breaking"
+        }
+
+        fn embed_texts(&self, texts: &[&str]) -> relens::error::Result<Embeddings> {
+            let values = texts.iter().flat_map(|text| {
+                let value = if text.contains("broken") { f32::NAN } else { 1.0 };
+                [value, 0.0]
+            });
+            Embeddings::from_rows(2, values.collect())
+        }
+    }
+
+    let pictures = Embeddings::from_rows(2, vec![1.0, 0.0, 0.0, 1.0]).unwrap();
+    Judge::new(RewardConfig::default(), Arc::new(Breaking), None, pictures, 0).unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,6 +11,8 @@ mod penalties;
 use serde::{Deserialize, Serialize};
 
 pub use image_embeddings::{EmbeddingCache, embed_pictures};
+#[cfg(test)]
+pub(crate) use judge::judge_that_breaks;
 pub use judge::{Judge, Rollout, RolloutReward};
 pub use penalties::{FidelityPenalty, LengthPenalty};
 

@@ -10,3 +10,4 @@ pub mod pro;
 pub mod retriever;
 pub mod rewriter;
 pub mod sft;
+pub mod soft;

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod adapters;
 mod enhancing;
+mod faults;
 mod world;
 
 use relens_training::TrainingError;

@@ -23,6 +23,7 @@ pub mod retrieval_augmented;
 pub mod reweighted;
 pub mod rewriter;
 pub mod selection;
+pub mod soft;
 pub mod spec;
 pub mod wordnet;
 

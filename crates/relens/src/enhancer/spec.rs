@@ -28,6 +28,7 @@ mod one_batch;
 mod retrieval_augmented;
 mod rewriter;
 mod settings;
+mod soft;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +42,7 @@ pub use entities::{AdapterSpec, ConcatSpec, DescriptionsSpec, EntitySpec, Select
 pub use llm::LlmSpec;
 pub use retrieval_augmented::RetrievalAugmentedSpec;
 pub use rewriter::RewriterSpec;
+pub use soft::SoftSpec;
 
 use self::settings::Settings;
 use super::arithmetic::{self, Arithmetic};
@@ -62,7 +64,7 @@ pub const DEFAULT: &str = "default";
 pub const DEFAULT_FILE: &str = "enhancer.toml";
 
 /// The names that can be opened.
-pub const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 14] = [
     DEFAULT,
     "identity",
     "wordnet",
@@ -74,6 +76,7 @@ pub const NAMES: [&str; 13] = [
     "llm",
     "composer",
     "rewriter",
+    "soft",
     arithmetic::NAME,
     FITTED,
 ];
@@ -130,6 +133,7 @@ fn open_member(settings: &Settings, context: &EnhancerContext) -> Result<Box<dyn
         "llm" => Box::new(llm::open(settings)?),
         "composer" => Box::new(composer::open(settings, context)?),
         "rewriter" => Box::new(rewriter::open(settings, context)?),
+        "soft" => Box::new(soft::open(settings, context)?),
         unknown => {
             return Err(Error::UnknownEnhancer { name: unknown.to_owned(), available: NAMES.join(", ") });
         }

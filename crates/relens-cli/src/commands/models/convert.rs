@@ -1,12 +1,13 @@
 //! `relens models convert`.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use relens::model_hub::ModelReference;
 use relens_models::architecture::convert;
+use relens_models::gguf::Gguf;
 use relens_models::weights::ElementType;
 
 use super::{megabytes, weights_bytes};
@@ -18,10 +19,13 @@ use crate::output::Output;
 /// Reads whatever relens can open: shards, PyTorch's .bin files, any precision. The layout stays what it was, so that
 /// open_clip or transformers read the result too. Half precision halves size and reading time; the computation is in
 /// single precision in any case.
+///
+/// A language model's .gguf file becomes a directory in Hugging Face's layout, its numbers dequantised: what a rewriter
+/// can be trained from.
 #[derive(Debug, Args)]
 pub(crate) struct ConvertArguments {
-    /// The model, by any of its names.
-    #[arg(value_name = "NAME|DIR")]
+    /// The model, by any of its names, or a .gguf file.
+    #[arg(value_name = "NAME|DIR|FILE.gguf")]
     model: String,
 
     /// The directory to write; it must not exist yet.
@@ -47,13 +51,33 @@ impl ConvertArguments {
             Precision::F16 => ElementType::F16,
             Precision::Bf16 => ElementType::Bf16,
         };
-        let source = ModelReference::parse(&self.model)?
-            .directory(&model_choice::hub(), &mut Download::default())
-            .with_context(|| format!("the model `{}` cannot be opened", self.model))?;
-        convert(&source, &self.target, element)?;
+        if is_gguf(&self.model) {
+            self.dequantise(element)?;
+        } else {
+            self.rewrite(element)?;
+        }
         let mut output = Output::new();
         let (target, size) = (self.target.display(), megabytes(weights_bytes(&self.target)?));
         writeln!(output.writer, "{target}: {size}")?;
         Ok(output.writer.flush()?)
     }
+
+    fn dequantise(&self, element: ElementType) -> Result<()> {
+        if self.target.exists() {
+            bail!("{} exists already: name a directory that does not", self.target.display());
+        }
+        Ok(Gguf::open(&self.model)?.save_hugging_face(&self.target, element)?)
+    }
+
+    fn rewrite(&self, element: ElementType) -> Result<()> {
+        let source = ModelReference::parse(&self.model)?
+            .directory(&model_choice::hub(), &mut Download::default())
+            .with_context(|| format!("the model `{}` cannot be opened", self.model))?;
+        Ok(convert(&source, &self.target, element)?)
+    }
+}
+
+fn is_gguf(model: &str) -> bool {
+    let path = Path::new(model);
+    path.is_file() && path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
 }

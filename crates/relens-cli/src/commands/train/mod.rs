@@ -4,6 +4,7 @@ mod description;
 mod gate;
 mod retriever;
 mod rewriter;
+mod soft;
 mod watch;
 
 use std::path::Path;
@@ -21,6 +22,7 @@ use description::{AdapterArguments, SelectionArguments};
 use gate::GateArguments;
 use retriever::RetrieverArguments;
 use rewriter::RewriterArguments;
+use soft::SoftArguments;
 
 /// Train models from a configuration file.
 #[derive(Debug, Subcommand)]
@@ -47,6 +49,8 @@ pub(crate) enum TrainCommand {
     Grpo(RewriterArguments),
 
     Gate(GateArguments),
+
+    Soft(SoftArguments),
 }
 
 impl TrainCommand {
@@ -61,6 +65,7 @@ impl TrainCommand {
             Self::Ppo(arguments) => arguments.run::<PpoConfig>(),
             Self::Grpo(arguments) => arguments.run::<GrpoConfig>(),
             Self::Gate(arguments) => arguments.run(),
+            Self::Soft(arguments) => arguments.run(),
         }
     }
 }

@@ -16,6 +16,7 @@ use relens::enhancer::rewriter::{Gate, GateFeatures, Rewrite, Rewriter, Rewriter
 use relens::enhancer::{CombinedQueries, EnhancedQuery, Query};
 use relens::evaluation::GroundTruthRanks;
 use relens::evd::Knowledge;
+use relens::index::ExactIndex;
 use relens::retriever::Retriever;
 use relens_models::atomic_file::write_atomically;
 use serde::{Deserialize, Serialize};
@@ -169,12 +170,14 @@ fn measure(
         mixed.iter().flat_map(|query| query.texts.iter().map(|text| text.text.as_str())).collect();
     let combined = CombinedQueries::combine(&mixed, &retriever.embed_texts(&all)?, "rewriter")?;
     let after = GroundTruthRanks::compute(pictures, &combined, &picture_of)?;
+    let ids = (0..pictures.rows() as u64).collect();
+    let gallery = ExactIndex::from_parts(retriever.fingerprint(), ids, pictures.clone())?;
     let mut measured = Vec::with_capacity(queries.len());
     for (index, rewrite) in rewrites.iter().enumerate() {
         let Some(rewrite) = rewrite else { continue };
         let (query, row) = (texts.get(index).copied().unwrap_or_default(), own.row(index));
         measured.push(Measured {
-            features: GateFeatures::measure(query, rewrite, row, changed.row(index), Some(pictures))?,
+            features: GateFeatures::measure(query, rewrite, row, changed.row(index), Some(&gallery))?,
             before: before.text_to_image.get(index).copied().unwrap_or(1),
             after: after.text_to_image.get(index).copied().unwrap_or(1),
         });

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use relens::enhancer::rewriter::RewriterSettings;
+use relens_models::lora::LoraConfig;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,10 @@ pub struct PolicySettings {
     /// Use the model's dropout while training. Default true.
     #[serde(default = "yes")]
     pub dropout: bool,
+    /// Train a low-rank adapter (`rank`, `alpha`, `dropout`, `targets`, `rank_stabilized`) and leave the weights as they
+    /// are. The exported model has it merged, and beside it lies the adapter in PEFT's files. Default: all weights
+    /// are trained.
+    pub lora: Option<LoraConfig>,
 }
 
 fn yes() -> bool {
@@ -32,7 +37,7 @@ fn yes() -> bool {
 impl PolicySettings {
     /// The rewriter in `directory`, used as it says itself.
     pub(crate) fn of(directory: &Path) -> Self {
-        Self { start_from: directory.to_owned(), rewriter: None, dropout: true }
+        Self { start_from: directory.to_owned(), rewriter: None, dropout: true, lora: None }
     }
 }
 
@@ -42,6 +47,10 @@ impl PolicySettings {
 pub struct RetrieverSettings {
     /// A model directory, or the name of a bundled model. Default `relens-mini`.
     pub model: String,
+    /// The retriever whose feedback is the reward, if not `model`. What a retriever was trained on it ranks too well, and
+    /// every change of such a caption looks harmful to it: one that has not seen the training captions tells more of
+    /// unseen queries. Checkpoints are chosen by `model` all the same. Default: `model`.
+    pub judge: Option<String>,
     /// Where embeddings of pictures are kept. Default `runs/embedding-cache`.
     pub cache: PathBuf,
     /// A sentence encoder (Hugging Face layout) for fidelity penalties. Default none.
@@ -52,6 +61,7 @@ impl Default for RetrieverSettings {
     fn default() -> Self {
         Self {
             model: "relens-mini".to_owned(),
+            judge: None,
             cache: PathBuf::from("runs/embedding-cache"),
             sentence_encoder: None,
         }

@@ -19,6 +19,7 @@ pub(crate) struct Environment {
     pub(crate) corpus: RewritingCorpus,
     settings: RetrieverSettings,
     retriever: Option<Arc<Retriever>>,
+    judge: Option<Arc<Retriever>>,
     seed: u64,
 }
 
@@ -29,6 +30,7 @@ impl Environment {
             corpus: RewritingCorpus::read(settings.data)?,
             settings: settings.retriever.clone(),
             retriever: None,
+            judge: None,
             seed: settings.seed,
         })
     }
@@ -39,6 +41,7 @@ impl Environment {
             corpus: RewritingCorpus::read(data)?,
             settings: retriever.clone(),
             retriever: None,
+            judge: None,
             seed: 0,
         })
     }
@@ -48,10 +51,19 @@ impl Environment {
         if let Some(retriever) = &self.retriever {
             return Ok(retriever.clone());
         }
-        let model = &self.settings.model;
-        let opened =
-            if Path::new(model).is_dir() { Retriever::open(model)? } else { Retriever::bundled(model)? };
-        Ok(self.retriever.insert(Arc::new(opened)).clone())
+        let opened = Arc::new(open(&self.settings.model)?);
+        Ok(self.retriever.insert(opened).clone())
+    }
+
+    /// The retriever whose feedback is the reward.
+    pub(crate) fn judging_retriever(&mut self) -> Result<Arc<Retriever>> {
+        let Some(name) = self.settings.judge.clone().filter(|name| *name != self.settings.model) else {
+            return self.retriever();
+        };
+        if let Some(judge) = &self.judge {
+            return Ok(judge.clone());
+        }
+        Ok(self.judge.insert(Arc::new(open(&name)?)).clone())
     }
 
     /// Where embeddings and rewards are kept.
@@ -66,13 +78,19 @@ impl Environment {
 
     /// A judge of rewrites for training pictures.
     pub(crate) fn judge(&mut self, config: &RewardConfig, progress: &mut dyn Progress) -> Result<Judge> {
-        let retriever = self.retriever()?;
+        let retriever = self.judging_retriever()?;
         let pictures = self.embed(&retriever, &self.corpus.training, progress)?;
         let sentences = match &self.settings.sentence_encoder {
             Some(directory) if config.fidelity.weight > 0.0 => Some(sentence_encoder(directory)?),
             _ => None,
         };
         Judge::new(*config, retriever, sentences, pictures, self.seed)
+    }
+
+    /// Embeddings of the training pictures.
+    pub(crate) fn training_pictures(&mut self, progress: &mut dyn Progress) -> Result<Embeddings> {
+        let retriever = self.retriever()?;
+        self.embed(&retriever, &self.corpus.training, progress)
     }
 
     /// Embeddings of the validation pictures.
@@ -100,6 +118,11 @@ impl Environment {
         let cache = EmbeddingCache { directory: self.settings.cache.clone() };
         embed_pictures(retriever, &paths, &cache, progress)
     }
+}
+
+/// A model directory, or a bundled model.
+fn open(model: &str) -> Result<Retriever> {
+    Ok(if Path::new(model).is_dir() { Retriever::open(model)? } else { Retriever::bundled(model)? })
 }
 
 fn sentence_encoder(directory: &Path) -> Result<Arc<dyn TextEmbedder>> {

@@ -1,6 +1,7 @@
 //! Texts as token ids: prompts, and targets that end.
 
 use relens_models::language_model::PromptTargetBatch;
+use relens_models::tokenizer::TokenBatch;
 
 use super::policy::Policy;
 use crate::Result;
@@ -23,7 +24,8 @@ impl Example {
     }
 }
 
-/// Turns (prompt, target) texts into examples; `None` for a target that is empty or does not fit.
+/// Turns (prompt, target) texts into examples; `None` for a prompt or a target that is empty or does not
+/// fit: half of a prompt would ask for something else.
 pub(crate) fn encode_pairs(policy: &Policy, pairs: &[(String, String)]) -> Result<Vec<Option<Example>>> {
     let prompts: Vec<&str> = pairs.iter().map(|(prompt, _)| prompt.as_str()).collect();
     let targets: Vec<&str> = pairs.iter().map(|(_, target)| target.as_str()).collect();
@@ -33,7 +35,8 @@ pub(crate) fn encode_pairs(policy: &Policy, pairs: &[(String, String)]) -> Resul
         .map(|index| {
             let (prompt, target) = (prompts.sequence(index)?.to_vec(), targets.sequence(index)?.to_vec());
             let most = policy.most_target_tokens(prompt.len());
-            let whole = !targets.truncated.get(index).copied().unwrap_or(true);
+            let lost = |batch: &TokenBatch| batch.truncated.get(index).copied().unwrap_or(true);
+            let whole = !lost(&prompts) && !lost(&targets);
             let fits = whole && (2..=most).contains(&target.len()) && !prompt.is_empty();
             fits.then_some(Example { prompt, target })
         })
@@ -57,7 +60,7 @@ pub(crate) fn fitting<T>(
                 if skipped <= NAMED_SAMPLES {
                     let name = name(index);
                     progress.message(&format!(
-                        "sample {index} (`{name}`) is empty or longer than the rewriter can write: skipped"
+                        "sample {index} (`{name}`) is empty or longer than the rewriter can read or write: skipped"
                     ));
                 }
             }

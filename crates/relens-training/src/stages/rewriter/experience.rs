@@ -54,7 +54,7 @@ pub(crate) struct Collection {
     pub(crate) missing_end_penalty: f64,
 }
 
-/// Samples rewrites of queries and has them judged. An empty rewrite is skipped and named.
+/// Samples rewrites of queries and has them judged. An empty rewrite and a prompt that does not fit are skipped and named.
 ///
 /// # Errors
 /// A reward that is not finite, with step and sample; a step without a single usable rollout.
@@ -74,14 +74,11 @@ pub(crate) fn collect(
     for (place, continuation) in continuations.into_iter().enumerate() {
         let query = place / collection.per_query.max(1);
         let text = policy.decode(continuation.content())?;
-        if text.is_empty() {
-            found.skipped += 1;
-            if found.skipped <= NAMED_SAMPLES {
-                let query = texts.get(query).copied().unwrap_or_default();
-                found
-                    .messages
-                    .push(format!("step {step}, sample {place}: an empty rewrite of `{query}`, skipped"));
-            }
+        let cut = prompts.truncated.get(query).copied().unwrap_or(true);
+        if cut || text.is_empty() {
+            let what = if cut { "a prompt longer than the context for" } else { "an empty rewrite of" };
+            let query = texts.get(query).copied().unwrap_or_default();
+            found.skip(|| format!("step {step}, sample {place}: {what} `{query}`, skipped"));
             continue;
         }
         let prompt = prompts.sequence(query).unwrap_or_default().to_vec();
@@ -95,7 +92,7 @@ pub(crate) fn collect(
         return Err(TrainingError::argument(
             "rollouts",
             format!("at least one rewrite with words in it at step {step}"),
-            format!("{} empty ones", found.skipped),
+            format!("{} that are empty or too long: {}", found.skipped, found.messages.join("; ")),
         ));
     }
     reward(&mut found.rollouts, judge, queries, collection)?;
@@ -134,6 +131,14 @@ fn reward(
 }
 
 impl Experiences {
+    /// Counts a sample that cannot be used; the first ones are named.
+    fn skip(&mut self, message: impl FnOnce() -> String) {
+        self.skipped += 1;
+        if self.skipped <= NAMED_SAMPLES {
+            self.messages.push(message());
+        }
+    }
+
     /// All rollouts as one batch, and where each one's tokens begin.
     pub(crate) fn offsets(&self) -> Vec<usize> {
         let mut offsets = vec![0];
@@ -259,4 +264,33 @@ fn sorted(values: impl Iterator<Item = f32>) -> Vec<f32> {
 fn quantile(sorted: &[f32], share: f64) -> f32 {
     let place = (share * sorted.len().saturating_sub(1) as f64).round() as usize;
     sorted.get(place).copied().unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reward::judge_that_breaks;
+
+    fn rollout(text: &str) -> Experience {
+        let nothing =
+            RolloutReward { reward: 0.0, signals: Signals::default(), length_cost: 0.0, fidelity_cost: 0.0 };
+        let example = Example { prompt: vec![1], target: vec![2] };
+        Experience { query: 0, example, text: text.to_owned(), finished: true, reward: nothing, score: 0.0 }
+    }
+
+    #[test]
+    fn a_reward_that_is_not_finite_is_refused_with_step_and_sample() {
+        let sampling = Sampling { temperature: 1.0, top_p: 1.0, most_tokens: 1, seed: 0, step: 7 };
+        let collection = Collection { sampling, per_query: 2, missing_end_penalty: 0.0 };
+        let queries = [RolloutQuery { text: "a cat".to_owned(), picture: 0 }];
+        let mut rollouts = [rollout("a dog"), rollout("a broken dog")];
+        match reward(&mut rollouts, &judge_that_breaks(), &queries, collection).unwrap_err() {
+            TrainingError::NonFiniteReward { step, sample, query, rewrite, found } => {
+                assert_eq!((step, sample, query.as_str(), rewrite.as_str()), (7, 1, "a cat", "a broken dog"));
+                assert!(found.is_nan());
+            }
+            other => panic!("{other}"),
+        }
+        assert!(reward(&mut rollouts[..1], &judge_that_breaks(), &queries, collection).is_ok());
+    }
 }

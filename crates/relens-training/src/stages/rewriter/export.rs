@@ -12,6 +12,8 @@ use crate::Result;
 
 /// What the exported weights measured on the validation split; written last, so that it marks a whole export.
 const METRICS_FILE: &str = "metrics.json";
+/// Where a low-rank adapter lies in the exported directory, in PEFT's files.
+const ADAPTER_DIRECTORY: &str = "adapter";
 /// The directory while it is written.
 const PARTIAL: &str = ".partial-model";
 
@@ -33,6 +35,9 @@ pub(super) fn export(run: &Path, policy: &Policy, metrics: &Map<String, Value>) 
     fs_err::create_dir_all(&partial)?;
     let weights = tensors_to_bytes(&policy.export()?, ElementType::F16)?;
     write_atomically(&partial.join("model.safetensors"), &weights)?;
+    if let Some(adapter) = policy.adapter() {
+        adapter.save(partial.join(ADAPTER_DIRECTORY), &policy.base(), policy.task_type()?)?;
+    }
     for (name, bytes) in policy.files()? {
         write_atomically(&partial.join(name), &bytes)?;
     }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use relens_models::lora::LoraConfig;
 use relens_models::t5::T5Config;
 use serde::Deserialize;
 
@@ -64,6 +65,16 @@ impl ModelSizes {
         }
     }
 
+    /// The number of parameters of a low-rank adapter: rank × (inputs + outputs) of each map that it targets.
+    pub(super) fn adapter_parameters(&self, adapter: &LoraConfig) -> u64 {
+        let maps: Vec<(&str, u64, u64, u64)> = match self {
+            Self::T5(config) => t5_maps(config),
+            Self::Decoder(sizes) => sizes.maps(),
+        };
+        let targeted = maps.iter().filter(|(name, ..)| adapter.targets(name));
+        targeted.map(|(_, inputs, outputs, count)| adapter.rank as u64 * (inputs + outputs) * count).sum()
+    }
+
     /// What a micro-batch of `tokens` keeps for the backward pass; `targets` of them are predicted.
     pub(super) fn activation_bytes(&self, tokens: f64, targets: f64, per_unit: f64) -> u64 {
         let (layers, width, vocabulary) = match self {
@@ -90,11 +101,54 @@ fn t5_parameters(config: &T5Config) -> u64 {
     tables * config.vocab_size as u64 * width + encoder + decoder + positions + 2 * width
 }
 
+/// The linear maps of the blocks: name, inputs, outputs, how many there are.
+fn t5_maps(config: &T5Config) -> Vec<(&'static str, u64, u64, u64)> {
+    let (width, inner) = (config.d_model as u64, (config.num_heads * config.d_kv) as u64);
+    let (encoder, decoder) = (config.num_layers as u64, config.decoder_layers() as u64);
+    let hidden = config.d_ff as u64;
+    let mut maps = Vec::new();
+    for (place, count) in [("SelfAttention", encoder + decoder), ("EncDecAttention", decoder)] {
+        let names = match place {
+            "SelfAttention" => ["SelfAttention.q", "SelfAttention.k", "SelfAttention.v", "SelfAttention.o"],
+            _ => ["EncDecAttention.q", "EncDecAttention.k", "EncDecAttention.v", "EncDecAttention.o"],
+        };
+        maps.extend(names[..3].iter().map(|name| (*name, width, inner, count)));
+        maps.push((names[3], inner, width, count));
+    }
+    let into: &[&str] = match config.feed_forward_proj.starts_with("gated-") {
+        true => &["DenseReluDense.wi_0", "DenseReluDense.wi_1"],
+        false => &["DenseReluDense.wi"],
+    };
+    maps.extend(into.iter().map(|name| (*name, width, hidden, encoder + decoder)));
+    maps.push(("DenseReluDense.wo", hidden, width, encoder + decoder));
+    maps
+}
+
 impl DecoderSizes {
-    fn parameters(&self) -> u64 {
+    /// Outputs of the queries' map, and of the keys' and the values'.
+    fn attention_widths(&self) -> (u64, u64) {
         let head = self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads.max(1));
         let queries = self.num_attention_heads * head;
-        let keys = self.num_key_value_heads.unwrap_or(self.num_attention_heads) * head;
+        (queries, self.num_key_value_heads.unwrap_or(self.num_attention_heads) * head)
+    }
+
+    /// As [`t5_maps`].
+    fn maps(&self) -> Vec<(&'static str, u64, u64, u64)> {
+        let (queries, keys) = self.attention_widths();
+        let (width, inner, layers) = (self.hidden_size, self.intermediate_size, self.num_hidden_layers);
+        vec![
+            ("self_attn.q_proj", width, queries, layers),
+            ("self_attn.k_proj", width, keys, layers),
+            ("self_attn.v_proj", width, keys, layers),
+            ("self_attn.o_proj", queries, width, layers),
+            ("mlp.gate_proj", width, inner, layers),
+            ("mlp.up_proj", width, inner, layers),
+            ("mlp.down_proj", inner, width, layers),
+        ]
+    }
+
+    fn parameters(&self) -> u64 {
+        let (queries, keys) = self.attention_widths();
         let attention = self.hidden_size * (2 * queries + 2 * keys);
         let feed_forward = 3 * self.hidden_size * self.intermediate_size;
         let layer = attention + feed_forward + 2 * self.hidden_size;
@@ -118,5 +172,14 @@ mod tests {
         assert_eq!(sizes("t5-large").parameters(), 737_668_096);
         // The same of LlamaForCausalLM with the configuration of Llama-2-7b.
         assert_eq!(sizes("llama-2-7b").parameters(), 6_738_415_616);
+    }
+
+    #[test]
+    fn an_adapter_is_as_large_as_peft_says() {
+        // peft: get_peft_model(model, LoraConfig(r=8, target_modules=["q_proj", "v_proj"])).print_trainable_parameters()
+        let adapter = LoraConfig::default();
+        assert_eq!(sizes("llama-2-7b").adapter_parameters(&adapter), 4_194_304);
+        // The same of t5-large with target_modules=["q", "v"].
+        assert_eq!(sizes("t5-large").adapter_parameters(&adapter), 2_359_296);
     }
 }

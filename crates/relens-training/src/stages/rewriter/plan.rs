@@ -85,6 +85,8 @@ pub(crate) fn plan(settings: &StageSettings<'_>, shape: PlanShape) -> Result<Pla
         0 => sizes.parameters(),
         _ => open_weights(directory)?.element_count() as u64,
     };
+    let trained =
+        settings.policy.lora.as_ref().map_or(parameters, |adapter| sizes.adapter_parameters(adapter));
     let words = caption_words(settings);
     let (prompt, target) = (words * TOKENS_PER_WORD + 2.0, words * TOKENS_PER_WORD + 1.0);
     let batch = settings.batch_size as f64;
@@ -92,10 +94,9 @@ pub(crate) fn plan(settings: &StageSettings<'_>, shape: PlanShape) -> Result<Pla
     let tokens = batch * targets * (prompt + target);
     let micro = settings.optimization.micro_batch(settings.batch_size) as f64 * targets * (prompt + target);
     let activations = sizes.activation_bytes(micro, target / (prompt + target), ACTIVATION_BYTES);
-    // f32: weights 4, gradients 4, Adam's moments 8; an average or a reference 4 each.
-    let copies = 16
-        + if settings.optimization.average_decay.is_some() { 4 } else { 0 }
-        + if shape.samples { 4 } else { 0 };
+    // f32: weights and a reference 4 each; of what is trained, gradients and an average 4 each, Adam's moments 8.
+    let copies = if shape.samples { 8 } else { 4 };
+    let trained_copies = if settings.optimization.average_decay.is_some() { 16 } else { 12 };
     let steps = shape.examples.map(|examples| {
         EpochBatches::new(examples, settings.batch_size, 0).total_steps(shape.epochs, shape.max_steps)
     });
@@ -110,8 +111,8 @@ pub(crate) fn plan(settings: &StageSettings<'_>, shape: PlanShape) -> Result<Pla
         model: directory.display().to_string(),
         weight_files: files,
         parameters,
-        trained: parameters,
-        memory: parameters * copies + activations,
+        trained,
+        memory: parameters * copies + trained * trained_copies + activations,
         available_memory: available_memory(),
         examples: shape.examples,
         steps,

@@ -1,7 +1,7 @@
 //! The language model that learns, with its tokenizer, its prompts and the files beside it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::Tensor;
@@ -12,10 +12,12 @@ use relens::evd::Knowledge;
 use relens_models::architecture::open_weights;
 use relens_models::language_model::{self, LanguageModel, PromptTargetBatch};
 use relens_models::layers::DropoutGenerator;
+use relens_models::lora::LoraAdapter;
 use relens_models::tokenizer::{TokenBatch, Tokenizer};
 use relens_models::weights::{Parameters, TrainableParameters, Weights};
 
 use super::config::StageSettings;
+use super::model_sizes::ModelSizes;
 use crate::optimizer::NamedParameter;
 use crate::random::stream;
 use crate::{Result, TrainingError};
@@ -36,6 +38,8 @@ pub(crate) struct Policy {
     prompts: PromptBuilder,
     settings: RewriterSettings,
     trainable: Arc<TrainableParameters>,
+    adapter: Option<Arc<LoraAdapter>>,
+    start_from: PathBuf,
     weights: Weights,
     files: Vec<(String, Vec<u8>)>,
     dropout: bool,
@@ -43,7 +47,7 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    /// Opens the directory that a stage starts from; all of its weights are trained.
+    /// Opens the directory that a stage starts from; all of its weights are trained, or an adapter of them.
     pub(crate) fn open(settings: &StageSettings<'_>) -> Result<Self> {
         let directory = &settings.policy.start_from;
         let rewriter = match &settings.policy.rewriter {
@@ -52,8 +56,21 @@ impl Policy {
         };
         rewriter.check(&directory.display().to_string())?;
         let weights = open_weights(directory)?;
-        let (parameters, trainable) = Parameters::trainable(weights.clone(), |_| true);
+        let adapter = match &settings.policy.lora {
+            Some(config) => Some(LoraAdapter::new(config.clone(), settings.seed)?),
+            None => None,
+        };
+        let (parameters, trainable) = match &adapter {
+            Some(adapter) => {
+                let parameters = Parameters::frozen(weights.clone()).with_adapter(adapter.clone());
+                (parameters, adapter.parameters().clone())
+            }
+            None => Parameters::trainable(weights.clone(), |_| true),
+        };
         let model = language_model::load(directory, &parameters)?;
+        if let Some(adapter) = &adapter {
+            adapter.check_attached()?;
+        }
         let context = rewriter.prompt.max_tokens.min(model.context_length());
         let tokenizer = Tokenizer::open(directory, context)?;
         let prompts = PromptBuilder::new(&rewriter.prompt, || Knowledge::bundled().map(Arc::new), None)?;
@@ -62,6 +79,8 @@ impl Policy {
             tokenizer,
             prompts,
             trainable,
+            adapter,
+            start_from: directory.clone(),
             weights,
             files: handed_on(directory)?,
             settings: rewriter,
@@ -103,8 +122,26 @@ impl Policy {
         Ok(())
     }
 
-    /// The present weights, all of them, in the checkpoint's layout.
+    /// The adapter that learns in the weights' place, if one does.
+    pub(crate) fn adapter(&self) -> Option<&LoraAdapter> {
+        self.adapter.as_deref()
+    }
+
+    /// The directory that the run started from, which an adapter belongs to.
+    pub(crate) fn base(&self) -> String {
+        self.start_from.display().to_string()
+    }
+
+    /// PEFT's word for what the model does.
+    pub(crate) fn task_type(&self) -> Result<&'static str> {
+        Ok(if ModelSizes::open(&self.start_from)?.has_encoder() { "SEQ_2_SEQ_LM" } else { "CAUSAL_LM" })
+    }
+
+    /// The present weights, all of them, in the checkpoint's layout; an adapter is merged.
     pub(crate) fn export(&self) -> Result<BTreeMap<String, Tensor>> {
+        if let Some(adapter) = &self.adapter {
+            return Ok(adapter.merged_tensors(&self.weights)?);
+        }
         let mut tensors = self.trainable.export()?;
         for name in self.weights.names() {
             if !tensors.contains_key(name) && !is_copy_of_embedding(name) {

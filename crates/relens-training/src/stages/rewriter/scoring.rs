@@ -95,7 +95,7 @@ fn unscored_rollouts(query: &CandidateQuery) -> impl Iterator<Item = Rollout<'_>
 fn key(queries: &[CandidateQuery], reward: &RewardConfig, environment: &mut Environment) -> Result<String> {
     let mut hash = Sha256::new();
     hash.update(VERSION.to_le_bytes());
-    hash.update(environment.retriever()?.fingerprint().as_bytes());
+    hash.update(environment.judging_retriever()?.fingerprint().as_bytes());
     hash.update(serde_json::to_vec(reward).map_err(std::io::Error::from)?);
     hash.update(environment.seed().to_le_bytes());
     for picture in &environment.corpus.training {
@@ -127,4 +127,26 @@ fn write(file: &Path, rewards: &[f32]) -> Result<()> {
     let tensor = Tensor::from_slice(rewards, rewards.len(), &Device::Cpu)?;
     let tensors = BTreeMap::from([(TENSOR.to_owned(), tensor)]);
     Ok(write_atomically(file, &tensors_to_bytes(&tensors, ElementType::F32)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Silent;
+    use crate::reward::judge_that_breaks;
+    use crate::rewriting::Candidate;
+
+    #[test]
+    fn a_candidate_whose_reward_is_not_finite_is_named() {
+        let candidates =
+            ["a dog", "a broken dog"].map(|text| Candidate::unscored(text.to_owned(), "test")).into();
+        let query = CandidateQuery { query: "a cat".to_owned(), picture: 1, candidates };
+        let error = judged(&[query], &judge_that_breaks(), &mut Silent).unwrap_err();
+        let named = matches!(
+            &error,
+            TrainingError::NonFiniteReward { sample: 1, query, rewrite, .. }
+                if query == "a cat" && rewrite == "a broken dog"
+        );
+        assert!(named, "{error}");
+    }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::model::Rewrite;
 use crate::embeddings::Embeddings;
 use crate::error::{Error, Result};
-use crate::index::{Hit, TopK};
+use crate::index::Index;
 
 /// How many of the best pictures are looked at.
 const TOP: usize = 10;
@@ -44,19 +44,16 @@ struct ScoreDistribution {
     best: f64,
     /// The best score less the mean of the best ten.
     margin: f64,
-    pictures: Vec<usize>,
+    pictures: Vec<u64>,
 }
 
 impl ScoreDistribution {
-    fn of(text: &[f32], gallery: &Embeddings) -> Result<Self> {
-        let mut top = TopK::new(TOP.min(gallery.rows()));
-        for (picture, score) in gallery.scores(text)?.into_iter().enumerate() {
-            top.push(Hit { id: picture as u64, score });
-        }
-        let hits = top.into_sorted();
+    fn of(text: &[f32], gallery: &dyn Index) -> Result<Self> {
+        let query = Embeddings::from_rows(text.len(), text.to_vec())?;
+        let hits = gallery.search(&query, TOP)?.pop().unwrap_or_default();
         let best = hits.first().map_or(0.0, |hit| f64::from(hit.score));
         let mean = hits.iter().map(|hit| f64::from(hit.score)).sum::<f64>() / hits.len().max(1) as f64;
-        Ok(Self { best, margin: best - mean, pictures: hits.iter().map(|hit| hit.id as usize).collect() })
+        Ok(Self { best, margin: best - mean, pictures: hits.iter().map(|hit| hit.id).collect() })
     }
 
     fn overlap(&self, other: &Self) -> f64 {
@@ -70,7 +67,6 @@ impl GateFeatures {
     ///
     /// # Shapes
     /// - query_vector, rewrite_vector: `[dim]`, L2-normalised
-    /// - gallery: `[pictures, dim]`
     ///
     /// # Errors
     /// [`Error::Argument`] if the dimensions differ.
@@ -79,7 +75,7 @@ impl GateFeatures {
         rewrite: &Rewrite,
         query_vector: &[f32],
         rewrite_vector: &[f32],
-        gallery: Option<&Embeddings>,
+        gallery: Option<&dyn Index>,
     ) -> Result<Self> {
         let words = |text: &str| (text.split_whitespace().count().max(1) as f64).ln();
         let similarity: f64 =
@@ -182,6 +178,7 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::ExactIndex;
 
     fn gate() -> Gate {
         let mut weights = vec![0.0; FEATURES.len()];
@@ -202,7 +199,7 @@ mod tests {
     #[test]
     fn what_is_far_from_the_query_is_kept_out_and_what_is_unknown_is_neutral() {
         let rewrite = Rewrite { text: "a brown dog".to_owned(), mean_log_prob: -0.5 };
-        let measure = |vector: &[f32], gallery: Option<&Embeddings>| {
+        let measure = |vector: &[f32], gallery: Option<&dyn Index>| {
             GateFeatures::measure("a dog", &rewrite, &[1.0, 0.0], vector, gallery).unwrap()
         };
         let (near, far) = (measure(&[0.8, 0.6], None), measure(&[0.1, 0.995], None));
@@ -210,7 +207,8 @@ mod tests {
         assert_eq!(near.values()[7], None);
         let logit: f64 = 2.0 * (0.8 - 0.5) / 0.25;
         assert!((gate().probability(&near) - 1.0 / (1.0 + (-logit).exp())).abs() < 1e-6);
-        let gallery = Embeddings::from_rows(2, vec![1.0, 0.0, 0.0, 1.0, 0.6, 0.8]).unwrap();
+        let pictures = Embeddings::from_rows(2, vec![1.0, 0.0, 0.0, 1.0, 0.6, 0.8]).unwrap();
+        let gallery = ExactIndex::from_parts("words", vec![7, 8, 9], pictures).unwrap();
         let values = measure(&[0.6, 0.8], Some(&gallery));
         let change = values.values()[6].unwrap();
         assert!(change.abs() < 1e-6, "the best score is 1 before and after: {change}");

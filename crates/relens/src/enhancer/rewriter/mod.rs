@@ -21,9 +21,9 @@ pub use settings::{DecodingMethod, DecodingSettings, PromptSettings, RewriterSet
 
 use super::mix::{Mix, alike};
 use super::{EnhancedQuery, Query, QueryEnhancer, TraceEntry};
-use crate::embeddings::Embeddings;
 use crate::error::Result;
 use crate::evd::Knowledge;
+use crate::index::Index;
 use crate::pipeline::TextEmbedder;
 
 /// The bundled rewriter's name.
@@ -35,8 +35,8 @@ pub const CACHE_FILE: &str = "rewrites.db";
 /// Files of a model directory that decide what it writes.
 const DECISIVE: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
 
-/// Embeddings of the pictures that are searched, as soon as they are known.
-pub type Gallery = Arc<OnceLock<Embeddings>>;
+/// The pictures that are searched, as soon as they are known.
+pub type Gallery = Arc<OnceLock<Arc<dyn Index>>>;
 
 /// How a rewriter is opened.
 #[derive(Clone, Default)]
@@ -151,7 +151,7 @@ impl Rewriter {
             for rewrite in rewrites {
                 let (before, after) = (vectors.row(own), vectors.row(row));
                 row += 1;
-                let gallery = open.gallery.get();
+                let gallery = open.gallery.get().map(|index| &**index);
                 let features = GateFeatures::measure(query.text(), &rewrite, before, after, gallery)?;
                 if open.gate.lets_through(&features) {
                     kept.push(rewrite);

@@ -66,7 +66,8 @@ impl RewriterModel {
         self.prompts.prompts(queries)
     }
 
-    /// The rewrites of prompts, in order, best first; different ones only, and none where the model wrote nothing.
+    /// The rewrites of prompts, in order, best first; different ones only, and none where the model wrote
+    /// nothing or the prompt is longer than the context.
     ///
     /// A prompt's rewrites do not depend on the others.
     ///
@@ -79,8 +80,10 @@ impl RewriterModel {
         let mut rewrites = Vec::with_capacity(prompts.len());
         for prompts in prompts.chunks(at_once) {
             let tokens = self.tokenizer.encode_batch(prompts)?;
-            for sequences in generate(&*self.model, &tokens, &config)? {
-                rewrites.push(self.texts(&sequences)?);
+            let cut = tokens.truncated.clone();
+            for (sequences, cut) in generate(&*self.model, &tokens, &config)?.into_iter().zip(cut) {
+                // What lost its end asks for something else than the person did.
+                rewrites.push(if cut { Vec::new() } else { self.texts(&sequences)? });
             }
         }
         Ok(rewrites)
