@@ -87,10 +87,10 @@ def main() -> None:
         peers["pytorch"] = PyTorch(model)
         for count, length, new in tasks:
             times = {name: [] for name in peers}
-            for round in range(arguments.rounds + 1):
+            for turn in range(arguments.rounds + 1):
                 for name, peer in peers.items():
                     taken = peer.run(count, length, new)
-                    if round > 0:
+                    if turn > 0:  # the first run warms up
                         times[name].append(taken)
             medians = {name: statistics.median(values) for name, values in times.items()}
             for name in arguments.storage:

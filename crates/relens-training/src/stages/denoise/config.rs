@@ -45,6 +45,10 @@ pub struct DenoiseConfig {
     /// Share of examples that write another caption of the same picture. Default 0.5, range [0, 1].
     #[serde(default = "half")]
     pub paraphrase: f64,
+    /// Share of examples whose text is no caption but three to nine words of the corpus in random order. No language model
+    /// can guess them: they can only be copied, which is what a rewriter does most. Default 0, range [0, 1].
+    #[serde(default)]
+    pub random_words: f64,
     /// Peak learning rate. Default 1e-3.
     #[serde(default = "learning_rate")]
     pub learning_rate: f64,
@@ -183,6 +187,7 @@ impl DenoiseConfig {
     pub fn check(&self) -> Result<()> {
         self.noise.check()?;
         in_range("paraphrase", self.paraphrase, 0.0, 1.0)?;
+        in_range("random_words", self.random_words, 0.0, 1.0)?;
         in_range("embedding_rate", self.embedding_rate, 0.0, 100.0)?;
         in_range("epochs", self.epochs, 0.0, 1e6)?;
         in_range("fresh.dropout", self.fresh.dropout, 0.0, 0.9)?;

@@ -1,7 +1,8 @@
 //! Denoising and paraphrasing: how a rewriter from scratch learns to read and write captions.
 //!
-//! Each example either restores a caption from a noisy version of it (BART, Lewis et al. 2020), or writes another
-//! caption of the same picture. The first teaches to copy and to repair, the second which words may stand for which.
+//! Each example restores a caption from a noisy version of it (BART, Lewis et al. 2020), or writes another caption of
+//! the same picture, or copies random words. The first teaches to repair, the second which words may stand for which,
+//! the third to copy.
 //! No retriever is asked; the best checkpoint has the lowest loss on validation captions.
 
 mod config;
@@ -46,6 +47,7 @@ struct Source {
 struct Denoising {
     config: DenoiseConfig,
     sources: Vec<Source>,
+    words: Vec<String>,
     validation: Vec<Example>,
     batches: EpochBatches,
 }
@@ -63,17 +65,35 @@ impl Denoising {
         let validation = validation_pairs(&config, corpus);
         let validation = encode_pairs(policy, &validation)?.into_iter().flatten().collect();
         let batches = EpochBatches::new(sources.len(), config.batch_size, config.seed);
-        Ok(Self { config, sources, validation, batches })
+        let words = sources.iter().flat_map(|source| source.text.split_whitespace());
+        let words = words.map(str::to_lowercase).collect();
+        Ok(Self { config, sources, words, validation, batches })
     }
 
     fn pair(&self, source: &Source, step: u64, place: usize) -> (String, String) {
         let mut rng = stream(self.config.seed, "noise", (step << 20) + place as u64);
+        let copies = self.config.random_words > 0.0 && rng.random_bool(self.config.random_words);
+        if copies && !self.words.is_empty() {
+            let text = self.random_words(&mut rng);
+            return (corrupt(&text, &self.config.noise, &mut rng), text);
+        }
         let paraphrases = !source.siblings.is_empty() && rng.random_bool(self.config.paraphrase);
         if paraphrases && let Some(sibling) = source.siblings.get(rng.random_range(0..source.siblings.len()))
         {
             return (source.text.clone(), sibling.clone());
         }
         (corrupt(&source.text, &self.config.noise, &mut rng), source.text.clone())
+    }
+}
+
+/// Words of a random sequence, at least and at most.
+const RANDOM_WORDS: std::ops::RangeInclusive<usize> = 3..=9;
+
+impl Denoising {
+    fn random_words(&self, rng: &mut impl rand::Rng) -> String {
+        let count = rng.random_range(RANDOM_WORDS);
+        let words = (0..count).filter_map(|_| self.words.get(rng.random_range(0..self.words.len())));
+        words.map(String::as_str).collect::<Vec<_>>().join(" ")
     }
 }
 
