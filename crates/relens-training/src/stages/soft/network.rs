@@ -7,6 +7,7 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 use rand::RngExt;
 use relens::enhancer::soft::{SETTINGS_FILE, SoftRewriterSettings, WEIGHTS_FILE};
+use relens_models::atomic_file::write_atomically;
 use relens_models::layers::{Dropout, DropoutGenerator, Linear};
 use relens_models::ops::{gelu_tanh, l2_normalize};
 use relens_models::weights::{
@@ -15,7 +16,6 @@ use relens_models::weights::{
 
 use super::config::NetworkSettings;
 use crate::Result;
-use crate::checkpoint::write_atomically;
 use crate::optimizer::NamedParameter;
 use crate::random::stream;
 
