@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use crate::enhancer::rewriter::settings::SETTINGS_FILE;
 use crate::error::{Error, Result};
 use crate::evd::knowledge;
 
@@ -27,7 +28,7 @@ pub fn model(name: &str) -> Result<PathBuf> {
     locate_in(&places, &format!("models/{name}"))
 }
 
-/// The names of all bundled models, sorted. The knowledge base beside them is none.
+/// The names of all bundled retrievers, sorted. The knowledge base and the rewriter beside them are none.
 pub fn model_names() -> Vec<String> {
     model_names_in(&roots())
 }
@@ -72,8 +73,11 @@ fn locate_in(roots: &[PathBuf], relative: &str) -> Result<PathBuf> {
 fn model_names_in(roots: &[PathBuf]) -> Vec<String> {
     let entries =
         roots.iter().filter_map(|root| fs_err::read_dir(root.join("models")).ok()).flatten().flatten();
+    let is_other = |directory: &Path| {
+        [knowledge::BUNDLED_FILE, SETTINGS_FILE].iter().any(|file| directory.join(file).is_file())
+    };
     let names: BTreeSet<String> = entries
-        .filter(|entry| entry.path().is_dir() && !entry.path().join(knowledge::BUNDLED_FILE).is_file())
+        .filter(|entry| entry.path().is_dir() && !is_other(&entry.path()))
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect();
     names.into_iter().collect()
@@ -100,7 +104,9 @@ mod tests {
         assert_eq!(model_names_in(&roots), ["a", "b"]);
         fs_err::write(first.path().join("models/b").join(knowledge::BUNDLED_FILE), "").unwrap();
         fs_err::remove_dir(second.path().join("models/b")).unwrap();
-        assert_eq!(model_names_in(&roots), ["a"], "a knowledge base is no model");
+        assert_eq!(model_names_in(&roots), ["a"], "a knowledge base is no retriever");
+        fs_err::write(second.path().join("models/a").join(SETTINGS_FILE), "").unwrap();
+        assert_eq!(model_names_in(&roots), [""; 0], "nor is a rewriter");
     }
 
     #[test]

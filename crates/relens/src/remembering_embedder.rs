@@ -8,8 +8,10 @@ use crate::error::Result;
 use crate::pipeline::TextEmbedder;
 
 /// Remembers the embeddings of all texts that it was ever asked for: experiments that differ in weights only, or share
-/// most of their texts, cost their own texts only. Memory grows with the number of different texts.
+/// most of their texts, cost their own texts only. Memory grows with the number of different texts, up to the limit if
+/// there is one.
 pub struct RememberingEmbedder {
+    limit: usize,
     embedder: Arc<dyn TextEmbedder>,
     known: Mutex<HashMap<String, Vec<f32>>>,
 }
@@ -17,7 +19,12 @@ pub struct RememberingEmbedder {
 impl RememberingEmbedder {
     /// Remembers for `embedder`.
     pub fn new(embedder: Arc<dyn TextEmbedder>) -> Self {
-        Self { embedder, known: Mutex::default() }
+        Self::with_limit(embedder, usize::MAX)
+    }
+
+    /// Remembers about `limit` texts at most: when there are more, it forgets all and begins anew.
+    pub fn with_limit(embedder: Arc<dyn TextEmbedder>, limit: usize) -> Self {
+        Self { limit, embedder, known: Mutex::default() }
     }
 
     /// How many different texts were embedded.
@@ -46,6 +53,9 @@ impl TextEmbedder for RememberingEmbedder {
 
     fn embed_texts(&self, texts: &[&str]) -> Result<Embeddings> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len().saturating_add(texts.len()) > self.limit {
+            known.clear();
+        }
         let mut fresh: Vec<&str> = texts.iter().copied().filter(|text| !known.contains_key(*text)).collect();
         fresh.sort_unstable();
         fresh.dedup();
@@ -96,5 +106,16 @@ mod tests {
         assert_eq!(embedder.embed_texts(&["a", "ccc"]).unwrap().into_vec(), [1.0, 3.0]);
         assert_eq!((counting.0.load(Ordering::Relaxed), embedder.len()), (3, 3));
         assert!(embedder.embed_texts(&[]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn no_more_is_remembered_than_the_limit() {
+        let counting = Arc::new(Counting::default());
+        let embedder = RememberingEmbedder::with_limit(counting.clone(), 2);
+        for text in ["a", "bb", "a", "ccc", "a"] {
+            assert_eq!(embedder.embed_texts(&[text]).unwrap().into_vec(), [text.len() as f32]);
+            assert!(embedder.len() <= 2);
+        }
+        assert_eq!(embedder.embed_texts(&["a", "bb", "ccc"]).unwrap().into_vec(), [1.0, 2.0, 3.0]);
     }
 }

@@ -81,7 +81,9 @@ impl Default for FilterSettings {
 const FILE_ENDINGS: [&str; 8] = [".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"];
 
 /// What stands in replies that talk about the task. Compared in lower case.
-const TALK: [&str; 21] = [
+const TALK: [&str; 23] = [
+    "the right picture",
+    "the wrong picture",
     "<think",
     "</",
     "```",

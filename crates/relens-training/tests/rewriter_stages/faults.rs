@@ -102,7 +102,7 @@ fn a_damaged_checkpoint_is_passed_over_for_the_one_before() {
     let whole = world.config::<SftConfig>("faults/whole", top, &tables);
     finish(&whole).unwrap();
     let mut damaged = world.config::<SftConfig>("faults/damaged", top, &tables);
-    assert!(matches!(damaged.run(&mut StopAfter(5)).unwrap_err(), TrainingError::Interrupted { .. }));
+    assert!(matches!(damaged.run(&mut StopAfter(4)).unwrap_err(), TrainingError::Interrupted { .. }));
     let checkpoints = damaged.output().join("checkpoints");
     truncate(&checkpoints.join("step-4/optimizer.safetensors"));
     let mut listener = Listener::default();

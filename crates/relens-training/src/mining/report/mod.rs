@@ -146,7 +146,7 @@ impl Report {
             }
         }
         let mut charts = vec![Chart {
-            caption: "Queries by the rank of the right picture, from each number to the next",
+            caption: "Queries by the rank of the right picture",
             svg: bars(Width::Half, &labels, &ranks)?,
         }];
         // Without a conversation there is nothing to tell apart.

@@ -15,7 +15,9 @@ use crate::enhancer::referenced::Referenced;
 use crate::enhancer::retrieval_augmented::{Enrichment, NeighbourSettings};
 use crate::enhancer::{Combination, Identity, QueryEnhancer};
 use crate::error::{Error, Result};
+use crate::pipeline::TextEmbedder;
 use crate::reference_pairs::ReferencePairs;
+use crate::remembering_embedder::RememberingEmbedder;
 
 /// A whole TOML file.
 #[derive(Deserialize)]
@@ -57,12 +59,16 @@ fn mean_embedding() -> Combination {
     Combination::MeanEmbedding
 }
 
+/// Texts whose embeddings the members of an ensemble share.
+const SHARED_TEXTS: usize = 4096;
+
 /// Opens what a file says.
 pub(super) fn open_file(path: &Path, context: &EnhancerContext) -> Result<Box<dyn QueryEnhancer>> {
     let unreadable = |reason: String| Error::Enhancer { enhancer: path.display().to_string(), reason };
     let spec: EnsembleSpec =
         toml::from_str(&fs_err::read_to_string(path)?).map_err(|error| unreadable(error.to_string()))?;
     let directory = path.parent().unwrap_or(Path::new("")).to_owned();
+    let context = &shared_context(context, spec.enhancer.len());
     let mut members = Vec::new();
     for mut table in spec.enhancer {
         let name = match table.remove("name") {
@@ -88,6 +94,17 @@ pub(super) fn open_file(path: &Path, context: &EnhancerContext) -> Result<Box<dy
         Err(members) => Box::new(Ensemble::new(members, spec.combine)?),
     };
     with_references(enhancer, spec.neighbours, spec.calibration, &directory)
+}
+
+/// Several enhancers look at the same words to tell their senses apart: one look serves them all.
+fn shared_context(context: &EnhancerContext, members: usize) -> EnhancerContext {
+    let share = |embedder: Arc<dyn TextEmbedder>| -> Arc<dyn TextEmbedder> {
+        match members {
+            0 | 1 => embedder,
+            _ => Arc::new(RememberingEmbedder::with_limit(embedder, SHARED_TEXTS)),
+        }
+    };
+    EnhancerContext { embedder: context.embedder.clone().map(share), ..context.clone() }
 }
 
 /// Adds what works by reference pairs; a file that both name is read once.

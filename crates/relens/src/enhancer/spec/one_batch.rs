@@ -14,8 +14,8 @@ use crate::pipeline::embed_enhanced;
 use crate::reference_pairs::ReferencePairs;
 
 const DIM: usize = 8;
-/// "hen" has one sense, "bat" has two in the bundled knowledge base.
-const PLAIN: &str = "a hen near a photo of a wall";
+/// "dog" has one sense, "bat" has two in the bundled knowledge base.
+const PLAIN: &str = "a dog near a photo of a wall";
 const AMBIGUOUS: &str = "a bat hangs upside down in a cave";
 
 /// An encoder that writes down what it is asked for.
