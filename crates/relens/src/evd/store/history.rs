@@ -199,7 +199,10 @@ impl Edit<'_> {
         let cannot = |reason: String| Error::CannotUndo { reason };
         let condition = match id {
             Some(_) => "WHERE id = ?1",
-            None => "WHERE ?1 IS NULL AND undoes IS NULL AND undone_by IS NULL ORDER BY id DESC LIMIT 1",
+            // What a knowledge base began with is no edit: taking it back leaves nothing, and has to be asked for by number.
+            None => {
+                "WHERE ?1 IS NULL AND undoes IS NULL AND undone_by IS NULL AND action <> 'seed' ORDER BY id DESC LIMIT 1"
+            }
         };
         let sql = format!("{COLUMNS} {condition}");
         let target = self.transaction.query_row(&sql, params![id], revision).optional().map_err(failed)?;

@@ -28,6 +28,19 @@ fn describe(store: &mut KnowledgeStore, name: &str, text: &str) -> Result<Option
 }
 
 #[test]
+fn what_a_knowledge_base_began_with_is_taken_back_by_number_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("evd.db");
+    let mut store = KnowledgeStore::open_seeded(&path, || Ok(vec![robot()])).unwrap();
+    describe(&mut store, "robot", "glowing eyes").unwrap();
+    assert_eq!(store.undo(None).unwrap().undoes, Some(2));
+    assert!(matches!(store.undo(None), Err(Error::CannotUndo { .. })));
+    assert!(store.entity("robot").unwrap().is_some());
+    assert_eq!(store.undo(Some(1)).unwrap().undoes, Some(1));
+    assert!(store.entity("robot").unwrap().is_none());
+}
+
+#[test]
 fn edits_are_kept_and_taken_back_one_by_one() {
     let (_directory, mut store) = new_store();
     store.edit("add", "robot", |_| Ok(Some(robot()))).unwrap();
