@@ -62,7 +62,7 @@ impl KnowledgeStore {
         }
         let connection = Connection::open(path).map_err(|error| database_error(path, error))?;
         let mut store = Self::configured(connection, path)?;
-        if !schema::check(&store.connection, path)? {
+        if !store.has_tables()? {
             store.create(seed)?;
         }
         Ok(store)
@@ -78,7 +78,7 @@ impl KnowledgeStore {
         let connection =
             Connection::open_with_flags(path, flags).map_err(|error| database_error(path, error))?;
         let store = Self::configured(connection, path)?;
-        if !schema::check(&store.connection, path)? {
+        if !store.has_tables()? {
             return Err(Error::Corrupt {
                 path: path.to_owned(),
                 expected: "a knowledge base".to_owned(),
@@ -96,6 +96,14 @@ impl KnowledgeStore {
         };
         configure().map_err(|error| database_error(path, error))?;
         Ok(Self { connection, path: path.to_owned() })
+    }
+
+    /// Whether the file has its tables. The numbers that tell are read in one transaction: another process may be creating
+    /// the tables just now.
+    fn has_tables(&self) -> Result<bool> {
+        let snapshot =
+            self.connection.unchecked_transaction().map_err(|error| database_error(&self.path, error))?;
+        schema::check(&snapshot, &self.path)
     }
 
     fn create(&mut self, seed: impl FnOnce() -> Result<Vec<Entity>>) -> Result<()> {
