@@ -22,6 +22,7 @@ use super::{
 use crate::embeddings::Embeddings;
 use crate::error::{Error, Result};
 use crate::pipeline::TextEmbedder;
+use crate::similarity;
 
 /// The network's file in its directory.
 pub const WEIGHTS_FILE: &str = "soft_rewriter.safetensors";
@@ -96,17 +97,13 @@ impl SoftRewriterWeights {
 
     /// The rewritten embedding, not normalised.
     fn forward(&self, query: &[f32]) -> Vec<f32> {
-        let hidden: Vec<f32> = self
-            .up
-            .chunks_exact(self.dim)
-            .zip(&self.up_bias)
-            .map(|(row, bias)| gelu(dot(row, query) + bias))
-            .collect();
-        let changes = self.down.chunks_exact(hidden.len()).zip(&self.down_bias);
-        changes
-            .zip(query)
-            .map(|((row, bias), value)| value + self.strength * (dot(row, &hidden) + bias))
-            .collect()
+        let mut hidden = vec![0.0; self.up_bias.len()];
+        similarity::scores(query, &self.up, self.dim, &mut hidden);
+        hidden.iter_mut().zip(&self.up_bias).for_each(|(value, bias)| *value = gelu(*value + bias));
+        let mut change = vec![0.0; self.dim];
+        similarity::scores(&hidden, &self.down, hidden.len(), &mut change);
+        let changes = change.iter().zip(&self.down_bias);
+        changes.zip(query).map(|((change, bias), value)| value + self.strength * (change + bias)).collect()
     }
 }
 
@@ -131,21 +128,6 @@ impl RefineEmbeddings for SoftRewriterWeights {
 fn gelu(x: f32) -> f32 {
     const SCALE: f32 = 0.797_884_6;
     0.5 * x * (1.0 + (SCALE * (x + 0.044_715 * x * x * x)).tanh())
-}
-
-/// In lanes, which the compiler turns into vector instructions.
-fn dot(left: &[f32], right: &[f32]) -> f32 {
-    const LANES: usize = 16;
-    let mut lanes = [0f32; LANES];
-    let (left_chunks, right_chunks) = (left.chunks_exact(LANES), right.chunks_exact(LANES));
-    let rest: f32 =
-        left_chunks.remainder().iter().zip(right_chunks.remainder()).map(|(left, right)| left * right).sum();
-    for (left, right) in left_chunks.zip(right_chunks) {
-        for (lane, (left, right)) in lanes.iter_mut().zip(left.iter().zip(right)) {
-            *lane += left * right;
-        }
-    }
-    rest + lanes.iter().sum::<f32>()
 }
 
 /// The enhancer: the query's own text, whose embedding goes through the network.
