@@ -3,6 +3,7 @@
 
 pub mod denoise;
 pub mod description;
+mod epochs;
 pub mod gate;
 pub mod grpo;
 pub mod ppo;

@@ -13,6 +13,7 @@ mod img2dataset_parquet;
 mod json;
 mod json_lines;
 mod karpathy;
+mod shards;
 mod split;
 mod split_slice;
 #[cfg(test)]

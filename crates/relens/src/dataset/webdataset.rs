@@ -4,44 +4,25 @@
 //! `--output_format webdataset`. A sample without a caption, or without a picture, is left out.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
 use super::caption_groups::cleaned_caption;
+use super::shards::{has_shards, shards};
 use super::{Dataset, DatasetImage, Split, has_image_extension, name_from_path};
 use crate::error::{Error, Result};
 use crate::tar_archive;
 
 /// Whether `path` is an archive, or a folder with archives in it.
 pub(super) fn is_webdataset(path: &Path) -> bool {
-    if path.is_dir() {
-        shards(path).is_ok_and(|shards| !shards.is_empty())
-    } else {
-        tar_archive::is_archive(path)
-    }
-}
-
-/// The archives of a folder by name, or the one archive.
-fn shards(path: &Path) -> Result<Vec<PathBuf>> {
-    if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let mut shards = Vec::new();
-    for entry in fs_err::read_dir(path)? {
-        let path = entry?.path();
-        if tar_archive::is_archive(&path) {
-            shards.push(path);
-        }
-    }
-    shards.sort();
-    Ok(shards)
+    has_shards(path, tar_archive::is_archive)
 }
 
 /// Reads the archive, or all archives of the folder.
 pub(super) fn read(path: &Path) -> Result<Dataset> {
     let mut images = Vec::new();
-    for shard in shards(path)? {
+    for shard in shards(path, tar_archive::is_archive)? {
         read_shard(&shard, &mut images)?;
     }
     Ok(Dataset { name: name_from_path(path), images_directory: path.to_owned(), images })

@@ -10,8 +10,8 @@ use relens::embeddings::Embeddings;
 use relens::enhancer::CombinedQueries;
 use relens::evaluation::{GroundTruthRanks, RankingMetrics};
 use relens::retriever::Retriever;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::config::DescriptionConfig;
 use super::materials::{DescribedCaption, DescribedSplit, Materials};
@@ -25,6 +25,7 @@ use crate::progress::Progress;
 use crate::random::stream;
 use crate::run_log::{JsonLinesLog, RunDirectory};
 use crate::schedule::{Decay, Schedule};
+use crate::stages::epochs::EpochState;
 use crate::trainer::{Trainer, TrainerConfig};
 use crate::{Result, TrainingError};
 
@@ -44,21 +45,6 @@ pub struct DescriptionSummary {
     pub metrics: Map<String, Value>,
 }
 
-/// Where a run is; saved in every checkpoint.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-struct RunState {
-    epoch: u64,
-    best: Option<Best>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Best {
-    step: u64,
-    epoch: u64,
-    mean_reciprocal_rank: f64,
-    metrics: Map<String, Value>,
-}
-
 /// Trains a network and writes the best.
 pub(super) fn run<N: DescriptionNetwork>(
     config: &DescriptionConfig<N::Settings>,
@@ -75,7 +61,7 @@ where
     let network = N::new(config, &materials)?;
     let checkpoints = CheckpointStore::open(directory.path(), KEEP)?;
     let mut run = Run::new(config, materials, network, checkpoints)?;
-    run.resume(progress)?;
+    run.state = EpochState::resume(&run.checkpoints, &mut run.trainer, progress)?;
     let mut log = directory.log("metrics.jsonl", run.trainer.steps())?;
     run.epochs(&mut log, progress)?;
     run.finish(directory.path())
@@ -88,7 +74,7 @@ struct Run<'a, N: DescriptionNetwork> {
     logit_scale: Var,
     trainer: Trainer,
     checkpoints: CheckpointStore,
-    state: RunState,
+    state: EpochState,
 }
 
 impl<'a, N: DescriptionNetwork> Run<'a, N> {
@@ -118,19 +104,15 @@ impl<'a, N: DescriptionNetwork> Run<'a, N> {
             },
         };
         let trainer = Trainer::new(trainer_config, parameters)?;
-        Ok(Self { config, materials, network, logit_scale, trainer, checkpoints, state: RunState::default() })
-    }
-
-    fn resume(&mut self, progress: &mut dyn Progress) -> Result<()> {
-        let Some(snapshot) = self.checkpoints.latest()? else { return Ok(()) };
-        self.trainer.restore(&snapshot, snapshot.step)?;
-        self.state = serde_json::from_value(snapshot.state).map_err(|error| TrainingError::Checkpoint {
-            path: self.checkpoints.path(snapshot.step).join("state.json"),
-            reason: error.to_string(),
-        })?;
-        self.checkpoints.mark_best(self.state.best.as_ref().map(|best| best.step))?;
-        progress.message(&format!("continuing after epoch {}", self.state.epoch));
-        Ok(())
+        Ok(Self {
+            config,
+            materials,
+            network,
+            logit_scale,
+            trainer,
+            checkpoints,
+            state: EpochState::default(),
+        })
     }
 
     fn epochs(&mut self, log: &mut JsonLinesLog, progress: &mut dyn Progress) -> Result<()> {
@@ -191,32 +173,9 @@ impl<'a, N: DescriptionNetwork> Run<'a, N> {
 
     /// Measures, logs, and saves a checkpoint.
     fn measure(&mut self, loss: f64, log: &mut JsonLinesLog, progress: &mut dyn Progress) -> Result<()> {
-        let (step, epoch) = (self.trainer.steps(), self.state.epoch);
         let measured = self.measured()?;
-        let mut metrics = Map::new();
-        for (k, recall) in &measured.recall {
-            metrics.insert(format!("image_retrieval_recall@{k}"), json!(recall));
-        }
-        let mean_reciprocal_rank = measured.mean_reciprocal_rank;
-        metrics.insert("image_retrieval_mean_reciprocal_rank".to_owned(), json!(mean_reciprocal_rank));
-        let mut record = Map::from_iter([
-            ("step".to_owned(), json!(step)),
-            ("epoch".to_owned(), json!(epoch)),
-            ("split".to_owned(), json!("validation")),
-        ]);
-        if loss.is_finite() {
-            record.insert("loss".to_owned(), json!(loss));
-        }
-        record.extend(metrics.clone());
-        progress.metrics(&record);
-        log.append(&record)?;
-        if self.state.best.as_ref().is_none_or(|best| mean_reciprocal_rank > best.mean_reciprocal_rank) {
-            self.state.best = Some(Best { step, epoch, mean_reciprocal_rank, metrics });
-            self.checkpoints.mark_best(Some(step))?;
-        }
-        let state = serde_json::to_value(&self.state).map_err(std::io::Error::from)?;
-        self.checkpoints.save(&self.trainer.snapshot(step, state)?)?;
-        Ok(())
+        let run = (&self.trainer, &self.checkpoints);
+        self.state.record((&measured, loss), run, log, progress)
     }
 
     /// How descriptions alone rank the pictures of the validation split.

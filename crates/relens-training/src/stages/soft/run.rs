@@ -7,8 +7,7 @@ use rand::seq::SliceRandom;
 use relens::embeddings::Embeddings;
 use relens::enhancer::CombinedQueries;
 use relens::evaluation::{GroundTruthRanks, RankingMetrics};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::config::SoftConfig;
 use super::materials::{Materials, tensor};
@@ -19,6 +18,7 @@ use crate::progress::Progress;
 use crate::random::stream;
 use crate::run_log::{JsonLinesLog, RunDirectory};
 use crate::schedule::{Decay, Schedule};
+use crate::stages::epochs::EpochState;
 use crate::stages::rewriter::MODEL_DIRECTORY;
 use crate::trainer::{Trainer, TrainerConfig};
 use crate::{Result, TrainingError};
@@ -37,21 +37,6 @@ pub struct SoftSummary {
     pub metrics: Map<String, Value>,
 }
 
-/// Where a run is; saved in every checkpoint.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-struct RunState {
-    epoch: u64,
-    best: Option<Best>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Best {
-    step: u64,
-    epoch: u64,
-    mean_reciprocal_rank: f64,
-    metrics: Map<String, Value>,
-}
-
 /// Trains a network and writes the best.
 pub(super) fn run(config: &SoftConfig, progress: &mut dyn Progress) -> Result<SoftSummary> {
     config.check()?;
@@ -59,7 +44,7 @@ pub(super) fn run(config: &SoftConfig, progress: &mut dyn Progress) -> Result<So
     let materials = Materials::prepare(config, progress)?;
     let checkpoints = CheckpointStore::open(directory.path(), KEEP)?;
     let mut run = Run::new(config, materials, checkpoints)?;
-    run.resume(progress)?;
+    run.state = EpochState::resume(&run.checkpoints, &mut run.trainer, progress)?;
     let mut log = directory.log("metrics.jsonl", run.trainer.steps())?;
     run.epochs(&mut log, progress)?;
     run.finish()
@@ -71,7 +56,7 @@ pub(super) struct Run<'a> {
     pub(super) network: SoftNetwork,
     pub(super) trainer: Trainer,
     checkpoints: CheckpointStore,
-    state: RunState,
+    state: EpochState,
 }
 
 impl<'a> Run<'a> {
@@ -96,19 +81,7 @@ impl<'a> Run<'a> {
             },
         };
         let trainer = Trainer::new(trainer_config, network.parameters())?;
-        Ok(Self { config, materials, network, trainer, checkpoints, state: RunState::default() })
-    }
-
-    fn resume(&mut self, progress: &mut dyn Progress) -> Result<()> {
-        let Some(snapshot) = self.checkpoints.latest()? else { return Ok(()) };
-        self.trainer.restore(&snapshot, snapshot.step)?;
-        self.state = serde_json::from_value(snapshot.state).map_err(|error| TrainingError::Checkpoint {
-            path: self.checkpoints.path(snapshot.step).join("state.json"),
-            reason: error.to_string(),
-        })?;
-        self.checkpoints.mark_best(self.state.best.as_ref().map(|best| best.step))?;
-        progress.message(&format!("continuing after epoch {}", self.state.epoch));
-        Ok(())
+        Ok(Self { config, materials, network, trainer, checkpoints, state: EpochState::default() })
     }
 
     fn epochs(&mut self, log: &mut JsonLinesLog, progress: &mut dyn Progress) -> Result<()> {
@@ -177,7 +150,6 @@ impl<'a> Run<'a> {
 
     /// Measures, logs, and saves a checkpoint.
     fn measure(&mut self, loss: f64, log: &mut JsonLinesLog, progress: &mut dyn Progress) -> Result<()> {
-        let (step, epoch) = (self.trainer.steps(), self.state.epoch);
         let validation = &self.materials.validation;
         let (_, rewritten) = self.network.forward(&tensor(&validation.queries)?, None)?;
         let rewritten =
@@ -188,29 +160,8 @@ impl<'a> Run<'a> {
             &validation.picture,
         )?;
         let measured = RankingMetrics::from_ranks(&ranks.text_to_image, &[1, 5, 10])?;
-        let recalls =
-            measured.recall.iter().map(|(k, recall)| (format!("image_retrieval_recall@{k}"), json!(recall)));
-        let mut metrics: Map<String, Value> = recalls.collect();
-        let mean_reciprocal_rank = measured.mean_reciprocal_rank;
-        metrics.insert("image_retrieval_mean_reciprocal_rank".to_owned(), json!(mean_reciprocal_rank));
-        let mut record = Map::from_iter([
-            ("step".to_owned(), json!(step)),
-            ("epoch".to_owned(), json!(epoch)),
-            ("split".to_owned(), json!("validation")),
-        ]);
-        if loss.is_finite() {
-            record.insert("loss".to_owned(), json!(loss));
-        }
-        record.extend(metrics.clone());
-        progress.metrics(&record);
-        log.append(&record)?;
-        if self.state.best.as_ref().is_none_or(|best| mean_reciprocal_rank > best.mean_reciprocal_rank) {
-            self.state.best = Some(Best { step, epoch, mean_reciprocal_rank, metrics });
-            self.checkpoints.mark_best(Some(step))?;
-        }
-        let state = serde_json::to_value(&self.state).map_err(std::io::Error::from)?;
-        self.checkpoints.save(&self.trainer.snapshot(step, state)?)?;
-        Ok(())
+        let run = (&self.trainer, &self.checkpoints);
+        self.state.record((&measured, loss), run, log, progress)
     }
 
     /// Writes the best epoch's network.
