@@ -7,13 +7,14 @@ use std::sync::Arc;
 use anyhow::Result;
 use clap::Args;
 use relens::dataset::Dataset;
-use relens::enhancer::{EnhancedQuery, Query, TraceEntry};
+use relens::enhancer::{EnhancedQuery, Query, QueryEnhancer, TraceEntry};
 use relens::error::Error;
 use serde::Serialize;
 
 use crate::enhancer_choice::EnhancerOption;
 use crate::model_choice::ModelOption;
 use crate::output::{self, Output};
+use crate::output_file::write_streaming;
 use crate::progress::Progress;
 use crate::{cli, interrupt};
 
@@ -55,6 +56,10 @@ pub(crate) struct RewriteArguments {
     /// One JSON object: {"query", "enhancer", "combine", "texts": [{"text", "weight"}], "trace": [steps]}.
     #[arg(long)]
     json: bool,
+
+    /// Write to this file instead of standard output; it is there when it is whole.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
 }
 
 /// The machine-readable form.
@@ -71,14 +76,37 @@ impl RewriteArguments {
     pub(crate) fn run(self) -> Result<()> {
         let queries = self.queries()?;
         let enhancer = self.enhancer.open(Some(Arc::new(self.model.open()?)))?;
+        if let Some(path) = &self.output {
+            return write_streaming(path, |writer| {
+                self.enhance(&*enhancer, &queries, |query, enhanced| {
+                    self.write_for_programs(writer, query, enhancer.name(), enhanced)
+                })
+            });
+        }
         let mut output = Output::new();
+        self.enhance(&*enhancer, &queries, |query, enhanced| {
+            if output.for_people && !self.json {
+                return write_for_people(&mut output, enhanced);
+            }
+            self.write_for_programs(&mut output.writer, query, enhancer.name(), enhanced)
+        })?;
+        Ok(output.writer.flush()?)
+    }
+
+    /// Enhances all queries, a batch at a time, and hands every one to `write`.
+    fn enhance(
+        &self,
+        enhancer: &dyn QueryEnhancer,
+        queries: &[Query],
+        mut write: impl FnMut(&Query, &EnhancedQuery) -> Result<()>,
+    ) -> Result<()> {
         let progress = (queries.len() > 1).then(|| Progress::start("queries", queries.len() as u64));
         for (batch, first) in queries.chunks(QUERIES_PER_BATCH).zip((0u64..).step_by(QUERIES_PER_BATCH)) {
             if interrupt::requested() {
                 return Err(Error::Cancelled.into());
             }
             for (query, enhanced) in batch.iter().zip(enhancer.enhance_batch(batch)?) {
-                self.write(&mut output, query, enhancer.name(), &enhanced)?;
+                write(query, &enhanced)?;
             }
             if let Some(progress) = &progress {
                 progress.update(first + batch.len() as u64, queries.len() as u64);
@@ -87,7 +115,7 @@ impl RewriteArguments {
         if let Some(progress) = progress {
             progress.finish();
         }
-        Ok(output.writer.flush()?)
+        Ok(())
     }
 
     fn queries(&self) -> Result<Vec<Query>> {
@@ -105,9 +133,9 @@ impl RewriteArguments {
         dataset.captions().map(|(_, caption)| Ok(Query::new(caption)?)).collect()
     }
 
-    fn write(
+    fn write_for_programs(
         &self,
-        output: &mut Output,
+        writer: &mut impl Write,
         query: &Query,
         enhancer: &str,
         enhanced: &EnhancedQuery,
@@ -120,14 +148,11 @@ impl RewriteArguments {
                 texts: &enhanced.texts,
                 trace: &enhanced.trace,
             };
-            serde_json::to_writer(&mut output.writer, &rewritten)?;
-            return Ok(writeln!(output.writer)?);
-        }
-        if output.for_people {
-            return write_for_people(output, enhanced);
+            serde_json::to_writer(&mut *writer, &rewritten)?;
+            return Ok(writeln!(writer)?);
         }
         for text in &enhanced.texts {
-            writeln!(output.writer, "{:.4}\t{}", text.weight, text.text)?;
+            writeln!(writer, "{:.4}\t{}", text.weight, text.text)?;
         }
         Ok(())
     }

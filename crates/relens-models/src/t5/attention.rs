@@ -115,6 +115,11 @@ impl CrossAttention {
         }
     }
 
+    /// What the queries are made from: the normalised states of the decoder.
+    pub(super) fn query_inputs(&self, hidden: &Tensor) -> Result<Tensor> {
+        self.norm.forward(hidden)
+    }
+
     /// The keys and the values of what the encoder made.
     pub(super) fn keys_and_values(&self, memory: &Tensor) -> Result<(Tensor, Tensor)> {
         Ok((self.key.forward(memory)?, self.value.forward(memory)?))

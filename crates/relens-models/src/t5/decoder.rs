@@ -67,6 +67,27 @@ impl DecoderStack {
         })
     }
 
+    /// What the last layer's attention to the encoder makes its queries from, `[total_tokens, d_model]`, without
+    /// dropout.
+    pub(super) fn last_query_inputs(
+        &self,
+        embedded: &Tensor,
+        memory: &Tensor,
+        (offsets, memory_offsets): (&[usize], &[usize]),
+    ) -> Result<Tensor> {
+        let longest = offsets.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).max().unwrap_or(0);
+        let bias = self.bias.by_distance(longest)?;
+        let mut hidden = embedded.clone();
+        let mut read = embedded.clone();
+        for layer in &self.layers {
+            hidden = layer.self_attention.forward(&hidden, &bias, offsets, None)?;
+            read = layer.cross_attention.query_inputs(&hidden)?;
+            hidden = layer.cross_attention.forward(&hidden, memory, (offsets, memory_offsets), None)?;
+            hidden = layer.feed_forward.forward(&hidden, None)?;
+        }
+        Ok(read)
+    }
+
     /// `[total_tokens, d_model]` of embedded tokens to the states that predict the next ones.
     pub(super) fn forward(
         &self,

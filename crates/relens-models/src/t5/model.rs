@@ -124,6 +124,21 @@ impl T5Model {
         &self.decoder
     }
 
+    /// What the last attention to the encoder reads: what the encoder made of the prompts, `[prompt_tokens, d_model]`,
+    /// and the normalised states of the decoder at the targets, `[target_tokens, d_model]`. Without dropout.
+    ///
+    /// # Errors
+    /// A prompt or target is longer than the context.
+    pub fn last_cross_attention_inputs(&self, batch: &PromptTargetBatch) -> Result<(Tensor, Tensor)> {
+        batch.check(self.context_length(), |prompt| self.most_target_tokens(prompt))?;
+        let (prompts, targets) = (&batch.prompts, &batch.targets);
+        let memory = self.encode(prompts)?;
+        let written = self.embed(&self.decoder_inputs(targets))?;
+        let offsets = (targets.offsets.as_slice(), prompts.offsets.as_slice());
+        let states = self.decoder.last_query_inputs(&written, &memory, offsets)?;
+        Ok((memory, states))
+    }
+
     /// What the decoder reads to predict the targets: they, moved by one, after the token that starts it.
     fn decoder_inputs(&self, targets: &TokenBatch) -> Vec<u32> {
         let mut ids = Vec::with_capacity(targets.ids.len());

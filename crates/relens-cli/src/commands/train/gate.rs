@@ -14,10 +14,10 @@ use crate::output::Output;
 /// Fit a rewriter's gate, which keeps the query as it is where its rewrite is predicted to hurt.
 ///
 /// Captions of training pictures that the rewriter has not learned from are ranked with and without their rewrites. The
-/// gate is written into the rewriter's directory, and used from then on.
+/// gate is written into the rewriter's directory, or into a copy of it (`output`), and used from then on.
 #[derive(Debug, Args)]
 pub(crate) struct GateArguments {
-    /// The configuration (TOML): `rewriter`, `data` with `held_out`, `retriever`.
+    /// The configuration (TOML): `rewriter`, `output`, `data` with `held_out`, `retriever`.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
 

@@ -100,6 +100,9 @@ pub struct FreshModel {
     pub dropout: f64,
     /// Most tokens of a prompt, and of a target. Default 128.
     pub positions: usize,
+    /// Write an induction head into the initial weights, which copies the prompt (see `copying_head`). A rewriter repeats
+    /// most of its query, and a small T5 finds out how only late, if ever. Default false.
+    pub copying_head: bool,
 }
 
 impl Default for FreshModel {
@@ -115,6 +118,7 @@ impl Default for FreshModel {
             feed_forward: "relu".to_owned(),
             dropout: 0.1,
             positions: 128,
+            copying_head: false,
         }
     }
 }
@@ -204,6 +208,9 @@ impl DenoiseConfig {
             if !(1..=65_536).contains(&size) {
                 return Err(TrainingError::setting(format!("fresh.{field}"), "in [1, 65536]", &size));
             }
+        }
+        if self.fresh.copying_head {
+            super::copying_head::check(&self.fresh)?;
         }
         self.rewriter.check("rewriter")?;
         self.stage(&PolicySettings::of(Path::new(""))).check()

@@ -10,12 +10,13 @@ use relens_models::weights::{ElementType, tensors_to_bytes};
 use serde_json::json;
 
 use super::config::{DenoiseConfig, FreshModel};
-use crate::Result;
+use super::copying_head;
 use crate::progress::Progress;
 use crate::random::{fill_normal, stream};
 use crate::rewriting::corpus::RewritingCorpus;
 use crate::rewriting::{records, vocabulary};
 use crate::stages::rewriter::PolicySettings;
+use crate::{Result, TrainingError};
 
 /// The initial model's directory inside a run's.
 const INITIAL: &str = "initial";
@@ -58,7 +59,7 @@ fn write(config: &DenoiseConfig, directory: &Path) -> Result<()> {
     let tokenizer = vocabulary::train(texts.into_iter(), config.fresh.vocabulary_size)?;
     let tensors = initial_weights(&config.fresh, config.seed)?;
     let files = [
-        ("tokenizer.json", tokenizer),
+        ("tokenizer.json", tokenizer.clone()),
         ("tokenizer_config.json", vocabulary::tokenizer_config(config.fresh.positions).into_bytes()),
         ("config.json", model_config(&config.fresh).into_bytes()),
         ("generation_config.json", generation_config(config.rewriter.decoding.max_tokens).into_bytes()),
@@ -68,7 +69,48 @@ fn write(config: &DenoiseConfig, directory: &Path) -> Result<()> {
     for (name, bytes) in files {
         write_atomically(&partial.join(name), &bytes)?;
     }
+    if config.fresh.copying_head {
+        let captions = spread_captions(&corpus, &tokenizer, config.fresh.positions)?;
+        give_copying_head(config, &partial, tensors, &captions)?;
+    }
     Ok(fs_err::rename(&partial, directory)?)
+}
+
+/// Captions that the copying head is fitted on.
+const FITTED_CAPTIONS: usize = 256;
+
+/// The token ids of captions, evenly spread over the training pictures.
+fn spread_captions(corpus: &RewritingCorpus, tokenizer: &[u8], most: usize) -> Result<Vec<Vec<u32>>> {
+    let failed = |error: tokenizers::Error| {
+        TrainingError::argument("copying head", "a tokenizer for captions", error.to_string())
+    };
+    let tokenizer = tokenizers::Tokenizer::from_bytes(tokenizer).map_err(failed)?;
+    let step = (corpus.training.len() / FITTED_CAPTIONS).max(1);
+    let captions = corpus.training.iter().step_by(step).filter_map(|picture| picture.captions.first());
+    let encode = |caption: &String| {
+        let mut ids = tokenizer.encode(caption.as_str(), true).map_err(failed)?.get_ids().to_vec();
+        ids.truncate(most);
+        Ok(ids)
+    };
+    captions.map(encode).collect()
+}
+
+/// Writes the weights in `directory` anew, with a head that copies.
+fn give_copying_head(
+    config: &DenoiseConfig,
+    directory: &Path,
+    mut tensors: BTreeMap<String, Tensor>,
+    captions: &[Vec<u32>],
+) -> Result<()> {
+    let path = directory.join("model.safetensors");
+    let save = |tensors: &BTreeMap<String, Tensor>| -> Result<()> {
+        Ok(write_atomically(&path, &tensors_to_bytes(tensors, ElementType::F32)?)?)
+    };
+    let subspaces = copying_head::write_previous_token_head(&mut tensors, &config.fresh, config.seed)?;
+    // The second head is fitted to what the first makes of captions.
+    save(&tensors)?;
+    copying_head::write_copying_head(&mut tensors, &config.fresh, &subspaces, directory, captions)?;
+    save(&tensors)
 }
 
 /// Hugging Face's `config.json`.
@@ -112,7 +154,7 @@ fn generation_config(max_tokens: usize) -> String {
 
 /// The initialisation of T5 (transformers' `T5PreTrainedModel._init_weights` with factor 1): deviations such that
 /// attention scores need no scaling.
-fn initial_weights(model: &FreshModel, seed: u64) -> Result<BTreeMap<String, Tensor>> {
+pub(super) fn initial_weights(model: &FreshModel, seed: u64) -> Result<BTreeMap<String, Tensor>> {
     let mut weights = Initial { tensors: BTreeMap::new(), seed };
     let width = model.d_model;
     weights.normal("shared.weight", &[model.vocabulary_size, width], 1.0)?;

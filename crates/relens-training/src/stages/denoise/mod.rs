@@ -6,6 +6,7 @@
 //! No retriever is asked; the best checkpoint has the lowest loss on validation captions.
 
 mod config;
+mod copying_head;
 mod fresh;
 
 use rand::RngExt;

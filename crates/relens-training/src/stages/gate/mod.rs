@@ -35,8 +35,11 @@ const LEAST_EXAMPLES: usize = 20;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GateConfig {
-    /// The rewriter's directory, which gets the gate.
+    /// The rewriter's directory, which gets the gate if no other is named.
     pub rewriter: PathBuf,
+    /// A directory for a copy of the rewriter with the gate; `rewriter` then stays as it is. Default none.
+    #[serde(default)]
+    pub output: Option<PathBuf>,
     /// Pictures and captions; `held_out` says how many training pictures the rewriter has not learned from.
     pub data: CorpusConfig,
     /// The retriever.
@@ -96,22 +99,38 @@ impl GateConfig {
     }
 }
 
-/// Fits the gate and writes it into the rewriter's directory.
+/// Fits the gate and writes it into the rewriter's directory, or into a copy of it.
 ///
 /// # Errors
-/// Data, pictures or models that cannot be read; too few rewrites that change a rank.
+/// Data, pictures or models that cannot be read; too few rewrites that change a rank; a copy that cannot be written.
 pub fn fit(config: &GateConfig, progress: &mut dyn Progress) -> Result<GateReport> {
     let mut environment = Environment::for_data(&config.data, &config.retriever)?;
     let retriever = environment.retriever()?;
     let pictures = environment.gallery(config.gallery, progress)?;
     let examples = measure(config, &environment, &retriever, &pictures, progress)?;
     let (gate, report) = fitted(config, &examples, retriever.fingerprint())?;
+    let directory = config.output.as_deref().unwrap_or(&config.rewriter);
+    if directory != config.rewriter {
+        copy_files(&config.rewriter, directory)?;
+    }
     let text = serde_json::to_vec_pretty(&gate).map_err(std::io::Error::from)?;
-    write_atomically(&config.rewriter.join(GATE_FILE), &text)?;
+    write_atomically(&directory.join(GATE_FILE), &text)?;
     let mut settings = RewriterSettings::open(&config.rewriter)?;
     settings.gate = Some(PathBuf::from(GATE_FILE));
-    write_atomically(&config.rewriter.join(SETTINGS_FILE), settings.to_json()?.as_bytes())?;
+    write_atomically(&directory.join(SETTINGS_FILE), settings.to_json()?.as_bytes())?;
     Ok(report)
+}
+
+/// Copies a directory's files, not the directories in it.
+fn copy_files(from: &Path, to: &Path) -> Result<()> {
+    fs_err::create_dir_all(to)?;
+    for entry in fs_err::read_dir(from)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            fs_err::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
 }
 
 /// A query with its rewrite's features, and the rank of its picture without and with the rewrite.
