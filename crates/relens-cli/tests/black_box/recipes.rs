@@ -134,6 +134,7 @@ fn the_recipes_that_come_with_relens_can_be_planned() {
     let workplace = Workplace::new();
     for recipe in [
         "configs/measure.toml",
+        "configs/evdclip.toml",
         "configs/mgqre.toml",
         "configs/paper/mgqre.toml",
         "configs/paper/evdclip.toml",

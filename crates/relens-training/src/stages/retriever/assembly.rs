@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use rand::RngExt;
-use relens_models::architecture::ProjectionConfig;
+use relens_models::architecture::{ProjectionConfig, open_weights};
 use relens_models::bert::BertConfig;
 use relens_models::dual_encoder::{
     DualEncoderConfig, HeadKind, ModelConfig, TEXT_CONFIG_FILE, TOKENIZER_FILE, TextConfig, VisionConfig,
-    WEIGHTS_FILE,
 };
 use relens_models::weights::{ElementType, Weights, tensors_to_bytes};
 
@@ -52,7 +51,7 @@ impl Pretrained {
     fn finished(directory: &Path) -> Result<Self> {
         let text_config_path = directory.join(TEXT_CONFIG_FILE);
         Ok(Self {
-            weights: Weights::open(directory.join(WEIGHTS_FILE))?,
+            weights: open_weights(directory)?,
             config: DualEncoderConfig::read(directory)?,
             text_config: BertConfig::open(&text_config_path)?,
             text_config_path,

@@ -1,8 +1,10 @@
 //! Teachers: finished models whose similarities are soft targets.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
+use relens::dataset::Dataset;
 use relens_models::dual_encoder::DualEncoder;
 use relens_models::image_preprocessing::Preprocessor;
 
@@ -12,8 +14,8 @@ use super::data::Corpus;
 use super::feature_cache::{CacheKey, FeatureCache, Fingerprint};
 use super::features::{ImageEncoding, ImageFeatures, POOLED, tower_fingerprint};
 use super::views::View;
-use crate::Result;
 use crate::progress::Progress;
+use crate::{Result, TrainingError};
 
 /// Texts that a teacher embeds at once.
 const TEXTS: usize = 256;
@@ -47,14 +49,19 @@ impl Teachers {
         if config.weight == 0.0 || config.models.is_empty() {
             return Ok(None);
         }
+        let aligned = match &config.captions {
+            Some(annotations) => Some(aligned_texts(annotations, inputs.corpus)?),
+            None => None,
+        };
+        let texts = aligned.as_deref().unwrap_or(&inputs.corpus.texts[..inputs.corpus.training_texts]);
         let mut embeddings = Vec::new();
         let mut scales = 0f64;
         for path in &config.models {
             let encoder = DualEncoder::open(model_directory(path))?;
             scales += f64::from(encoder.logit_scale()).exp();
             let images = embed_pictures(&encoder, inputs, progress)?;
-            let texts = embed_texts(&encoder, inputs, progress)?;
-            embeddings.push((images, texts));
+            let captions = embed_texts(&encoder, texts, inputs.cache, progress)?;
+            embeddings.push((images, captions));
         }
         let scale = if config.scale > 0.0 { config.scale } else { scales / config.models.len() as f64 };
         Ok(Some(Self { embeddings, scale, weight: config.weight }))
@@ -78,7 +85,7 @@ impl Teachers {
             });
         }
         let sum = sum.ok_or_else(|| {
-            crate::TrainingError::argument("Teachers::similarities", "at least one teacher", "none")
+            TrainingError::argument("Teachers::similarities", "at least one teacher", "none")
         })?;
         Ok((sum / self.embeddings.len() as f64)?)
     }
@@ -117,14 +124,37 @@ fn embed_pictures(
     Ok(image.project(&values)?)
 }
 
+/// For every training text the caption of its picture that the teachers read in its place.
+fn aligned_texts(annotations: &Path, corpus: &Corpus) -> Result<Vec<String>> {
+    // The pictures are those of the corpus: only names matter here.
+    let dataset = Dataset::open(annotations, annotations.parent().unwrap_or(Path::new("")))?;
+    let captions_of: HashMap<_, _> =
+        dataset.images.iter().map(|image| (image.path.file_name(), image.captions.as_slice())).collect();
+    let mut texts = vec![String::new(); corpus.training_texts];
+    for picture in corpus.training() {
+        let captions = captions_of.get(&picture.path.file_name()).copied().unwrap_or_default();
+        if captions.is_empty() {
+            let reason = format!("expected captions of {}, which is trained on, found none", picture.name());
+            return Err(TrainingError::Data { path: annotations.to_owned(), reason });
+        }
+        let own = picture.captions.iter().chain(&picture.extra_captions).chain(picture.rewrites.iter().flatten());
+        for (&text, caption) in own.zip(captions.iter().cycle()) {
+            if let Some(place) = texts.get_mut(text) {
+                place.clone_from(caption);
+            }
+        }
+    }
+    Ok(texts)
+}
+
 fn embed_texts(
     encoder: &DualEncoder,
-    inputs: &TeacherInputs<'_>,
+    texts: &[String],
+    cache: &FeatureCache,
     progress: &mut dyn Progress,
 ) -> Result<Tensor> {
     let tokenizer = encoder.open_tokenizer()?;
     let context_length = tokenizer.context_length();
-    let texts = &inputs.corpus.texts[..inputs.corpus.training_texts];
     // CLIP keeps its text tower at the root of the checkpoint.
     let text_prefix = if encoder.architecture().text.place.starts_with("text.") { "text." } else { "" };
     let mut fingerprint = Fingerprint::default()
@@ -139,7 +169,7 @@ fn embed_texts(
         rows: texts.len(),
         width: encoder.embed_dim(),
     };
-    let rows = inputs.cache.rows(&key, TEXTS, progress, |range| {
+    let rows = cache.rows(&key, TEXTS, progress, |range| {
         let texts: Vec<&str> = texts[range].iter().map(String::as_str).collect();
         Ok(encoder.encode_text(&tokenizer.encode_batch(&texts)?)?.flatten_all()?.to_vec1()?)
     })?;

@@ -178,6 +178,10 @@ impl Default for ObjectiveConfig {
 pub struct TeacherConfig {
     /// Finished models, or run directories with a `model/` inside. Default none.
     pub models: Vec<PathBuf>,
+    /// Captions that the teachers read in place of the training captions: annotations of the same pictures, by file name,
+    /// in the teachers' language. A picture's k-th text takes its k-th caption there, beginning anew where there are
+    /// fewer. Default none.
+    pub captions: Option<PathBuf>,
     /// Share of the target that comes from the teachers. Default 0, range [0, 1]; 0.5 to 0.8 is usual.
     pub weight: f64,
     /// Factor on the teachers' mean cosine before the softmax. Default 0: the mean of their own `exp(logit_scale)`.
