@@ -10,7 +10,7 @@ use candle_core::{Device, Tensor};
 use relens_models::generation::{
     BeamConfig, CopySpeculation, GeneratedSequence, GenerationConfig, SamplingConfig, Strategy, generate,
 };
-use relens_models::language_model::{self, Decoder, LanguageModel, PromptTargetBatch};
+use relens_models::language_model::{self, CheckpointedPass, Decoder, LanguageModel, PromptTargetBatch};
 use relens_models::layers::DropoutGenerator;
 use relens_models::t5::{T5Config, T5Model};
 use relens_models::tokenizer::TokenBatch;
@@ -205,6 +205,13 @@ impl LanguageModel for Scripted {
         _: &PromptTargetBatch,
         _: Option<&mut DropoutGenerator>,
     ) -> relens_models::Result<Tensor> {
+        panic!("a scripted model is not trained")
+    }
+    fn checkpointed_target_hidden<'a>(
+        &'a self,
+        _: &PromptTargetBatch,
+        _: Option<DropoutGenerator>,
+    ) -> relens_models::Result<Box<dyn CheckpointedPass + 'a>> {
         panic!("a scripted model is not trained")
     }
     fn logits(&self, hidden: &Tensor) -> relens_models::Result<Tensor> {

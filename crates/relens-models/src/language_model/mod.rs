@@ -7,6 +7,7 @@
 //! knows about earlier ones; `generation` drives it.
 
 mod batch;
+mod checkpointing;
 mod decoder;
 mod key_value_cache;
 mod opening;
@@ -15,6 +16,8 @@ use candle_core::Tensor;
 
 pub use batch::PromptTargetBatch;
 pub(crate) use batch::check_prompts;
+pub use checkpointing::CheckpointedPass;
+pub(crate) use checkpointing::{WayBack, missing_gradient};
 pub use decoder::Decoder;
 pub use key_value_cache::KeyValueCache;
 pub use opening::{load, open, open_with_storage};
@@ -58,6 +61,17 @@ pub trait LanguageModel: Send + Sync {
         batch: &PromptTargetBatch,
         dropout: Option<&mut DropoutGenerator>,
     ) -> Result<Tensor>;
+
+    /// As [`LanguageModel::target_hidden`] for training with little memory: what happens inside the layers is not kept
+    /// for the way back, but computed again.
+    ///
+    /// # Errors
+    /// As [`LanguageModel::target_hidden`].
+    fn checkpointed_target_hidden<'a>(
+        &'a self,
+        batch: &PromptTargetBatch,
+        dropout: Option<DropoutGenerator>,
+    ) -> Result<Box<dyn CheckpointedPass + 'a>>;
 
     /// The scores of all tokens, before softmax.
     ///

@@ -6,6 +6,7 @@
 
 mod alibi;
 mod attention;
+mod checkpointing;
 mod config;
 mod config_file;
 mod feed_forward;

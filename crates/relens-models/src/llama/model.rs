@@ -21,9 +21,9 @@ use crate::{ModelError, Result};
 #[derive(Debug, Clone)]
 pub struct LlamaModel {
     config: LlamaConfig,
-    embedding: Embedding,
-    blocks: Vec<Block>,
-    norm: RmsNorm,
+    pub(super) embedding: Embedding,
+    pub(super) blocks: Vec<Block>,
+    pub(super) norm: RmsNorm,
     head: Head,
     angles: Option<RotaryAngles>,
     adapter: Option<Arc<LoraAdapter>>,
@@ -31,7 +31,7 @@ pub struct LlamaModel {
 }
 
 #[derive(Debug, Clone)]
-struct Block {
+pub(super) struct Block {
     attention_norm: RmsNorm,
     attention: CausalAttention,
     feed_forward_norm: RmsNorm,
@@ -141,6 +141,11 @@ impl LlamaModel {
         Ok(positions)
     }
 
+    /// The angles by which queries and keys at these positions are turned, where they are.
+    pub(super) fn angles_of(&self, positions: &[usize]) -> Result<Angles> {
+        self.angles.as_ref().map(|angles| angles.of_positions(positions)).transpose()
+    }
+
     /// Runs all blocks; `mix` is the attention itself, given the block's number and its projected tokens.
     pub(super) fn run(
         &self,
@@ -148,7 +153,7 @@ impl LlamaModel {
         positions: &[usize],
         mut mix: impl FnMut(usize, &Tensor, &AttentionConfig) -> Result<Tensor>,
     ) -> Result<Tensor> {
-        let angles = self.angles.as_ref().map(|angles| angles.of_positions(positions)).transpose()?;
+        let angles = self.angles_of(positions)?;
         let mut hidden = self.embedding.forward(ids)?;
         for (i, block) in self.blocks.iter().enumerate() {
             hidden = block.forward(&hidden, &angles, |projected, config| mix(i, projected, config))?;
@@ -177,7 +182,7 @@ impl Block {
         })
     }
 
-    fn forward(
+    pub(super) fn forward(
         &self,
         hidden: &Tensor,
         angles: &Angles,

@@ -4,6 +4,7 @@ use candle_core::Tensor;
 
 use super::T5Config;
 use super::attention::{CrossAttention, SelfAttention};
+use super::encoder::longest;
 use super::feed_forward::FeedForward;
 use super::relative_position::RelativePositionBias;
 use crate::Result;
@@ -75,8 +76,7 @@ impl DecoderStack {
         memory: &Tensor,
         (offsets, memory_offsets): (&[usize], &[usize]),
     ) -> Result<Tensor> {
-        let longest = offsets.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).max().unwrap_or(0);
-        let bias = self.bias.by_distance(longest)?;
+        let bias = self.bias.by_distance(longest(offsets))?;
         let mut hidden = embedded.clone();
         let mut read = embedded.clone();
         for layer in &self.layers {
@@ -96,15 +96,55 @@ impl DecoderStack {
         (offsets, memory_offsets): (&[usize], &[usize]),
         mut generator: Option<&mut DropoutGenerator>,
     ) -> Result<Tensor> {
-        let longest = offsets.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).max().unwrap_or(0);
-        let bias = self.bias.by_distance(longest)?;
-        let mut hidden = self.dropout.forward(embedded, generator.as_deref_mut())?;
+        let bias = self.bias.by_distance(longest(offsets))?;
+        let mut hidden = self.begin(embedded, generator.as_deref_mut())?;
         for layer in &self.layers {
-            hidden = layer.self_attention.forward(&hidden, &bias, offsets, generator.as_deref_mut())?;
             let both = (offsets, memory_offsets);
-            hidden = layer.cross_attention.forward(&hidden, memory, both, generator.as_deref_mut())?;
-            hidden = layer.feed_forward.forward(&hidden, generator.as_deref_mut())?;
+            hidden = layer.forward(&hidden, &bias, memory, both, generator.as_deref_mut())?;
         }
-        self.dropout.forward(&self.norm.forward(&hidden)?, generator)
+        self.end(&hidden, generator)
+    }
+
+    /// What comes before the first layer.
+    pub(super) fn begin(
+        &self,
+        embedded: &Tensor,
+        generator: Option<&mut DropoutGenerator>,
+    ) -> Result<Tensor> {
+        self.dropout.forward(embedded, generator)
+    }
+
+    /// One layer by itself; `offsets` are those of the targets and of the encoder's states.
+    pub(super) fn layer(
+        &self,
+        layer: usize,
+        hidden: &Tensor,
+        memory: &Tensor,
+        offsets: (&[usize], &[usize]),
+        generator: Option<&mut DropoutGenerator>,
+    ) -> Result<Tensor> {
+        let bias = self.bias.by_distance(longest(offsets.0))?;
+        self.layers[layer].forward(hidden, &bias, memory, offsets, generator)
+    }
+
+    /// What comes after the last layer.
+    pub(super) fn end(&self, hidden: &Tensor, generator: Option<&mut DropoutGenerator>) -> Result<Tensor> {
+        self.dropout.forward(&self.norm.forward(hidden)?, generator)
+    }
+}
+
+impl DecoderLayer {
+    fn forward(
+        &self,
+        hidden: &Tensor,
+        bias: &Tensor,
+        memory: &Tensor,
+        (offsets, memory_offsets): (&[usize], &[usize]),
+        mut generator: Option<&mut DropoutGenerator>,
+    ) -> Result<Tensor> {
+        let hidden = self.self_attention.forward(hidden, bias, offsets, generator.as_deref_mut())?;
+        let both = (offsets, memory_offsets);
+        let hidden = self.cross_attention.forward(&hidden, memory, both, generator.as_deref_mut())?;
+        self.feed_forward.forward(&hidden, generator)
     }
 }

@@ -69,13 +69,59 @@ impl Encoder {
         offsets: &[usize],
         mut generator: Option<&mut DropoutGenerator>,
     ) -> Result<Tensor> {
-        let longest = offsets.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).max().unwrap_or(0);
-        let bias = self.bias.by_distance(longest)?;
-        let mut hidden = self.dropout.forward(embedded, generator.as_deref_mut())?;
+        let bias = self.bias.by_distance(longest(offsets))?;
+        let mut hidden = self.begin(embedded, generator.as_deref_mut())?;
         for layer in &self.layers {
-            hidden = layer.attention.forward(&hidden, &bias, offsets, generator.as_deref_mut())?;
-            hidden = layer.feed_forward.forward(&hidden, generator.as_deref_mut())?;
+            hidden = layer.forward(&hidden, &bias, offsets, generator.as_deref_mut())?;
         }
-        self.dropout.forward(&self.norm.forward(&hidden)?, generator)
+        self.end(&hidden, generator)
     }
+
+    /// What comes before the first layer.
+    pub(super) fn begin(
+        &self,
+        embedded: &Tensor,
+        generator: Option<&mut DropoutGenerator>,
+    ) -> Result<Tensor> {
+        self.dropout.forward(embedded, generator)
+    }
+
+    /// The number of layers.
+    pub(super) fn layer_count(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// One layer by itself.
+    pub(super) fn layer(
+        &self,
+        layer: usize,
+        hidden: &Tensor,
+        offsets: &[usize],
+        generator: Option<&mut DropoutGenerator>,
+    ) -> Result<Tensor> {
+        self.layers[layer].forward(hidden, &self.bias.by_distance(longest(offsets))?, offsets, generator)
+    }
+
+    /// What comes after the last layer.
+    pub(super) fn end(&self, hidden: &Tensor, generator: Option<&mut DropoutGenerator>) -> Result<Tensor> {
+        self.dropout.forward(&self.norm.forward(hidden)?, generator)
+    }
+}
+
+impl Layer {
+    fn forward(
+        &self,
+        hidden: &Tensor,
+        bias: &Tensor,
+        offsets: &[usize],
+        mut generator: Option<&mut DropoutGenerator>,
+    ) -> Result<Tensor> {
+        let hidden = self.attention.forward(hidden, bias, offsets, generator.as_deref_mut())?;
+        self.feed_forward.forward(&hidden, generator)
+    }
+}
+
+/// The longest sequence of a packed batch.
+pub(super) fn longest(offsets: &[usize]) -> usize {
+    offsets.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).max().unwrap_or(0)
 }

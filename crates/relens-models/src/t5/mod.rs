@@ -6,6 +6,7 @@
 //! distance; queries are not scaled; norms neither centre nor shift.
 
 mod attention;
+mod checkpointing;
 mod config;
 mod decoder;
 mod encoder;

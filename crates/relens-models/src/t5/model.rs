@@ -6,12 +6,13 @@ use std::sync::Arc;
 use candle_core::Tensor;
 
 use super::T5Config;
+use super::checkpointing::T5Pass;
 use super::decoder::DecoderStack;
 use super::encoder::Encoder;
 use super::incremental::T5Decoder;
 use crate::Result;
 use crate::architecture::open_weights;
-use crate::language_model::{Decoder, LanguageModel, PromptTargetBatch, check_prompts};
+use crate::language_model::{CheckpointedPass, Decoder, LanguageModel, PromptTargetBatch, check_prompts};
 use crate::layers::{DropoutGenerator, Embedding, Linear};
 use crate::lora::LoraAdapter;
 use crate::ops;
@@ -120,6 +121,15 @@ impl T5Model {
         self.encoder.forward(&self.embed(&prompts.ids)?, &prompts.offsets, None)
     }
 
+    pub(super) fn encoder(&self) -> &Encoder {
+        &self.encoder
+    }
+
+    /// What drops inputs of the maps while training.
+    pub(super) fn adapter(&self) -> Option<&LoraAdapter> {
+        self.adapter.as_deref()
+    }
+
     pub(super) fn decoder_stack(&self) -> &DecoderStack {
         &self.decoder
     }
@@ -140,7 +150,7 @@ impl T5Model {
     }
 
     /// What the decoder reads to predict the targets: they, moved by one, after the token that starts it.
-    fn decoder_inputs(&self, targets: &TokenBatch) -> Vec<u32> {
+    pub(super) fn decoder_inputs(&self, targets: &TokenBatch) -> Vec<u32> {
         let mut ids = Vec::with_capacity(targets.ids.len());
         for target in (0..targets.len()).filter_map(|i| targets.sequence(i)) {
             if let Some((_, before)) = target.split_last() {
@@ -189,6 +199,15 @@ impl LanguageModel for T5Model {
         let written = embedded.narrow(0, prompts.ids.len(), targets.ids.len())?;
         let memory = self.encoder.forward(&read, &prompts.offsets, dropout.as_deref_mut())?;
         self.decoder.forward(&written, &memory, (&targets.offsets, &prompts.offsets), dropout)
+    }
+
+    fn checkpointed_target_hidden<'a>(
+        &'a self,
+        batch: &PromptTargetBatch,
+        dropout: Option<DropoutGenerator>,
+    ) -> Result<Box<dyn CheckpointedPass + 'a>> {
+        batch.check(self.context_length(), |prompt| self.most_target_tokens(prompt))?;
+        Ok(Box::new(T5Pass::run(self, batch, dropout)?))
     }
 
     fn logits(&self, hidden: &Tensor) -> Result<Tensor> {

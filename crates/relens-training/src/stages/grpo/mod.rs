@@ -116,7 +116,8 @@ impl GroupRelative {
             let local: Vec<usize> = offsets.iter().map(|offset| offset - start).collect();
             let of = |values: &'_ [f32]| values.get(start..end).unwrap_or_default().to_vec();
             let batch = Example::batch(rollouts.iter().map(|rollout| &rollout.example));
-            let logits = policy.model().logits(&policy.hidden(&batch, None)?)?;
+            let pass = policy.pass(&batch, None)?;
+            let logits = policy.model().logits(&pass.hidden)?;
             let log_probs = target_log_probs(&logits, &batch.targets.ids)?;
             let constants = GroupRollouts {
                 old_log_probs: &of(&targets.old_log_probs),
@@ -136,8 +137,8 @@ impl GroupRelative {
             totals.kl += weight * found.kl;
             totals.clip_fraction += weight * found.clip_fraction;
             totals.entropy += weight * mean(&entropies(&logits)?);
-            let mut store = found.loss.backward()?;
-            accumulator.add(&Gradients::take(&mut store, trainer.parameters(), step)?, rollouts.len())?;
+            let gradients = pass.gradients(&found.loss, trainer.parameters(), step)?;
+            accumulator.add(&gradients, rollouts.len())?;
         }
         accumulator
             .take()?

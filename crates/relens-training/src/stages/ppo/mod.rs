@@ -138,13 +138,13 @@ impl ProximalPolicy {
                 ..targets.offsets.get(last + 1).copied().unwrap_or(0);
             let of = |values: &[f32]| values.get(span.clone()).unwrap_or_default().to_vec();
             let batch = Example::batch(rollouts.iter().map(|rollout| &rollout.example));
-            let hidden = policy.hidden(&batch, None)?;
-            let logits = policy.model().logits(&hidden)?;
+            let pass = policy.pass(&batch, None)?;
+            let logits = policy.model().logits(&pass.hidden)?;
             let log_probs = target_log_probs(&logits, &batch.targets.ids)?;
             let clip = self.config.clip_range;
             let policy_loss =
                 clipped_policy_loss(&log_probs, &of(&targets.old_log_probs), &of(&targets.advantages), clip)?;
-            let values = self.value_head.values(&hidden)?;
+            let values = self.value_head.values(&pass.hidden)?;
             let value_loss = clipped_value_loss(
                 &values,
                 &of(&targets.old_values),
@@ -154,8 +154,7 @@ impl ProximalPolicy {
             let loss = (&policy_loss.loss + (&value_loss * self.config.value_coefficient)?)?;
             finite_loss(&loss, step)?;
             let tokens = span.len();
-            let mut store = loss.backward()?;
-            accumulator.add(&Gradients::take(&mut store, trainer.parameters(), step)?, tokens)?;
+            accumulator.add(&pass.gradients(&loss, trainer.parameters(), step)?, tokens)?;
             let weight = tokens as f64;
             totals.tokens += weight;
             totals.policy_loss += weight * finite_loss(&policy_loss.loss, step)?;

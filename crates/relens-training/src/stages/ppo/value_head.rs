@@ -43,6 +43,6 @@ impl ValueHead {
 
     /// The values of a batch of rollouts.
     pub(super) fn values_of(&self, policy: &Policy, batch: &PromptTargetBatch) -> Result<Tensor> {
-        self.values(&policy.hidden(batch, None)?)
+        self.values(&policy.hidden(batch)?)
     }
 }

@@ -8,16 +8,18 @@ mod config;
 pub use config::ProConfig;
 
 use candle_core::Tensor;
+use relens_models::language_model::PromptTargetBatch;
+use relens_models::ops::target_log_probs;
 use serde_json::json;
 
 use super::rewriter::{
-    Environment, EpochBatches, Example, LearningStep, Policy, RunSummary, StepReport, encode_pairs,
-    finite_loss, fitting, learn, scored_candidates,
+    Environment, EpochBatches, Example, LearningStep, Policy, PolicyPass, RunSummary, StepReport,
+    encode_pairs, finite_loss, fitting, learn, scored_candidates,
 };
 use crate::objectives::{
     RankedCandidate, RewardStandardization, preference_ranking, rank_candidates, sequence_means,
 };
-use crate::optimizer::{GradientAccumulator, Gradients};
+use crate::optimizer::GradientAccumulator;
 use crate::progress::Progress;
 use crate::rewriting::CandidateQuery;
 use crate::trainer::Trainer;
@@ -77,13 +79,11 @@ impl PreferenceRanking {
     fn loss(
         &self,
         policy: &Policy,
+        pass: &PolicyPass<'_>,
+        batch: &PromptTargetBatch,
         examples: &[&RankedExample],
-        step: u64,
-        micro: usize,
     ) -> Result<[Tensor; 3]> {
-        let batch = Example::batch(examples.iter().flat_map(|example| &example.candidates));
-        let mut dropout = policy.dropout(step, micro);
-        let token_log_probs = policy.model().target_log_probs(&batch, dropout.as_mut())?;
+        let token_log_probs = target_log_probs(&policy.model().logits(&pass.hidden)?, &batch.targets.ids)?;
         let means = sequence_means(&token_log_probs, &batch.targets.offsets)?;
         let rewards: Vec<Vec<f32>> = examples.iter().map(|example| example.rewards.clone()).collect();
         let ranking = preference_ranking(&means, &rewards)?;
@@ -155,12 +155,14 @@ impl LearningStep for PreferenceRanking {
         let mut accumulator = GradientAccumulator::default();
         let mut sums = [0.0; 3];
         for (micro, chunk) in examples.chunks(micro_batch).enumerate() {
-            let parts = self.loss(policy, chunk, step, micro)?;
+            let batch = Example::batch(chunk.iter().flat_map(|example| &example.candidates));
+            let pass = policy.pass(&batch, policy.dropout(step, micro))?;
+            let parts = self.loss(policy, &pass, &batch, chunk)?;
             for (sum, part) in sums.iter_mut().zip(&parts) {
                 *sum += finite_loss(part, step)? * chunk.len() as f64;
             }
-            let mut store = parts[0].backward()?;
-            accumulator.add(&Gradients::take(&mut store, trainer.parameters(), step)?, chunk.len())?;
+            let [loss, ..] = &parts;
+            accumulator.add(&pass.gradients(loss, trainer.parameters(), step)?, chunk.len())?;
         }
         let gradients = accumulator
             .take()?

@@ -137,7 +137,8 @@ fn aligned_texts(annotations: &Path, corpus: &Corpus) -> Result<Vec<String>> {
             let reason = format!("expected captions of {}, which is trained on, found none", picture.name());
             return Err(TrainingError::Data { path: annotations.to_owned(), reason });
         }
-        let own = picture.captions.iter().chain(&picture.extra_captions).chain(picture.rewrites.iter().flatten());
+        let own =
+            picture.captions.iter().chain(&picture.extra_captions).chain(picture.rewrites.iter().flatten());
         for (&text, caption) in own.zip(captions.iter().cycle()) {
             if let Some(place) = texts.get_mut(text) {
                 place.clone_from(caption);

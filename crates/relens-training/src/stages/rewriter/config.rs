@@ -74,6 +74,9 @@ impl Default for RetrieverSettings {
 pub struct OptimizationSettings {
     /// Micro-batches of one update; the result is that of the whole batch. Default 1, range [1, batch_size].
     pub accumulate: usize,
+    /// Keep what goes into each layer only, and compute its inside again on the way back (Chen et al., 2016): the same
+    /// gradients in a fraction of the memory, for one more forward pass. Default false.
+    pub gradient_checkpointing: bool,
     /// Updates from learning rate 0 to its peak. Default 0.
     pub warmup_steps: u64,
     /// What happens after the warm-up. Default `constant`.
@@ -92,6 +95,7 @@ impl Default for OptimizationSettings {
     fn default() -> Self {
         Self {
             accumulate: 1,
+            gradient_checkpointing: false,
             warmup_steps: 0,
             decay: Decay::Constant,
             learning_rate_floor: 0.0,

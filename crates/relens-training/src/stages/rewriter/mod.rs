@@ -32,7 +32,7 @@ pub(crate) use examples::{Example, encode_pairs, fitting};
 pub(crate) use experience::{Collection, Experiences, RolloutQuery, collect, mean};
 pub(crate) use learning::{LearningStep, StepReport, learn};
 pub(crate) use plan::PlanShape;
-pub(crate) use policy::Policy;
+pub(crate) use policy::{Policy, PolicyPass};
 pub(crate) use reference::{ReferencePolicy, rollout_queries};
 pub(crate) use rollouts::Sampling;
 pub(crate) use scoring::scored_candidates;

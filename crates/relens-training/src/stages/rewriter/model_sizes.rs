@@ -75,8 +75,15 @@ impl ModelSizes {
         targeted.map(|(_, inputs, outputs, count)| adapter.rank as u64 * (inputs + outputs) * count).sum()
     }
 
-    /// What a micro-batch of `tokens` keeps for the backward pass; `targets` of them are predicted.
-    pub(super) fn activation_bytes(&self, tokens: f64, targets: f64, per_unit: f64) -> u64 {
+    /// What a micro-batch of `tokens` keeps for the backward pass; `targets` of them are predicted. With checkpoints, that
+    /// is the inside of one layer, and what goes into the others.
+    pub(super) fn activation_bytes(
+        &self,
+        tokens: f64,
+        targets: f64,
+        per_unit: f64,
+        checkpointing: bool,
+    ) -> u64 {
         let (layers, width, vocabulary) = match self {
             // A token passes one stack of the two.
             Self::T5(config) => (config.num_layers as f64, config.d_model as f64, config.vocab_size as f64),
@@ -85,7 +92,8 @@ impl ModelSizes {
             }
         };
         let logits = 3.0 * 4.0 * tokens * targets * vocabulary;
-        (tokens * layers * width * per_unit + logits) as u64
+        let units = if checkpointing { layers * 4.0 + per_unit } else { layers * per_unit };
+        (tokens * width * units + logits) as u64
     }
 }
 

@@ -21,7 +21,7 @@ use crate::rewriting::corpus::{CorpusConfig, RewritingCorpus};
 const TOKENS_PER_WORD: f64 = 1.3;
 /// Captions whose length is looked at.
 const CAPTIONS: usize = 500;
-/// Bytes kept for the backward pass, for each token, layer and unit of width, in f32 without checkpointing: twice the
+/// Bytes kept for the backward pass, for each token, layer and unit of width, in f32: twice the
 /// 34 of Korthikanti et al. 2022 (arXiv 2205.05198), table 2, which are for 16 bits.
 const ACTIVATION_BYTES: f64 = 68.0;
 /// Share of a large product's speed that a whole training step reaches.
@@ -93,7 +93,9 @@ pub(crate) fn plan(settings: &StageSettings<'_>, shape: PlanShape) -> Result<Pla
     let targets = shape.targets as f64;
     let tokens = batch * targets * (prompt + target);
     let micro = settings.optimization.micro_batch(settings.batch_size) as f64 * targets * (prompt + target);
-    let activations = sizes.activation_bytes(micro, target / (prompt + target), ACTIVATION_BYTES);
+    let checkpointing = settings.optimization.gradient_checkpointing;
+    let predicted = target / (prompt + target);
+    let activations = sizes.activation_bytes(micro, predicted, ACTIVATION_BYTES, checkpointing);
     // f32: weights and a reference 4 each; of what is trained, gradients and an average 4 each, Adam's moments 8.
     let copies = if shape.samples { 8 } else { 4 };
     let trained_copies = if settings.optimization.average_decay.is_some() { 16 } else { 12 };
@@ -102,9 +104,10 @@ pub(crate) fn plan(settings: &StageSettings<'_>, shape: PlanShape) -> Result<Pla
     });
     let updates = steps.map(|steps| steps * shape.updates);
     // Forward and backward cost 6 operations a parameter and token (Kaplan et al. 2020), of an encoder and a decoder
-    // half of that, for each token passes one of them; sampling and two more forward passes about as much again.
+    // half of that, for each token passes one of them; checkpoints cost another forward pass, 2 more; sampling and two more forward passes about as much again.
     let share = if sizes.has_encoder() { 0.5 } else { 1.0 };
-    let per_update = 6.0 * parameters as f64 * share * tokens * if shape.samples { 2.0 } else { 1.0 };
+    let passes = if checkpointing { 8.0 } else { 6.0 };
+    let per_update = passes * parameters as f64 * share * tokens * if shape.samples { 2.0 } else { 1.0 };
     let speed = operations_per_second()? * EFFICIENCY;
     Ok(Plan {
         stage: settings.name.to_owned(),

@@ -10,7 +10,7 @@ use relens::enhancer::rewriter::settings::SETTINGS_FILE;
 use relens::enhancer::rewriter::{PromptBuilder, RewriterSettings};
 use relens::evd::Knowledge;
 use relens_models::architecture::open_weights;
-use relens_models::language_model::{self, LanguageModel, PromptTargetBatch};
+use relens_models::language_model::{self, CheckpointedPass, LanguageModel, PromptTargetBatch};
 use relens_models::layers::DropoutGenerator;
 use relens_models::lora::LoraAdapter;
 use relens_models::tokenizer::{TokenBatch, Tokenizer};
@@ -18,7 +18,7 @@ use relens_models::weights::{Parameters, TrainableParameters, Weights};
 
 use super::config::StageSettings;
 use super::model_sizes::ModelSizes;
-use crate::optimizer::NamedParameter;
+use crate::optimizer::{Gradients, NamedParameter};
 use crate::random::stream;
 use crate::{Result, TrainingError};
 
@@ -43,6 +43,7 @@ pub(crate) struct Policy {
     weights: Weights,
     files: Vec<(String, Vec<u8>)>,
     dropout: bool,
+    checkpointing: bool,
     seed: u64,
 }
 
@@ -85,6 +86,7 @@ impl Policy {
             files: handed_on(directory)?,
             settings: rewriter,
             dropout: settings.policy.dropout,
+            checkpointing: settings.optimization.gradient_checkpointing,
             seed: settings.seed,
         })
     }
@@ -200,13 +202,47 @@ impl Policy {
         self.dropout.then(|| stream(self.seed, "policy dropout", counter))
     }
 
-    /// The hidden states that predict the targets, with dropout if a generator is given.
-    pub(crate) fn hidden(
+    /// The hidden states that predict the targets, without dropout or a way back.
+    pub(crate) fn hidden(&self, batch: &PromptTargetBatch) -> Result<Tensor> {
+        Ok(self.model.target_hidden(batch, None)?.detach())
+    }
+
+    /// The same with a way back for the gradient, and with dropout if a generator is given.
+    pub(crate) fn pass(
         &self,
         batch: &PromptTargetBatch,
-        dropout: Option<&mut DropoutGenerator>,
-    ) -> Result<Tensor> {
-        Ok(self.model.target_hidden(batch, dropout)?)
+        mut dropout: Option<DropoutGenerator>,
+    ) -> Result<PolicyPass<'_>> {
+        if self.checkpointing {
+            let pass = self.model.checkpointed_target_hidden(batch, dropout)?;
+            return Ok(PolicyPass { hidden: pass.hidden().clone(), checkpoints: Some(pass) });
+        }
+        let hidden = self.model.target_hidden(batch, dropout.as_mut())?;
+        Ok(PolicyPass { hidden, checkpoints: None })
+    }
+}
+
+/// A batch on its way through the policy and back.
+pub(crate) struct PolicyPass<'a> {
+    /// `[total_target_tokens, width]`
+    pub(crate) hidden: Tensor,
+    checkpoints: Option<Box<dyn CheckpointedPass + 'a>>,
+}
+
+impl PolicyPass<'_> {
+    /// The gradients of a loss of the hidden states.
+    pub(crate) fn gradients(
+        &self,
+        loss: &Tensor,
+        parameters: &[NamedParameter],
+        step: u64,
+    ) -> Result<Gradients> {
+        let mut store = loss.backward()?;
+        if let Some(checkpoints) = &self.checkpoints {
+            let variables: Vec<_> = parameters.iter().map(|parameter| parameter.var.clone()).collect();
+            checkpoints.backward(&mut store, &variables)?;
+        }
+        Gradients::take(&mut store, parameters, step)
     }
 }
 

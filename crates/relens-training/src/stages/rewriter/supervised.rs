@@ -34,14 +34,12 @@ pub(crate) fn supervised_gradients(
     let mut report = SupervisedReport::default();
     for (micro, examples) in examples.chunks(micro_batch.max(1)).enumerate() {
         let batch = Example::batch(examples);
-        let mut dropout = policy.dropout(step, micro);
-        let hidden = policy.hidden(&batch, dropout.as_mut())?;
-        let logits = policy.model().logits(&hidden)?;
+        let pass = policy.pass(&batch, policy.dropout(step, micro))?;
+        let logits = policy.model().logits(&pass.hidden)?;
         let targets = &batch.targets.ids;
         let loss = masked_cross_entropy(&logits, targets, &vec![true; targets.len()], label_smoothing)?;
         let value = finite_loss(&loss, step)?;
-        let mut store = loss.backward()?;
-        let gradients = Gradients::take(&mut store, trainer.parameters(), step)?;
+        let gradients = pass.gradients(&loss, trainer.parameters(), step)?;
         accumulator.add(&gradients, targets.len())?;
         report.loss += value * targets.len() as f64;
         report.accuracy += correct_tokens(&logits, targets)? as f64;
