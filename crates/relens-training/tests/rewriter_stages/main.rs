@@ -87,15 +87,21 @@ fn a_resumed_run_has_the_bytes_of_an_uninterrupted_one() {
 }
 
 #[test]
-fn accumulated_micro_batches_equal_the_large_batch() {
+fn accumulated_micro_batches_and_checkpointed_layers_equal_the_large_batch() {
     let world = world();
     let tables = world.starting_tables(SIBLINGS);
     let compare = |whole: &mut dyn FnMut(&str, &str) -> std::path::PathBuf| {
         let large = weights(&whole("large", ""), 1);
-        let small = weights(&whole("small", "optimization.accumulate = 4"), 1);
-        for (name, large) in &large {
-            for (large, small) in large.iter().zip(&small[name]) {
-                assert!((large - small).abs() < 2e-5 * (1.0 + large.abs()), "{name}: {large}, {small}");
+        let others = [("small", "accumulate = 4"), ("checkpointed", "gradient_checkpointing = true")];
+        for (kind, setting) in others {
+            let other = weights(&whole(kind, &format!("optimization.{setting}")), 1);
+            for (name, large) in &large {
+                for (large, other) in large.iter().zip(&other[name]) {
+                    assert!(
+                        (large - other).abs() < 2e-5 * (1.0 + large.abs()),
+                        "{kind} {name}: {large}, {other}"
+                    );
+                }
             }
         }
     };
