@@ -217,6 +217,21 @@ fn a_kl_beyond_the_limit_and_broken_weights_stop_the_run() {
 }
 
 #[test]
+fn the_start_wins_only_where_it_may() {
+    let world = world();
+    // Steps this large ruin every rewriter.
+    let top = "max_steps = 4\nmin_gain = -100.0\noptimization.clip_norm = 0.0";
+    let best = |name: &str, may: bool| {
+        let tables = world.starting_tables(&format!("start_may_win = {may}\nmetric = 'loss'\n{SIBLINGS}"));
+        let mut stage = world.config::<SftConfig>(&format!("start/{name}"), top, &tables);
+        stage.learning_rate = 3.0;
+        finish(&stage).unwrap().best_step
+    };
+    assert_eq!(best("may", true), 0);
+    assert_ne!(best("may-not", false), 0);
+}
+
+#[test]
 fn settings_are_checked_and_unknown_ones_refused() {
     let world = world();
     let path = world.path("bad.toml");

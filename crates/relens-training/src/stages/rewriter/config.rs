@@ -152,6 +152,9 @@ pub struct EvaluationSettings {
     pub queries: usize,
     /// What the best checkpoint is chosen by. Default `rewrite_recall`.
     pub metric: SelectionMetric,
+    /// Whether the weights that the stage begins with may be the best ones, so that a stage which only harms exports what
+    /// it started from. Default true; false where the effect of every stage is to be measured, as in an ablation.
+    pub start_may_win: bool,
     /// Stop after this many measurements without a better one; 0 never stops. Default 0.
     pub patience: u64,
     /// Stop after this many measurements in a row at which the reward is above that of the best checkpoint, and Recall@1
@@ -171,6 +174,7 @@ impl Default for EvaluationSettings {
             every_steps: 0,
             queries: 0,
             metric: SelectionMetric::RewriteRecall,
+            start_may_win: true,
             patience: 0,
             hacking_patience: 3,
             hacking_tolerance: 0.01,

@@ -295,6 +295,9 @@ impl Run<'_> {
         let Measurement { metrics, selection, reward_and_recall, .. } = measurement;
         let (reward, recall) = reward_and_recall.unzip();
         let evaluation = self.settings.evaluation;
+        if self.step == 0 && !evaluation.start_may_win {
+            return None;
+        }
         let Some(best) = self.state.best.as_ref().filter(|best| selection <= best.value) else {
             self.state.best = Some(Best { step: self.step, value: selection, reward, recall, metrics });
             (self.state.worse, self.state.hacking) = (0, 0);
