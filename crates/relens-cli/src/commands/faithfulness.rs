@@ -58,7 +58,7 @@ pub(crate) struct FaithfulnessArguments {
     #[command(flatten)]
     model: ModelOption,
 
-    /// Print one JSON object: {"pictures", "map", "random", "difference"}.
+    /// Print one JSON object: {"pictures", "map", "random", "difference", "completeness"}.
     #[arg(long)]
     json: bool,
 }
@@ -69,6 +69,23 @@ struct Means {
     deletion: f64,
     insertion: f64,
     gain: f64,
+}
+
+/// What was measured on one picture.
+struct Measured {
+    map: Faithfulness,
+    random: Faithfulness,
+    /// Completeness errors, as they are and before the steps were adjusted.
+    completeness: Option<[f64; 2]>,
+}
+
+/// Completeness errors over all pictures; none for masks.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Completeness {
+    median: f64,
+    largest: f64,
+    unadjusted_median: f64,
+    unadjusted_largest: f64,
 }
 
 /// The mean difference of gains, map less random, and its 95 % interval.
@@ -104,36 +121,42 @@ impl FaithfulnessArguments {
         }
         progress.finish();
         let difference = difference(&measured).context("expected at least two pictures with captions")?;
-        let map = means(measured.iter().map(|(map, _)| map));
-        let random = means(measured.iter().map(|(_, random)| random));
-        self.show(measured.len(), [map, random], difference)
+        let map = means(measured.iter().map(|measured| &measured.map));
+        let random = means(measured.iter().map(|measured| &measured.random));
+        self.show(measured.len(), [map, random], difference, completeness(&measured))
     }
 
     /// The map's and the random map's curves; nothing for a picture without captions.
-    fn measure(
-        &self,
-        retriever: &Retriever,
-        image: &DatasetImage,
-        seed: u64,
-    ) -> Result<Option<(Faithfulness, Faithfulness)>> {
+    fn measure(&self, retriever: &Retriever, image: &DatasetImage, seed: u64) -> Result<Option<Measured>> {
         let Some(caption) = image.captions.first() else { return Ok(None) };
         let query = retriever.embed_texts(&[caption])?;
         let score = RetrievalScore::new(retriever, query.row(0))?;
         let pair = self.pixels.prepare(retriever, &decode_image(&image.path)?)?;
-        let map = self.pixels.explain(&score, &pair, &|_| {})?.map;
+        let explanation = self.pixels.explain(&score, &pair, &|_| {})?;
         let cells = Cells { size: score.size(), side: usize::from(self.cells) };
         let run = |order: &[usize]| {
             faithfulness(&score, (&pair.picture, &pair.baseline), cells, order, usize::from(self.points))
         };
-        Ok(Some((run(&map.ranked_cells(cells))?, run(&random_order(cells, seed))?)))
+        Ok(Some(Measured {
+            map: run(&explanation.map.ranked_cells(cells))?,
+            random: run(&random_order(cells, seed))?,
+            completeness: explanation.completeness_errors(),
+        }))
     }
 
-    fn show(&self, pictures: usize, [map, random]: [Means; 2], difference: Difference) -> Result<()> {
+    fn show(
+        &self,
+        pictures: usize,
+        [map, random]: [Means; 2],
+        difference: Difference,
+        completeness: Option<Completeness>,
+    ) -> Result<()> {
         let mut output = Output::new();
         if self.json {
             let report = serde_json::json!({
                 "pictures": pictures, "method": self.pixels.method, "steps": self.pixels.steps(),
                 "baseline": self.pixels.baseline, "map": map, "random": random, "difference": difference,
+                "completeness": completeness,
             });
             writeln!(output.writer, "{report}")?;
             return Ok(output.writer.flush()?);
@@ -156,6 +179,15 @@ impl FaithfulnessArguments {
              better on {:.1} %",
             100.0 * better
         )?;
+        if let Some(Completeness { median, largest, unadjusted_median, unadjusted_largest }) = completeness {
+            let [median, largest, before, largest_before] =
+                [median, largest, unadjusted_median, unadjusted_largest].map(|error| 100.0 * error);
+            writeln!(
+                output.writer,
+                "completeness error {median:.2} %, at most {largest:.2} %; before steps were adjusted {before:.2} %, at \
+                 most {largest_before:.2} %"
+            )?;
+        }
         Ok(output.writer.flush()?)
     }
 }
@@ -172,9 +204,20 @@ fn means<'a>(of: impl Iterator<Item = &'a Faithfulness>) -> Means {
     Means { deletion: sums.deletion / count, insertion: sums.insertion / count, gain: sums.gain / count }
 }
 
-fn difference(measured: &[(Faithfulness, Faithfulness)]) -> Option<Difference> {
+fn completeness(measured: &[Measured]) -> Option<Completeness> {
+    let of = |which: usize| -> Option<(f64, f64)> {
+        let errors = measured.iter().map(|measured| Some(measured.completeness?[which]));
+        let mut errors = errors.collect::<Option<Vec<f64>>>()?;
+        errors.sort_by(f64::total_cmp);
+        Some((*errors.get(errors.len() / 2)?, *errors.last()?))
+    };
+    let ((median, largest), (unadjusted_median, unadjusted_largest)) = (of(0)?, of(1)?);
+    Some(Completeness { median, largest, unadjusted_median, unadjusted_largest })
+}
+
+fn difference(measured: &[Measured]) -> Option<Difference> {
     const NORMAL_QUANTILE: f64 = 1.96;
-    let differences: Vec<f64> = measured.iter().map(|(map, random)| map.gain() - random.gain()).collect();
+    let differences: Vec<f64> = measured.iter().map(|pair| pair.map.gain() - pair.random.gain()).collect();
     if differences.len() < 2 {
         return None;
     }
@@ -194,13 +237,18 @@ mod tests {
     fn the_interval_is_that_of_the_mean() {
         let found =
             |deletion, insertion| Faithfulness { deletion, insertion, score: 1.0, baseline_score: 0.0 };
-        let pairs: Vec<_> =
-            [0.1, 0.2, 0.3, 0.4].map(|gain| (found(0.2, 0.2 + gain), found(0.5, 0.5))).to_vec();
+        let pairs = [0.1, 0.2, 0.3, 0.4].map(|gain| Measured {
+            map: found(0.2, 0.2 + gain),
+            random: found(0.5, 0.5),
+            completeness: Some([0.0, gain]),
+        });
         let difference = difference(&pairs).unwrap();
         assert!((difference.mean - 0.25).abs() < 1e-9);
         // Standard deviation 0.1291 of four values.
         assert!((difference.upper - difference.mean - 1.96 * 0.129_099 / 2.0).abs() < 1e-5);
         assert_eq!(difference.better, 1.0);
         assert!(super::difference(&pairs[..1]).is_none());
+        let found = completeness(&pairs).unwrap();
+        assert_eq!((found.largest, found.unadjusted_median, found.unadjusted_largest), (0.0, 0.3, 0.4));
     }
 }

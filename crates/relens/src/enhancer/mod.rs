@@ -25,6 +25,7 @@ pub mod rewriter;
 pub mod selection;
 pub mod soft;
 pub mod spec;
+pub mod spelling;
 pub mod wordnet;
 
 use serde::Serialize;

@@ -15,7 +15,7 @@
 //! mix = { original_share = 0.0 }
 //! ```
 //!
-//! `[neighbours]` and `[calibration]`, each with a file of reference `pairs`, add what [`super::referenced`] describes to
+//! `[spelling]` corrects queries before the whole sees them. `[neighbours]` and `[calibration]`, each with a file of reference `pairs`, add what [`super::referenced`] describes to
 //! the whole; without any `[[enhancer]]`, to the query as it is. Paths in it are relative to the file. Every name has its
 //! settings, see the `…Spec` of this module; what is left out has the default, and what is unknown is refused.
 
@@ -29,6 +29,7 @@ mod retrieval_augmented;
 mod rewriter;
 mod settings;
 mod soft;
+mod spelling;
 #[cfg(test)]
 mod tests;
 
@@ -43,10 +44,12 @@ pub use llm::LlmSpec;
 pub use retrieval_augmented::RetrievalAugmentedSpec;
 pub use rewriter::RewriterSpec;
 pub use soft::SoftSpec;
+pub use spelling::SpellingSpec;
 
 use self::settings::Settings;
 use super::arithmetic::{self, Arithmetic};
 use super::rewriter::Gallery;
+use super::spelling::NAME as SPELLING;
 use super::{Identity, QueryEnhancer};
 use crate::bundled;
 use crate::error::{Error, Result};
@@ -64,7 +67,7 @@ pub const DEFAULT: &str = "default";
 pub const DEFAULT_FILE: &str = "enhancer.toml";
 
 /// The names that can be opened.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 15] = [
     DEFAULT,
     "identity",
     "wordnet",
@@ -77,6 +80,7 @@ pub const NAMES: [&str; 14] = [
     "composer",
     "rewriter",
     "soft",
+    SPELLING,
     arithmetic::NAME,
     FITTED,
 ];
@@ -134,6 +138,7 @@ fn open_member(settings: &Settings, context: &EnhancerContext) -> Result<Box<dyn
         "composer" => Box::new(composer::open(settings, context)?),
         "rewriter" => Box::new(rewriter::open(settings, context)?),
         "soft" => Box::new(soft::open(settings, context)?),
+        SPELLING => Box::new(spelling::open(settings, context, Box::new(Identity))?),
         unknown => {
             return Err(Error::UnknownEnhancer { name: unknown.to_owned(), available: NAMES.join(", ") });
         }

@@ -1,12 +1,18 @@
 //! Integrated gradients (Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks", 2017, equation 1).
 //!
 //! `attributionᵢ = (xᵢ − x′ᵢ) · ∫₀¹ ∂F(x′ + α·(x − x′))/∂xᵢ dα`: all attributions add up to `F(x) − F(x′)`, the
-//! difference that they explain (completeness). The integral is a sum over midpoints, so that they add up nearly;
-//! by how much they miss is part of the result.
+//! difference that they explain (completeness). The integral is a sum over midpoints, so that they add up nearly.
 //!
-//! Departure: the steps are not equal. An embedding of unit length turns fastest where the picture has only just begun
-//! to show, so that most of the score is gained in the first tenth of the way, which equal steps pass in a few strides.
-//! The k-th of n steps ends at `α = (k/n)³`.
+//! Two departures:
+//!
+//! - The steps are not equal. An embedding of unit length turns fastest where the picture has only just begun to show,
+//!   so that most of the score is gained in the first tenth of the way, which equal steps pass in a few strides. The
+//!   k-th of n steps ends at `α = (k/n)³`.
+//! - The steps add up. A convolutional trunk with thousands of kinked activations has a gradient that jitters along the
+//!   way, and 64 points sample the jitter: attributions miss their sum by a few percent, however the points are placed.
+//!   But what every step gains is known exactly, `F` at its end less `F` at its beginning, for the price of a pass
+//!   without gradients. Each step's attributions are adjusted to it, all by the same share of their size, as IDGI does
+//!   by the squares (Yang, Wang and Bilgic, CVPR 2023). How far they missed before is part of the result.
 
 use super::{DifferentiableScore, SaliencyMap};
 use crate::error::{Error, Result};
@@ -36,13 +42,24 @@ pub struct Attribution {
     pub score: f32,
     /// The baseline's score.
     pub baseline_score: f32,
+    /// What the attributions added up to before they were adjusted.
+    pub unadjusted_sum: f64,
 }
 
 impl Attribution {
     /// `|Σ attributions − (F(x) − F(x′))| / |F(x) − F(x′)|`; 0 if both are 0.
     pub fn completeness_error(&self) -> f64 {
+        self.error_of(self.map.sum())
+    }
+
+    /// The same before the steps were adjusted: how well the points alone integrate.
+    pub fn unadjusted_completeness_error(&self) -> f64 {
+        self.error_of(self.unadjusted_sum)
+    }
+
+    fn error_of(&self, sum: f64) -> f64 {
         let difference = f64::from(self.score) - f64::from(self.baseline_score);
-        let error = (self.map.sum() - difference).abs();
+        let error = (sum - difference).abs();
         if error == 0.0 { 0.0 } else { error / difference.abs() }
     }
 }
@@ -69,34 +86,50 @@ pub fn integrated_gradients(
         let found = format!("{} steps in batches of {}", config.steps, config.batch);
         return Err(Error::Argument { operation: NAME, expected: "at least one step".to_owned(), found });
     }
-    let mut means = vec![0.0f64; size.values()];
+    let way: Vec<f64> = picture.iter().zip(baseline).map(|(&x, &x0)| f64::from(x) - f64::from(x0)).collect();
+    let (mut attributions, mut unadjusted_sum) = (vec![0.0f64; size.values()], 0.0);
     let strides = strides(config.steps);
-    let mut done = 0;
+    let at = |alphas: &[f32]| -> Vec<f32> {
+        alphas.iter().flat_map(|&alpha| between(baseline, picture, alpha)).collect()
+    };
+    let start = score.scores(baseline)?.first().copied().map_or(0.0, f64::from);
+    let (mut score_before, mut done) = (start, 0);
     for batch in strides.chunks(config.batch) {
-        let points: Vec<f32> =
-            batch.iter().flat_map(|stride| between(baseline, picture, stride.middle)).collect();
-        let gradients = score.gradients(&points)?.gradients;
-        for (stride, gradient) in batch.iter().zip(gradients.chunks_exact(size.values().max(1))) {
-            let weighted = gradient.iter().map(|&value| stride.length * f64::from(value));
-            means.iter_mut().zip(weighted).for_each(|(mean, value)| *mean += value);
+        let middles: Vec<f32> = batch.iter().map(|stride| stride.middle).collect();
+        let ends: Vec<f32> = batch.iter().map(|stride| stride.end).collect();
+        let gradients = score.gradients(&at(&middles))?.gradients;
+        let scores = score.scores(&at(&ends))?;
+        let gradients = gradients.chunks_exact(size.values().max(1));
+        for ((stride, gradient), &score_after) in batch.iter().zip(gradients).zip(&scores) {
+            let step: Vec<f64> = gradient
+                .iter()
+                .zip(&way)
+                .map(|(&value, way)| stride.length * way * f64::from(value))
+                .collect();
+            unadjusted_sum += step.iter().sum::<f64>();
+            let share = adjustment(&step, f64::from(score_after) - score_before);
+            let adjusted = step.iter().map(|value| value + share * value.abs());
+            attributions.iter_mut().zip(adjusted).for_each(|(sum, value)| *sum += value);
+            score_before = f64::from(score_after);
         }
         done += batch.len();
         progress(done);
     }
-    let differences = picture.iter().zip(baseline).map(|(&x, &x0)| f64::from(x) - f64::from(x0));
-    let attributions: Vec<f32> =
-        means.iter().zip(differences).map(|(mean, difference)| (mean * difference) as f32).collect();
-    let ends = score.scores(&[picture, baseline].concat())?;
-    let &[score, baseline_score] = ends.as_slice() else {
-        let (expected, found) = ("two scores".to_owned(), ends.len().to_string());
-        return Err(Error::Argument { operation: NAME, expected, found });
-    };
-    Ok(Attribution { map: SaliencyMap::of_channels(size, &attributions)?, score, baseline_score })
+    let attributions: Vec<f32> = attributions.into_iter().map(|value| value as f32).collect();
+    let map = SaliencyMap::of_channels(size, &attributions)?;
+    Ok(Attribution { map, score: score_before as f32, baseline_score: start as f32, unadjusted_sum })
+}
+
+/// By which share of their size a step's attributions grow (those below 0 shrink) to add up to what the step gains.
+fn adjustment(step: &[f64], gain: f64) -> f64 {
+    let size: f64 = step.iter().map(|value| value.abs()).sum();
+    if size > 0.0 { (gain - step.iter().sum::<f64>()) / size } else { 0.0 }
 }
 
 /// A part of the way from baseline to picture.
 struct Stride {
     middle: f32,
+    end: f32,
     length: f64,
 }
 
@@ -106,7 +139,7 @@ fn strides(steps: usize) -> Vec<Stride> {
     (0..steps)
         .map(|step| {
             let (from, to) = (end(step), end(step + 1));
-            Stride { middle: ((from + to) / 2.0) as f32, length: to - from }
+            Stride { middle: ((from + to) / 2.0) as f32, end: to as f32, length: to - from }
         })
         .collect()
 }
@@ -162,6 +195,43 @@ pub(super) mod tests {
             assert!(near, "{found:?}");
             assert!(found.completeness_error() < 1e-5, "{}", found.completeness_error());
         }
+    }
+
+    /// The mean of `max(0, x − kink)`: nearly everything happens behind the kinks, where few midpoints see it.
+    struct Kinked {
+        size: PictureSize,
+        kinks: Vec<f32>,
+    }
+
+    impl DifferentiableScore for Kinked {
+        fn size(&self) -> PictureSize {
+            self.size
+        }
+
+        fn scores(&self, pictures: &[f32]) -> Result<Vec<f32>> {
+            let score =
+                |picture: &[f32]| picture.iter().zip(&self.kinks).map(|(x, kink)| (x - kink).max(0.0)).sum();
+            Ok(pictures.chunks_exact(self.size.values()).map(score).collect())
+        }
+
+        fn gradients(&self, pictures: &[f32]) -> Result<ScoredGradients> {
+            let kinks = self.kinks.iter().cycle();
+            let gradients =
+                pictures.iter().zip(kinks).map(|(x, kink)| f32::from(u8::from(x > kink))).collect();
+            Ok(ScoredGradients { scores: self.scores(pictures)?, gradients })
+        }
+    }
+
+    #[test]
+    fn steps_add_up_where_midpoints_miss_and_signs_stay() {
+        let size = PictureSize { height: 1, width: 1 };
+        let score = Kinked { size, kinks: vec![0.9, 0.2, 2.0] };
+        let config = IntegratedGradientsConfig { steps: 3, batch: 2 };
+        let found = integrated_gradients(&score, &[1.0; 3], &[0.0; 3], config, &|_| {}).unwrap();
+        assert!(found.unadjusted_completeness_error() > 0.1, "{}", found.unadjusted_completeness_error());
+        assert!(found.completeness_error() < 1e-6, "{}", found.completeness_error());
+        assert!(found.map.values().iter().all(|&value| value >= 0.0), "{found:?}");
+        assert_eq!((found.score, found.baseline_score), (0.1 + 0.8, 0.0));
     }
 
     #[test]

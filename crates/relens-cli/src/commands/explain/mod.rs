@@ -119,7 +119,7 @@ pub(crate) struct PixelExplanation {
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(untagged)]
 enum Detail {
-    Gradients { attributed: f64, completeness_error: f64 },
+    Gradients { attributed: f64, completeness_error: f64, unadjusted_completeness_error: f64 },
     Mask { masked_score: f32, masked_area: f32 },
 }
 
@@ -178,10 +178,26 @@ impl PixelOptions {
         let config =
             IntegratedGradientsConfig { steps: self.steps(), ..IntegratedGradientsConfig::default() };
         let found = integrated_gradients(score, picture, baseline, config, progress)?;
-        let completeness_error = found.completeness_error();
-        let detail = Detail::Gradients { attributed: found.map.sum(), completeness_error };
+        let detail = Detail::Gradients {
+            attributed: found.map.sum(),
+            completeness_error: found.completeness_error(),
+            unadjusted_completeness_error: found.unadjusted_completeness_error(),
+        };
         let (score, baseline_score) = (found.score, found.baseline_score);
         Ok(PixelExplanation { map: found.map, score, baseline_score, detail })
+    }
+}
+
+impl PixelExplanation {
+    /// By how much the pixels miss the difference that they explain, as they are and before their steps were adjusted;
+    /// none for a mask.
+    pub(crate) fn completeness_errors(&self) -> Option<[f64; 2]> {
+        match self.detail {
+            Detail::Gradients { completeness_error, unadjusted_completeness_error, .. } => {
+                Some([completeness_error, unadjusted_completeness_error])
+            }
+            Detail::Mask { .. } => None,
+        }
     }
 }
 
@@ -227,11 +243,15 @@ impl ExplainArguments {
             let steps = self.pixels.steps();
             writeln!(output.writer, "{}: score {score:.4}, of the baseline {baseline_score:.4}", side.title)?;
             match detail {
-                Detail::Gradients { attributed, completeness_error } => writeln!(
-                    output.writer,
-                    "  pixels add up to {attributed:.4} in {steps} steps, completeness error {:.2} %",
-                    100.0 * completeness_error
-                )?,
+                Detail::Gradients { attributed, completeness_error, unadjusted_completeness_error } => {
+                    writeln!(
+                        output.writer,
+                        "  pixels add up to {attributed:.4} in {steps} steps, completeness error {:.2} % ({:.2} % before \
+                     each step was adjusted to what it gains)",
+                        100.0 * completeness_error,
+                        100.0 * unadjusted_completeness_error
+                    )?
+                }
                 Detail::Mask { masked_score, masked_area } => writeln!(
                     output.writer,
                     "  {masked_score:.4} without {:.1} % of the picture, after up to {steps} steps",

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use super::super::entity_finder::FoundEntity;
+use super::super::spelling::{Correction, corrected};
 use super::super::{Query, TraceEntry};
 use super::phrases::woven;
 use super::{Materials, clean};
@@ -136,7 +137,9 @@ impl Generator {
     /// Offers the corrected text, then that without filler, and returns the cleanest.
     fn clean(&self, text: &str, candidates: &mut Candidates) -> Candidate {
         let knowledge = self.materials.finder.knowledge();
-        let (corrected, mut changes) = clean::corrected(text, &self.materials.vocabulary, knowledge);
+        let (corrected, corrections) = corrected(text, &self.materials.vocabulary, knowledge, |_| false);
+        let told = |Correction { from, to }| Change::Corrected { from, to };
+        let mut changes: Vec<Change> = corrections.into_iter().map(told).collect();
         candidates.offer(corrected.clone(), changes.clone());
         let (short, dropped) = clean::without_filler(&corrected);
         changes.extend(dropped);

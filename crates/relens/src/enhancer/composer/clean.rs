@@ -1,10 +1,6 @@
-//! Words that show nothing, and misspelt ones.
-
-use std::ops::Range;
+//! Words that show nothing.
 
 use super::candidates::Change;
-use crate::evd::lookup::words::{Word, words};
-use crate::evd::{Knowledge, Vocabulary};
 
 /// Beginnings that ask for a picture instead of saying what it shows, the longest first.
 const REQUESTS: &[&str] = &[
@@ -87,34 +83,6 @@ const FILLER: &[&str] = &[
     "very",
     "wonderful",
 ];
-
-/// The text with misspelt words corrected. What `knowledge` has a name for is right.
-pub(super) fn corrected(text: &str, vocabulary: &Vocabulary, knowledge: &Knowledge) -> (String, Vec<Change>) {
-    let named = knowledge.find(text);
-    let known = |word: &Word<'_>| {
-        let within = |range: &Range<usize>| range.start <= word.range.start && word.range.end <= range.end;
-        named.iter().any(|mention| within(&mention.range)) || !knowledge.find(&word.text).is_empty()
-    };
-    let mut result = String::with_capacity(text.len());
-    let mut changes = Vec::new();
-    let mut copied = 0;
-    for word in words(text) {
-        let Some(correction) = vocabulary.correction(&word.text).filter(|_| !known(&word)) else {
-            continue;
-        };
-        let typed = text.get(word.range.clone()).unwrap_or_default();
-        // A capital inside a sentence is a name, and names are in no vocabulary.
-        if word.range.start > 0 && typed.chars().next().is_some_and(char::is_uppercase) {
-            continue;
-        }
-        result.push_str(text.get(copied..word.range.start).unwrap_or_default());
-        result.push_str(correction);
-        copied = word.range.end;
-        changes.push(Change::Corrected { from: typed.to_owned(), to: correction.to_owned() });
-    }
-    result.push_str(text.get(copied..).unwrap_or_default());
-    (result, changes)
-}
 
 /// The text without what shows nothing.
 pub(super) fn without_filler(text: &str) -> (String, Vec<Change>) {

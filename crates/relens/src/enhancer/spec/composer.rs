@@ -7,12 +7,10 @@ use serde::Deserialize;
 
 use super::EnhancerContext;
 use super::settings::Settings;
-use crate::bundled;
 use crate::enhancer::composer::{Composer, ComposerSettings, Generator, GeneratorSettings, Materials};
 use crate::enhancer::entity_finder::EntitySettings;
 use crate::enhancer::mix::Mix;
 use crate::error::Result;
-use crate::evd::{Vocabulary, knowledge, vocabulary};
 
 /// Settings of `composer`.
 #[derive(Debug, Default, Deserialize)]
@@ -51,22 +49,11 @@ pub fn open_generator(spec: &ComposerSpec, context: &EnhancerContext) -> Result<
 }
 
 fn open_candidates(settings: &Settings, spec: &ComposerSpec, context: &EnhancerContext) -> Result<Generator> {
-    let words = match &spec.vocabulary {
-        Some(path) => settings.path(path),
-        None => bundled::model(knowledge::BUNDLED)?.join(vocabulary::BUNDLED_FILE),
-    };
     let finder = settings.finder(spec.knowledge.as_ref(), spec.entities, context)?;
-    let mut vocabulary = Vocabulary::open(&words)?;
-    let entities = finder.knowledge().entities();
-    vocabulary.include(
-        entities
-            .iter()
-            .flat_map(|entity| std::iter::once(&entity.name).chain(&entity.aliases))
-            .map(String::as_str),
-    );
+    let vocabulary = Arc::new(settings.vocabulary(spec.vocabulary.as_ref(), finder.knowledge())?);
     let materials = Materials {
         finder,
-        vocabulary: Arc::new(vocabulary),
+        vocabulary,
         wordnet: spec
             .wordnet
             .as_ref()

@@ -8,11 +8,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::settings::Settings;
-use super::{EnhancerContext, open_member};
+use super::{EnhancerContext, open_member, spelling};
 use crate::calibration::{CalibrationSettings, HubnessCalibration};
 use crate::enhancer::ensemble::{Ensemble, Member};
 use crate::enhancer::referenced::Referenced;
 use crate::enhancer::retrieval_augmented::{Enrichment, NeighbourSettings};
+use crate::enhancer::spelling::NAME;
 use crate::enhancer::{Combination, Identity, QueryEnhancer};
 use crate::error::{Error, Result};
 use crate::pipeline::TextEmbedder;
@@ -25,6 +26,8 @@ use crate::remembering_embedder::RememberingEmbedder;
 struct EnsembleSpec {
     #[serde(default = "mean_embedding")]
     combine: Combination,
+    /// Corrects queries before anything else; an empty table is enough.
+    spelling: Option<toml::Table>,
     /// Moves every text's embedding towards what similar captions show.
     neighbours: Option<WithPairs<NeighbourSettings>>,
     /// Lowers hubs.
@@ -86,14 +89,21 @@ pub(super) fn open_file(path: &Path, context: &EnhancerContext) -> Result<Box<dy
         let settings = Settings { name, table, directory: directory.clone() };
         members.push(Member { weight, enhancer: open_member(&settings, context)? });
     }
-    let has_references = spec.neighbours.is_some() || spec.calibration.is_some();
+    let stands_alone = spec.neighbours.is_some() || spec.calibration.is_some() || spec.spelling.is_some();
     let enhancer: Box<dyn QueryEnhancer> = match <[Member; 1]>::try_from(members) {
         // One enhancer alone keeps its own way of combining.
         Ok([only]) => only.enhancer,
-        Err(members) if members.is_empty() && has_references => Box::new(Identity),
+        Err(members) if members.is_empty() && stands_alone => Box::new(Identity),
         Err(members) => Box::new(Ensemble::new(members, spec.combine)?),
     };
-    with_references(enhancer, spec.neighbours, spec.calibration, &directory)
+    let enhancer = with_references(enhancer, spec.neighbours, spec.calibration, &directory)?;
+    Ok(match spec.spelling {
+        None => enhancer,
+        Some(table) => {
+            let settings = Settings { name: NAME.to_owned(), table, directory };
+            Box::new(spelling::open(&settings, context, enhancer)?)
+        }
+    })
 }
 
 /// Several enhancers look at the same words to tell their senses apart: one look serves them all.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use super::EnhancerContext;
+use crate::bundled;
 use crate::enhancer::entity_finder::{EntityFinder, EntitySettings};
 use crate::error::{Error, Result};
-use crate::evd::Knowledge;
+use crate::evd::{Knowledge, Vocabulary, knowledge, vocabulary};
 use crate::wordnet::{DEFAULT_DIRECTORY, WordNet};
 
 /// The settings of one enhancer as they stand in the file.
@@ -58,6 +59,21 @@ impl Settings {
             (None, None) => Knowledge::bundled(),
         };
         knowledge.map(Arc::new)
+    }
+
+    /// The words that captions use, and the names of `knowledge`.
+    pub(super) fn vocabulary(&self, path: Option<&PathBuf>, entities: &Knowledge) -> Result<Vocabulary> {
+        let words = match path {
+            Some(path) => self.path(path),
+            None => bundled::model(knowledge::BUNDLED)?.join(vocabulary::BUNDLED_FILE),
+        };
+        let mut vocabulary = Vocabulary::open(&words)?;
+        let names = entities
+            .entities()
+            .iter()
+            .flat_map(|entity| std::iter::once(&entity.name).chain(&entity.aliases));
+        vocabulary.include(names.map(String::as_str));
+        Ok(vocabulary)
     }
 
     pub(super) fn finder(

@@ -1,0 +1,205 @@
+//! Misspelt words, corrected before anything else looks at the query.
+//!
+//! A retriever that has learned captions reads "climbign" as pieces that mean nothing, and so does every enhancer behind
+//! it. A word is corrected to the most frequent word of the captions' vocabulary that one typing mistake turns into it
+//! (Damerau, 1964), unless it is a word already: one of the knowledge base, one that the retriever's own tokenizer has
+//! whole, or a name with a capital inside the sentence.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{EnhancedQuery, Query, QueryEnhancer, TraceEntry};
+use crate::calibration::HubnessCalibration;
+use crate::error::Result;
+use crate::evd::lookup::words::{Word, words};
+use crate::evd::{Knowledge, Vocabulary};
+
+/// What `--enhancer` calls corrections alone.
+pub const NAME: &str = "spelling";
+
+/// The tokenizer's file in a model directory.
+const TOKENIZER: &str = "tokenizer.json";
+
+/// A word that was corrected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Correction {
+    /// As it was typed.
+    pub from: String,
+    /// As it is now.
+    pub to: String,
+}
+
+/// The text with misspelt words corrected. What `knowledge` has a name for is right, and so is what `is_word` knows.
+pub(crate) fn corrected(
+    text: &str,
+    vocabulary: &Vocabulary,
+    knowledge: &Knowledge,
+    is_word: impl Fn(&str) -> bool,
+) -> (String, Vec<Correction>) {
+    let named = knowledge.find(text);
+    let known = |word: &Word<'_>| {
+        let within = |range: &Range<usize>| range.start <= word.range.start && word.range.end <= range.end;
+        named.iter().any(|mention| within(&mention.range)) || !knowledge.find(&word.text).is_empty()
+    };
+    let mut result = String::with_capacity(text.len());
+    let mut corrections = Vec::new();
+    let mut copied = 0;
+    for word in words(text) {
+        if is_word(&word.text) {
+            continue;
+        }
+        let Some(correction) = vocabulary.correction(&word.text).filter(|_| !known(&word)) else {
+            continue;
+        };
+        let typed = text.get(word.range.clone()).unwrap_or_default();
+        // A capital inside a sentence is a name, and names are in no vocabulary.
+        if word.range.start > 0 && typed.chars().next().is_some_and(char::is_uppercase) {
+            continue;
+        }
+        result.push_str(text.get(copied..word.range.start).unwrap_or_default());
+        result.push_str(correction);
+        copied = word.range.end;
+        corrections.push(Correction { from: typed.to_owned(), to: correction.to_owned() });
+    }
+    result.push_str(text.get(copied..).unwrap_or_default());
+    (result, corrections)
+}
+
+/// The words that a model's tokenizer has as one token: what its text side has met often. None where the directory has
+/// no `tokenizer.json`.
+///
+/// Word pieces that go on a word are left out; of byte-level vocabularies only pieces that end a word are taken.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn words_of_tokenizer(directory: &Path) -> Result<HashSet<String>> {
+    let path = directory.join(TOKENIZER);
+    if !path.is_file() {
+        return Ok(HashSet::new());
+    }
+    // What is no tokenizer is refused by the retriever itself, in its own words.
+    let file: Value = serde_json::from_slice(&fs_err::read(path)?).unwrap_or_default();
+    let Some(Value::Object(vocabulary)) = file.get("model").and_then(|model| model.get("vocab")) else {
+        return Ok(HashSet::new());
+    };
+    let ends_words = vocabulary.keys().any(|piece| piece.ends_with("</w>"));
+    let word = |piece: &String| {
+        let word = if ends_words { piece.strip_suffix("</w>")? } else { piece.as_str() };
+        word.chars().all(char::is_alphabetic).then(|| word.to_lowercase())
+    };
+    Ok(vocabulary.keys().filter_map(word).collect())
+}
+
+/// Another enhancer, which gets queries without misspelt words.
+pub struct Spelling {
+    vocabulary: Arc<Vocabulary>,
+    knowledge: Arc<Knowledge>,
+    words: HashSet<String>,
+    enhancer: Box<dyn QueryEnhancer>,
+    name: String,
+}
+
+impl Spelling {
+    /// Corrects towards `vocabulary` what neither `knowledge` nor `words` has.
+    pub fn new(
+        vocabulary: Arc<Vocabulary>,
+        knowledge: Arc<Knowledge>,
+        words: HashSet<String>,
+        enhancer: Box<dyn QueryEnhancer>,
+    ) -> Self {
+        let name = match enhancer.name() {
+            "identity" => NAME.to_owned(),
+            other => format!("{NAME}+{other}"),
+        };
+        Self { vocabulary, knowledge, words, enhancer, name }
+    }
+
+    fn correct(&self, query: &Query) -> Result<(Query, Vec<TraceEntry>)> {
+        let (text, corrections) =
+            corrected(query.text(), &self.vocabulary, &self.knowledge, |word| self.words.contains(word));
+        if corrections.is_empty() {
+            return Ok((query.clone(), Vec::new()));
+        }
+        let told = |correction: Correction| TraceEntry::Replaced { from: correction.from, to: correction.to };
+        Ok((Query::new(&text)?, corrections.into_iter().map(told).collect()))
+    }
+}
+
+impl QueryEnhancer for Spelling {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn enhance(&self, query: &Query) -> Result<EnhancedQuery> {
+        super::single(self.enhance_batch(std::slice::from_ref(query))?, self.name())
+    }
+
+    fn enhance_batch(&self, queries: &[Query]) -> Result<Vec<EnhancedQuery>> {
+        let corrected = queries.iter().map(|query| self.correct(query)).collect::<Result<Vec<_>>>()?;
+        let (queries, traces): (Vec<Query>, Vec<Vec<TraceEntry>>) = corrected.into_iter().unzip();
+        let mut enhanced = self.enhancer.enhance_batch(&queries)?;
+        for (enhanced, mut trace) in enhanced.iter_mut().zip(traces).filter(|(_, trace)| !trace.is_empty()) {
+            // "Kept" is not true any more.
+            trace.extend(enhanced.trace.drain(..).filter(|step| !matches!(step, TraceEntry::Kept { .. })));
+            enhanced.trace = trace;
+        }
+        Ok(enhanced)
+    }
+
+    fn calibration(&self) -> Option<&HubnessCalibration> {
+        self.enhancer.calibration()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Identity;
+    use super::*;
+
+    fn spelling(words: &[&str]) -> Spelling {
+        let vocabulary = Vocabulary::of_captions(["a girl climbing a bench"; 30]);
+        let words = words.iter().map(|&word| word.to_owned()).collect();
+        let knowledge = Knowledge::new(Vec::new(), "a test").unwrap();
+        Spelling::new(Arc::new(vocabulary), Arc::new(knowledge), words, Box::new(Identity))
+    }
+
+    #[test]
+    fn mistakes_are_corrected_and_told() {
+        let query = Query::new("A gril climbign a bench .").unwrap();
+        let enhanced = spelling(&[]).enhance(&query).unwrap();
+        assert_eq!(enhanced.texts[0].text, "A girl climbing a bench .");
+        let replaced = |from: &str, to: &str| TraceEntry::Replaced { from: from.into(), to: to.into() };
+        assert_eq!(enhanced.trace, [replaced("gril", "girl"), replaced("climbign", "climbing")]);
+    }
+
+    #[test]
+    fn words_and_names_stay() {
+        let query = Query::new("a wench beside Girb").unwrap();
+        let enhanced = spelling(&["wench"]).enhance(&query).unwrap();
+        assert_eq!(enhanced.texts[0].text, "a wench beside Girb");
+        assert!(matches!(enhanced.trace[..], [TraceEntry::Kept { .. }]), "{:?}", enhanced.trace);
+        assert_eq!(spelling(&[]).enhance(&query).unwrap().texts[0].text, "a bench beside Girb");
+    }
+
+    #[test]
+    fn tokenizers_tell_their_whole_words() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(words_of_tokenizer(directory.path()).unwrap().is_empty());
+        for (vocabulary, expected) in [
+            (r###"{"girl": 1, "##ing": 2, "[CLS]": 3, "Bench": 4}"###, vec!["bench", "girl"]),
+            (r#"{"girl</w>": 1, "cli": 2, "!</w>": 3}"#, vec!["girl"]),
+        ] {
+            let text = format!(r#"{{"model": {{"vocab": {vocabulary}}}}}"#);
+            fs_err::write(directory.path().join(TOKENIZER), text).unwrap();
+            let mut found: Vec<String> = words_of_tokenizer(directory.path()).unwrap().into_iter().collect();
+            found.sort();
+            assert_eq!(found, expected);
+        }
+        fs_err::write(directory.path().join(TOKENIZER), "no JSON").unwrap();
+        assert!(words_of_tokenizer(directory.path()).unwrap().is_empty());
+    }
+}
