@@ -110,7 +110,7 @@ fn clear(stage: &Stage, ran_before: bool) -> Result<()> {
 /// Runs the command: its progress goes where ours goes, what it prints into `log`.
 fn execute(stage: &Stage, resume: &[String], log: &Path, lock: &File) -> Result<ExitStatus> {
     let program = std::env::current_exe().context("this program cannot find itself")?;
-    let mut command = Command::new(program);
+    let mut command = Command::new(&program);
     command.args(&stage.command).args(resume);
     // Nothing is read from there. A stage that outlives a killed run holds the lock by it.
     command.stdin(Stdio::from(lock.try_clone()?));
@@ -118,7 +118,12 @@ fn execute(stage: &Stage, resume: &[String], log: &Path, lock: &File) -> Result<
     // Ctrl-C in a terminal reaches every process of the group: in a group of its own, a stage hears it from us, once.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    let mut child = command.spawn().context("the stage's process cannot be started")?;
+    let mut child = command.spawn().with_context(|| {
+        format!(
+            "{}: expected this program to start a stage with (was it replaced meanwhile?)",
+            program.display()
+        )
+    })?;
     let mut told = false;
     loop {
         if let Some(status) = child.try_wait()? {

@@ -2,27 +2,20 @@
 //!
 //! A retriever that has learned captions reads "climbign" as pieces that mean nothing, and so does every enhancer behind
 //! it. A word is corrected to the most frequent word of the captions' vocabulary that one typing mistake turns into it
-//! (Damerau, 1964), unless it is a word already: one of the knowledge base, one that the retriever's own tokenizer has
-//! whole, or a name with a capital inside the sentence.
+//! (Damerau, 1964), unless it is a word already: one of the knowledge base or of a list of English words, or a name
+//! with a capital inside the sentence.
 
-use std::collections::HashSet;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
-
-use serde_json::Value;
 
 use super::{EnhancedQuery, Query, QueryEnhancer, TraceEntry};
 use crate::calibration::HubnessCalibration;
 use crate::error::Result;
 use crate::evd::lookup::words::{Word, words};
-use crate::evd::{Knowledge, Vocabulary};
+use crate::evd::{Knowledge, Vocabulary, WordList};
 
 /// What `--enhancer` calls corrections alone.
 pub const NAME: &str = "spelling";
-
-/// The tokenizer's file in a model directory.
-const TOKENIZER: &str = "tokenizer.json";
 
 /// A word that was corrected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,12 +26,12 @@ pub struct Correction {
     pub to: String,
 }
 
-/// The text with misspelt words corrected. What `knowledge` has a name for is right, and so is what `is_word` knows.
+/// The text with misspelt words corrected. What `knowledge` has a name for is right, and so are `listed` words.
 pub(crate) fn corrected(
     text: &str,
     vocabulary: &Vocabulary,
     knowledge: &Knowledge,
-    is_word: impl Fn(&str) -> bool,
+    listed: &WordList,
 ) -> (String, Vec<Correction>) {
     let named = knowledge.find(text);
     let known = |word: &Word<'_>| {
@@ -49,7 +42,7 @@ pub(crate) fn corrected(
     let mut corrections = Vec::new();
     let mut copied = 0;
     for word in words(text) {
-        if is_word(&word.text) {
+        if listed.contains(&word.text) {
             continue;
         }
         let Some(correction) = vocabulary.correction(&word.text).filter(|_| !known(&word)) else {
@@ -69,36 +62,11 @@ pub(crate) fn corrected(
     (result, corrections)
 }
 
-/// The words that a model's tokenizer has as one token: what its text side has met often. None where the directory has
-/// no `tokenizer.json`.
-///
-/// Word pieces that go on a word are left out; of byte-level vocabularies only pieces that end a word are taken.
-///
-/// # Errors
-/// The file cannot be read.
-pub fn words_of_tokenizer(directory: &Path) -> Result<HashSet<String>> {
-    let path = directory.join(TOKENIZER);
-    if !path.is_file() {
-        return Ok(HashSet::new());
-    }
-    // What is no tokenizer is refused by the retriever itself, in its own words.
-    let file: Value = serde_json::from_slice(&fs_err::read(path)?).unwrap_or_default();
-    let Some(Value::Object(vocabulary)) = file.get("model").and_then(|model| model.get("vocab")) else {
-        return Ok(HashSet::new());
-    };
-    let ends_words = vocabulary.keys().any(|piece| piece.ends_with("</w>"));
-    let word = |piece: &String| {
-        let word = if ends_words { piece.strip_suffix("</w>")? } else { piece.as_str() };
-        word.chars().all(char::is_alphabetic).then(|| word.to_lowercase())
-    };
-    Ok(vocabulary.keys().filter_map(word).collect())
-}
-
 /// Another enhancer, which gets queries without misspelt words.
 pub struct Spelling {
     vocabulary: Arc<Vocabulary>,
     knowledge: Arc<Knowledge>,
-    words: HashSet<String>,
+    words: Arc<WordList>,
     enhancer: Box<dyn QueryEnhancer>,
     name: String,
 }
@@ -108,7 +76,7 @@ impl Spelling {
     pub fn new(
         vocabulary: Arc<Vocabulary>,
         knowledge: Arc<Knowledge>,
-        words: HashSet<String>,
+        words: Arc<WordList>,
         enhancer: Box<dyn QueryEnhancer>,
     ) -> Self {
         let name = match enhancer.name() {
@@ -119,8 +87,7 @@ impl Spelling {
     }
 
     fn correct(&self, query: &Query) -> Result<(Query, Vec<TraceEntry>)> {
-        let (text, corrections) =
-            corrected(query.text(), &self.vocabulary, &self.knowledge, |word| self.words.contains(word));
+        let (text, corrections) = corrected(query.text(), &self.vocabulary, &self.knowledge, &self.words);
         if corrections.is_empty() {
             return Ok((query.clone(), Vec::new()));
         }
@@ -162,9 +129,11 @@ mod tests {
 
     fn spelling(words: &[&str]) -> Spelling {
         let vocabulary = Vocabulary::of_captions(["a girl climbing a bench"; 30]);
-        let words = words.iter().map(|&word| word.to_owned()).collect();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs_err::write(file.path(), words.join("\n")).unwrap();
+        let words = WordList::open(file.path()).unwrap();
         let knowledge = Knowledge::new(Vec::new(), "a test").unwrap();
-        Spelling::new(Arc::new(vocabulary), Arc::new(knowledge), words, Box::new(Identity))
+        Spelling::new(Arc::new(vocabulary), Arc::new(knowledge), Arc::new(words), Box::new(Identity))
     }
 
     #[test]
@@ -183,23 +152,5 @@ mod tests {
         assert_eq!(enhanced.texts[0].text, "a wench beside Girb");
         assert!(matches!(enhanced.trace[..], [TraceEntry::Kept { .. }]), "{:?}", enhanced.trace);
         assert_eq!(spelling(&[]).enhance(&query).unwrap().texts[0].text, "a bench beside Girb");
-    }
-
-    #[test]
-    fn tokenizers_tell_their_whole_words() {
-        let directory = tempfile::tempdir().unwrap();
-        assert!(words_of_tokenizer(directory.path()).unwrap().is_empty());
-        for (vocabulary, expected) in [
-            (r###"{"girl": 1, "##ing": 2, "[CLS]": 3, "Bench": 4}"###, vec!["bench", "girl"]),
-            (r#"{"girl</w>": 1, "cli": 2, "!</w>": 3}"#, vec!["girl"]),
-        ] {
-            let text = format!(r#"{{"model": {{"vocab": {vocabulary}}}}}"#);
-            fs_err::write(directory.path().join(TOKENIZER), text).unwrap();
-            let mut found: Vec<String> = words_of_tokenizer(directory.path()).unwrap().into_iter().collect();
-            found.sort();
-            assert_eq!(found, expected);
-        }
-        fs_err::write(directory.path().join(TOKENIZER), "no JSON").unwrap();
-        assert!(words_of_tokenizer(directory.path()).unwrap().is_empty());
     }
 }

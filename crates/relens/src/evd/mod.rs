@@ -8,7 +8,7 @@
 //! - [`sense`]: which of several senses a query means.
 //! - [`knowledge`]: all of it in memory, as enhancers use it.
 //! - [`collection`]: asks a language model for entities and descriptions; [`builder`]: puts a knowledge base together;
-//!   [`vocabulary`]: the words that captions use.
+//!   [`vocabulary`]: the words that captions use; [`word_list`]: words that are spelled right all the same.
 //! - [`lint`]: what a person should look at again.
 //!
 //! ```
@@ -36,9 +36,11 @@ pub mod records;
 pub mod sense;
 pub mod store;
 pub mod vocabulary;
+pub mod word_list;
 
 pub use entity::{Description, Entity, Sense, Source};
 pub use knowledge::Knowledge;
 pub use lookup::Mention;
 pub use store::{ImportMode, KnowledgeStore};
 pub use vocabulary::Vocabulary;
+pub use word_list::WordList;

@@ -93,31 +93,35 @@ pub fn integrated_gradients(
         alphas.iter().flat_map(|&alpha| between(baseline, picture, alpha)).collect()
     };
     let start = score.scores(baseline)?.first().copied().map_or(0.0, f64::from);
-    let (mut score_before, mut done) = (start, 0);
+    let (mut end_score, mut adjusted_sum, mut done) = (start, 0.0, 0);
     for batch in strides.chunks(config.batch) {
         let middles: Vec<f32> = batch.iter().map(|stride| stride.middle).collect();
         let ends: Vec<f32> = batch.iter().map(|stride| stride.end).collect();
         let gradients = score.gradients(&at(&middles))?.gradients;
         let scores = score.scores(&at(&ends))?;
         let gradients = gradients.chunks_exact(size.values().max(1));
-        for ((stride, gradient), &score_after) in batch.iter().zip(gradients).zip(&scores) {
+        for ((stride, gradient), &score) in batch.iter().zip(gradients).zip(&scores) {
             let step: Vec<f64> = gradient
                 .iter()
                 .zip(&way)
                 .map(|(&value, way)| stride.length * way * f64::from(value))
                 .collect();
             unadjusted_sum += step.iter().sum::<f64>();
-            let share = adjustment(&step, f64::from(score_after) - score_before);
-            let adjusted = step.iter().map(|value| value + share * value.abs());
-            attributions.iter_mut().zip(adjusted).for_each(|(sum, value)| *sum += value);
-            score_before = f64::from(score_after);
+            end_score = f64::from(score);
+            // What a step without any gradient has gained is owed by the next one.
+            let share = adjustment(&step, end_score - start - adjusted_sum);
+            for (sum, value) in attributions.iter_mut().zip(&step) {
+                let adjusted = value + share * value.abs();
+                *sum += adjusted;
+                adjusted_sum += adjusted;
+            }
         }
         done += batch.len();
         progress(done);
     }
     let attributions: Vec<f32> = attributions.into_iter().map(|value| value as f32).collect();
     let map = SaliencyMap::of_channels(size, &attributions)?;
-    Ok(Attribution { map, score: score_before as f32, baseline_score: start as f32, unadjusted_sum })
+    Ok(Attribution { map, score: end_score as f32, baseline_score: start as f32, unadjusted_sum })
 }
 
 /// By which share of their size a step's attributions grow (those below 0 shrink) to add up to what the step gains.

@@ -137,7 +137,8 @@ impl Generator {
     /// Offers the corrected text, then that without filler, and returns the cleanest.
     fn clean(&self, text: &str, candidates: &mut Candidates) -> Candidate {
         let knowledge = self.materials.finder.knowledge();
-        let (corrected, corrections) = corrected(text, &self.materials.vocabulary, knowledge, |_| false);
+        let (corrected, corrections) =
+            corrected(text, &self.materials.vocabulary, knowledge, &self.materials.words);
         let told = |Correction { from, to }| Change::Corrected { from, to };
         let mut changes: Vec<Change> = corrections.into_iter().map(told).collect();
         candidates.offer(corrected.clone(), changes.clone());

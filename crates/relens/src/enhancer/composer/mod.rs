@@ -19,7 +19,7 @@ use super::entity_finder::EntityFinder;
 use super::mix::{Mix, alike};
 use super::{EnhancedQuery, Query, QueryEnhancer, TraceEntry};
 use crate::error::Result;
-use crate::evd::Vocabulary;
+use crate::evd::{Vocabulary, WordList};
 
 /// How the enhancer chooses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,6 +127,8 @@ pub struct Materials {
     pub finder: EntityFinder,
     /// The words that captions use.
     pub vocabulary: Arc<Vocabulary>,
+    /// Words that are spelled right, whether captions use them or not.
+    pub words: Arc<WordList>,
     /// Where hypernyms and more synonyms come from.
     pub wordnet: Option<Arc<crate::wordnet::WordNet>>,
 }

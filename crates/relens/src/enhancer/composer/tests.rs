@@ -1,6 +1,7 @@
 use super::super::entity_finder::EntitySettings;
 use super::super::entity_finder::tests::knowledge;
 use super::*;
+use crate::evd::WordList;
 use crate::wordnet::WordNet;
 
 fn generator(wordnet: Option<Arc<WordNet>>) -> Generator {
@@ -8,6 +9,7 @@ fn generator(wordnet: Option<Arc<WordNet>>) -> Generator {
     let materials = Materials {
         finder: EntityFinder::new(knowledge(), None, EntitySettings::default()),
         vocabulary: Arc::new(Vocabulary::of_captions(captions)),
+        words: Arc::new(WordList::default()),
         wordnet,
     };
     Generator::new(materials, GeneratorSettings::default())

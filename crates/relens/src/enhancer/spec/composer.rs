@@ -18,6 +18,8 @@ use crate::error::Result;
 pub struct ComposerSpec {
     /// The words that captions use, `word<TAB>count` a line; default: the bundled ones.
     pub vocabulary: Option<PathBuf>,
+    /// Words that are spelled right, one a line, sorted; default: the bundled ones.
+    pub words: Option<PathBuf>,
     /// Where WordNet is, for other names of entities; default: without it.
     pub wordnet: Option<PathBuf>,
     /// The knowledge base.
@@ -54,6 +56,7 @@ fn open_candidates(settings: &Settings, spec: &ComposerSpec, context: &EnhancerC
     let materials = Materials {
         finder,
         vocabulary,
+        words: Arc::new(settings.word_list(spec.words.as_ref())?),
         wordnet: spec
             .wordnet
             .as_ref()

@@ -9,7 +9,7 @@ use super::EnhancerContext;
 use crate::bundled;
 use crate::enhancer::entity_finder::{EntityFinder, EntitySettings};
 use crate::error::{Error, Result};
-use crate::evd::{Knowledge, Vocabulary, knowledge, vocabulary};
+use crate::evd::{Knowledge, Vocabulary, WordList, knowledge, vocabulary, word_list};
 use crate::wordnet::{DEFAULT_DIRECTORY, WordNet};
 
 /// The settings of one enhancer as they stand in the file.
@@ -74,6 +74,14 @@ impl Settings {
             .flat_map(|entity| std::iter::once(&entity.name).chain(&entity.aliases));
         vocabulary.include(names.map(String::as_str));
         Ok(vocabulary)
+    }
+
+    /// Words that are spelled right.
+    pub(super) fn word_list(&self, path: Option<&PathBuf>) -> Result<WordList> {
+        WordList::open(&match path {
+            Some(path) => self.path(path),
+            None => bundled::model(knowledge::BUNDLED)?.join(word_list::BUNDLED_FILE),
+        })
     }
 
     pub(super) fn finder(

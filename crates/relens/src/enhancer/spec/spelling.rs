@@ -1,6 +1,5 @@
 //! Opens `spelling`.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use serde::Deserialize;
 use super::EnhancerContext;
 use super::settings::Settings;
 use crate::enhancer::QueryEnhancer;
-use crate::enhancer::spelling::{Spelling, words_of_tokenizer};
+use crate::enhancer::spelling::Spelling;
 use crate::error::Result;
 
 /// Settings of `spelling`.
@@ -18,11 +17,13 @@ use crate::error::Result;
 pub struct SpellingSpec {
     /// The words that captions use, `word<TAB>count` a line; default: the bundled ones.
     pub vocabulary: Option<PathBuf>,
+    /// Words that are spelled right, one a line, sorted; default: the bundled ones.
+    pub words: Option<PathBuf>,
     /// The knowledge base, whose names are right.
     pub knowledge: Option<PathBuf>,
 }
 
-/// Corrections before `enhancer`. The retriever's tokenizer, if it is known, tells what words there are besides.
+/// Corrections before `enhancer`.
 pub(super) fn open(
     settings: &Settings,
     context: &EnhancerContext,
@@ -31,9 +32,6 @@ pub(super) fn open(
     let spec: SpellingSpec = settings.parse()?;
     let knowledge = settings.knowledge(spec.knowledge.as_ref(), context)?;
     let vocabulary = settings.vocabulary(spec.vocabulary.as_ref(), &knowledge)?;
-    let words = match context.embedder.as_ref().and_then(|embedder| embedder.directory()) {
-        Some(directory) => words_of_tokenizer(directory)?,
-        None => HashSet::new(),
-    };
-    Ok(Spelling::new(Arc::new(vocabulary), knowledge, words, enhancer))
+    let words = settings.word_list(spec.words.as_ref())?;
+    Ok(Spelling::new(Arc::new(vocabulary), knowledge, Arc::new(words), enhancer))
 }
