@@ -16,7 +16,7 @@ struct Kept {
     dropout: Option<DropoutGenerator>,
 }
 
-/// A stack's layers, then what came out of the last of them.
+/// What was kept of a stack, from its beginning on.
 #[derive(Default)]
 struct KeptStack {
     layers: Vec<Kept>,
