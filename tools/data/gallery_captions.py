@@ -14,4 +14,4 @@ pictures = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
 with Path(sys.argv[2]).open("w", encoding="utf-8") as target:
     for picture in pictures:
         title = re.sub(r"\s*\(.*?\)", "", picture["title"]).strip()
-        target.write(json.dumps({"image": picture["file"], "captions": [title]}, ensure_ascii=False) + "\n")
+        target.write(json.dumps({"image": picture["file"], "captions": [title], "split": "gallery"}, ensure_ascii=False) + "\n")
