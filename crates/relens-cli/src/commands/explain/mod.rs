@@ -250,7 +250,7 @@ impl ExplainArguments {
                      each step was adjusted to what it gains)",
                         100.0 * completeness_error,
                         100.0 * unadjusted_completeness_error
-                    )?
+                    )?;
                 }
                 Detail::Mask { masked_score, masked_area } => writeln!(
                     output.writer,
