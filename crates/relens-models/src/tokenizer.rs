@@ -1,7 +1,10 @@
 //! Text to token ids, by a model's own `tokenizer.json`.
 
 mod cleaning;
+mod entities;
 mod files;
+mod mojibake;
+mod repair;
 
 use std::path::{Path, PathBuf};
 

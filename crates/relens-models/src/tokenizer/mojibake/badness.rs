@@ -1,0 +1,128 @@
+//! Whether a text looks as if it had been decoded with a wrong encoding.
+
+use super::category::Category as C;
+
+/// What may stand at one place of a sequence: a character of these classes, or one of these characters.
+struct Place(C, &'static str);
+
+impl Place {
+    fn takes(&self, character: char, category: C) -> bool {
+        self.0.meets(category) || self.1.contains(character)
+    }
+}
+
+const fn class(categories: C) -> Place {
+    Place(categories, "")
+}
+
+const fn one_of(characters: &'static str) -> Place {
+    Place(C::NONE, characters)
+}
+
+const ACCENTED: C = C::LOWER_ACCENTED.or(C::UPPER_ACCENTED);
+const PUNCTUATION: C = C::START_PUNCTUATION.or(C::END_PUNCTUATION);
+const ASCII_LETTER: C = C::ASCII_LOWER.or(C::ASCII_UPPER);
+/// What is odd beside a bad character.
+const ODD: C = ACCENTED.or(C::BOX).or(PUNCTUATION).or(C::CURRENCY).or(C::NUMERIC).or(C::LAW);
+/// The second of two bytes of a Cyrillic or Greek letter.
+const SECOND_BYTE: C = C::C1.or(C::BAD).or(PUNCTUATION).or(C::CURRENCY);
+/// The second of two bytes of an Arabic letter.
+const SECOND_ARABIC: Place =
+    Place(C::COMMON.or(C::CURRENCY).or(C::BAD).or(C::NUMERIC).or(C::START_PUNCTUATION), "ŸŠ®°µ»");
+
+/// Sequences that are much likelier mojibake than meant.
+const UNLIKELY: &[&[Place]] = &[
+    &[class(C::C1)],
+    &[class(ODD.or(C::BAD)), class(C::BAD)],
+    &[class(ASCII_LETTER), class(C::LOWER_COMMON.or(C::UPPER_COMMON)), class(C::BAD)],
+    &[class(C::BAD), class(ODD)],
+    &[
+        class(
+            C::LOWER_ACCENTED
+                .or(C::LOWER_COMMON)
+                .or(C::BOX)
+                .or(C::END_PUNCTUATION)
+                .or(C::CURRENCY)
+                .or(C::NUMERIC),
+        ),
+        class(C::UPPER_ACCENTED),
+    ],
+    &[class(C::BOX.or(C::END_PUNCTUATION).or(C::CURRENCY).or(C::NUMERIC)), class(C::LOWER_ACCENTED)],
+    &[class(C::LOWER_ACCENTED.or(C::BOX).or(C::END_PUNCTUATION)), class(C::CURRENCY)],
+    &[class(C::SPACE), class(C::UPPER_ACCENTED), class(C::CURRENCY)],
+    &[class(C::UPPER_ACCENTED.or(C::BOX)), class(C::NUMERIC.or(C::LAW))],
+    &[
+        class(ACCENTED.or(C::BOX).or(C::CURRENCY).or(C::END_PUNCTUATION)),
+        class(C::START_PUNCTUATION),
+        class(C::NUMERIC),
+    ],
+    &[
+        class(ACCENTED.or(C::CURRENCY).or(C::NUMERIC).or(C::BOX).or(C::LAW)),
+        class(C::END_PUNCTUATION),
+        class(C::START_PUNCTUATION),
+    ],
+    &[class(C::CURRENCY.or(C::NUMERIC).or(C::BOX)), class(C::START_PUNCTUATION)],
+    &[class(C::ASCII_LOWER), class(C::UPPER_ACCENTED), class(C::START_PUNCTUATION.or(C::CURRENCY))],
+    &[class(C::BOX), class(C::KAOMOJI)],
+    &[class(ACCENTED.or(C::CURRENCY).or(C::NUMERIC).or(PUNCTUATION).or(C::LAW)), class(C::BOX)],
+    &[class(C::BOX), class(C::END_PUNCTUATION)],
+    &[class(ACCENTED), class(PUNCTUATION), class(C::WORD)],
+    // The ligature at the end of what is no French word.
+    &[one_of("Œœ"), class(C::NOT_ASCII_LETTER)],
+    &[class(C::UPPER_ACCENTED), one_of("°")],
+    // Two bytes read as Windows-1252.
+    &[one_of("ÂÃÎÐ"), Place(PUNCTUATION, "€œŠš¢£Ÿž\u{a0}\u{ad}®©°·»–—´")],
+    &[one_of("×"), one_of("²³")],
+    // Two Arabic letters read so. One alone could be meant.
+    &[one_of("ØÙ"), SECOND_ARABIC, one_of("ØÙ"), SECOND_ARABIC],
+    // The first bytes of scripts of southern Asia.
+    &[one_of("à"), one_of("²µ¹¼½¾")],
+    // Read as Mac Roman.
+    &[one_of("√"), one_of("±∂†≠®™´≤≥¥µø")],
+    &[one_of("≈"), one_of("°¢")],
+    &[one_of("‚"), one_of("Ä"), one_of("ìîïòôúùû†°¢π")],
+    &[one_of("‚"), one_of("âó"), one_of("àä°ê")],
+    // Punctuation read as Windows-1251.
+    &[one_of("в"), one_of("Ђ")],
+    // Latin or Cyrillic read so: the pairs may be meant, three in a row hardly.
+    &[one_of("ВГРС"), Place(SECOND_BYTE, "°µ"), one_of("ВГРС")],
+    // Decoded with two wrong encodings, one after the other.
+    &[
+        one_of("Г"),
+        one_of("ў"),
+        one_of("В"),
+        one_of("Ђ"),
+        one_of("В"),
+        class(C::NOT_LINE_END),
+        Place(ASCII_LETTER, " "),
+    ],
+    &[one_of("Ã"), one_of("\u{a0}¡")],
+    &[class(C::ASCII_LOWER), one_of("ÃÂ"), one_of(" ")],
+    &[class(C::ASCII_LOWER), class(C::SPACE), one_of("ÃÂ"), one_of(" ")],
+    // A byte too many before a character that is the same in both encodings.
+    &[Place(C::ASCII_LOWER.or(C::END_PUNCTUATION), ".,?!"), one_of("Â"), Place(PUNCTUATION, " ")],
+    // Punctuation read as Windows-1253, then Latin or Greek read so.
+    &[one_of("β"), one_of("€"), one_of("™\u{a0}Ά\u{ad}®°")],
+    &[one_of("ΒΓΞΟ"), Place(SECOND_BYTE, "°"), one_of("ΒΓΞΟ")],
+    // Punctuation read as Windows-1257.
+    &[one_of("ā"), one_of("€")],
+];
+
+/// What is unlikely at the beginning of a text.
+const UNLIKELY_START: &[Place] = &[one_of("ÃÂ"), one_of(" ")];
+
+/// Whether a sequence of characters occurs that is likely to be mojibake.
+pub(super) fn is_bad(text: &str) -> bool {
+    let characters: Vec<(char, C)> = text.chars().map(|character| (character, C::of(character))).collect();
+    let begins = |sequence: &[Place], characters: &[(char, C)]| {
+        sequence.len() <= characters.len()
+            && sequence
+                .iter()
+                .zip(characters)
+                .all(|(place, &(character, category))| place.takes(character, category))
+    };
+    begins(UNLIKELY_START, &characters)
+        || (0..characters.len()).any(|start| {
+            characters.get(start..).is_some_and(|rest| UNLIKELY.iter().any(|sequence| begins(sequence, rest)))
+        })
+}
