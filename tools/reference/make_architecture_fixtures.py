@@ -22,7 +22,7 @@ import tokenizers
 import torch
 import transformers
 from open_clip.tokenizer import SimpleTokenizer, default_bpe
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 FIXTURES = Path(__file__).parents[2] / "crates/relens-models/tests/fixtures/architectures"
@@ -435,6 +435,75 @@ def hugging_face_models(tokenizer: SimpleTokenizer) -> None:
     write_tokens(directory, CHINESE_TEXTS, reference(CHINESE_TEXTS, truncation=True, max_length=40)["input_ids"])
 
 
+def as_the_authors_name_it(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A ChineseCLIPModel's tensors under the names, and in the shapes, of Chinese-CLIP's own program (`cn_clip`)."""
+    renamed = {"logit_scale": tensors["logit_scale"]}
+    renamed["visual.proj"] = tensors["visual_projection.weight"].T
+    renamed["text_projection"] = tensors["text_projection.weight"].T
+    plain = {
+        "embeddings.class_embedding": "class_embedding", "embeddings.patch_embedding.weight": "conv1.weight",
+        "embeddings.position_embedding.weight": "positional_embedding", "pre_layrnorm": "ln_pre", "post_layernorm": "ln_post",
+        "encoder.layers": "transformer.resblocks", "layer_norm1": "ln_1", "layer_norm2": "ln_2", "mlp.fc1": "mlp.c_fc",
+        "mlp.fc2": "mlp.c_proj", "self_attn.out_proj": "attn.out_proj",
+    }  # fmt: skip
+    for name, tensor in tensors.items():
+        if name.startswith("text_model."):
+            renamed["bert." + name.removeprefix("text_model.")] = tensor
+        elif name.startswith("vision_model.") and "self_attn.q_proj" in name:
+            parts = [tensors[name.replace("q_proj", part)] for part in ("q_proj", "k_proj", "v_proj")]
+            layer, kind = name.split(".")[3], name.rsplit(".", 1)[1]
+            renamed[f"visual.transformer.resblocks.{layer}.attn.in_proj_{kind}"] = torch.cat(parts)
+        elif name.startswith("vision_model.") and not any(part in name for part in ("k_proj", "v_proj", "position_ids")):
+            name = name.removeprefix("vision_model.")
+            for theirs, authors in plain.items():
+                name = name.replace(theirs, authors)
+            renamed["visual." + name] = tensor
+    return {name: tensor.contiguous().clone() for name, tensor in renamed.items()}
+
+
+def save_as_the_authors(tensors: dict[str, torch.Tensor], file: Path) -> None:
+    """One checkpoint of a distributed training, in half precision, as it is published."""
+    state = {f"module.{name}": tensor.half() for name, tensor in as_the_authors_name_it(tensors).items()}
+    torch.save({"epoch": 15, "step": 11_000, "name": "ViT-B-16@RoBERTa", "state_dict": state}, file)
+
+
+def original_chinese_clip() -> None:
+    """A checkpoint of Chinese-CLIP's authors beside the vocabulary: no configuration, heads of 64."""
+    directory = fresh("original_chinese_clip")
+    text = {"vocab_size": 90, "hidden_size": 64, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 1}
+    vision = {
+        "hidden_size": 64, "intermediate_size": 80, "num_hidden_layers": 2, "num_attention_heads": 1, "image_size": 24,
+        "patch_size": 8,
+    }  # fmt: skip
+    config = transformers.ChineseCLIPConfig(
+        text_config={**text, "max_position_embeddings": 40}, vision_config=vision, projection_dim=EMBED_DIM
+    )
+    model = transformers.ChineseCLIPModel(config)
+    randomise(model, 15)
+    model.half().float()
+    save_as_the_authors({name: tensor for name, tensor in model.state_dict().items() if "pooler" not in name}, directory / "clip_cn_tiny.pt")
+    torch.manual_seed(4)
+    sequences = [torch.randint(1, 90, (length,)).tolist() for length in (7, 1, 12)]
+
+    def encode_text() -> torch.Tensor:
+        return torch.cat([model.get_text_features(input_ids=torch.tensor([ids])).pooler_output for ids in sequences])
+
+    def encode_image(images: torch.Tensor) -> torch.Tensor:
+        return model.get_image_features(pixel_values=images).pooler_output
+
+    text_side = lambda name: name.startswith("text_") and "pooler" not in name  # noqa: E731
+    save_golden(directory, model, encode_image, encode_text, text_side, sequences, 24)
+    golden = load_file(directory / "golden.safetensors")
+    for name in [name for name in golden if name.startswith("gradient.")]:
+        authors = name.replace(".text_model.", ".bert.").replace("text_projection.weight", "text_projection")
+        gradient = golden.pop(name)
+        golden[authors] = gradient.T.contiguous() if authors.endswith("text_projection") else gradient
+    save_file(golden, directory / "golden.safetensors")
+    reference = write_word_pieces(directory, 90)
+    (directory / "tokenizer_config.json").unlink()
+    write_tokens(directory, CHINESE_TEXTS, reference(CHINESE_TEXTS, truncation=True, max_length=40)["input_ids"])
+
+
 def checkpoints() -> None:
     """The same few tensors as safetensors, as a pickle and as a training program's checkpoint."""
     directory = FIXTURES.parent / "checkpoints"
@@ -459,6 +528,7 @@ def main() -> None:
     chinese_resnet()
     checkpoints()
     hugging_face_models(tokenizer)
+    original_chinese_clip()
     versions = {module.__name__: module.__version__ for module in (torch, open_clip, timm, transformers)}
     (FIXTURES / "versions.json").write_text(json.dumps(versions, indent=1) + "\n")
 

@@ -25,7 +25,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from make_architecture_fixtures import write_clip_tokenizer, write_unigram_tokenizer, write_word_pieces
+from make_architecture_fixtures import save_as_the_authors, write_clip_tokenizer, write_unigram_tokenizer, write_word_pieces
 from odd_strings import odd_strings
 
 TOLERANCE = 1e-4
@@ -102,6 +102,17 @@ def chinese_resnet_case(_name: str, directory: Path):
     write_word_pieces(directory, 21128)
     tokenizer = open_clip.tokenizer.HFTokenizer(str(directory), 52)
     return 224, model.encode_image, lambda texts: model.encode_text(tokenizer(texts)), model
+
+
+def original_chinese_case(_name: str, directory: Path):
+    """Chinese-CLIP's ViT-B/16 as its authors publish it: a `.pt` of half precision and a vocabulary."""
+    made = directory.parent / "hugging_face"
+    made.mkdir()
+    size, encode_image, encode_text, model = hugging_face_case("hf chinese-clip ViT-B/16", made)
+    model.half().float()
+    save_as_the_authors(model.state_dict(), directory / "clip_cn_vit-b-16.pt")
+    shutil.copy(made / "vocab.txt", directory)
+    return size, encode_image, encode_text, model
 
 
 def clip_config(width: int, layers: int, heads: int, patch: int, size: int, text_width: int) -> transformers.CLIPConfig:
@@ -240,6 +251,7 @@ def main() -> None:
     cases = {name: open_clip_case for name in OPEN_CLIP}
     cases["chinese-clip RN50"] = chinese_resnet_case
     cases |= dict.fromkeys(HUGGING_FACE, hugging_face_case)
+    cases["chinese-clip ViT-B/16 .pt"] = original_chinese_case
     chosen = arguments.names or list(cases)
     results = [compare_ids(arguments.token_ids)] if arguments.token_ids else []
     results += [compare(name, cases[name], arguments.relens) for name in chosen]

@@ -109,4 +109,5 @@ architectures! {
     hugging_face_clip
     hugging_face_siglip
     hugging_face_chinese_clip
+    original_chinese_clip
 }

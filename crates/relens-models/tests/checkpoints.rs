@@ -43,7 +43,7 @@ fn damaged_pickles_are_refused_by_name() {
 #[test]
 fn a_converted_model_embeds_as_the_original() {
     let directory = tempfile::tempdir().unwrap();
-    for name in ["open_clip_vit", "hugging_face_clip"] {
+    for name in ["open_clip_vit", "hugging_face_clip", "original_chinese_clip"] {
         let source = fixture_path("architectures").join(name);
         let target = directory.path().join(name);
         convert(&source, &target, ElementType::F32).unwrap();

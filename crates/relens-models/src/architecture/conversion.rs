@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{is_model_file, open_clip};
+use super::{chinese_clip, hugging_face, is_model_file, open_clip};
 use crate::dual_encoder::DualEncoder;
 use crate::weights::{ElementType, save_tensors};
 use crate::{ModelError, Result};
@@ -38,7 +38,12 @@ pub fn convert(source: &Path, target: &Path, element: ElementType) -> Result<()>
             fs_err::copy(entry.path(), target.join(entry.file_name()))?;
         }
     }
-    let is_open_clip = source.join(open_clip::CONFIG_FILE).is_file();
-    let name = if is_open_clip { "open_clip_model.safetensors" } else { "model.safetensors" };
+    let name = if source.join(open_clip::CONFIG_FILE).is_file() {
+        "open_clip_model.safetensors"
+    } else if source.join(hugging_face::CONFIG_FILE).is_file() {
+        "model.safetensors"
+    } else {
+        chinese_clip::CONVERTED_FILE
+    };
     save_tensors(&target.join(name), &tensors, element)
 }

@@ -146,12 +146,7 @@ fn chinese_clip(path: &Path, object: &Map<String, Value>) -> Result<Sides> {
     let bert = BertConfig::from_json(&fields::merged(defaults, object.get("text_config")).to_string(), path)?;
     let text = TextSide {
         place: "text_model".into(),
-        // The reference tokenises to 52 tokens; the position table has room for many more.
-        tokenizer: tokenizer(
-            bert.max_position_embeddings.min(CHINESE_CLIP_CONTEXT),
-            TextCleaning::None,
-            false,
-        ),
+        tokenizer: chinese_clip_tokenizer(bert.max_position_embeddings),
         tower: TextTowerConfig::Bert(bert, TokenPooling::First),
         projection: ProjectionConfig::Linear { place: "text_projection".into(), bias: false },
     };
@@ -160,6 +155,11 @@ fn chinese_clip(path: &Path, object: &Map<String, Value>) -> Result<Sides> {
 
 /// The context length that Chinese-CLIP was trained with.
 const CHINESE_CLIP_CONTEXT: usize = 52;
+
+/// Chinese-CLIP's tokenizer. The reference cuts to 52 tokens; the table of `positions` has room for many more.
+pub(super) fn chinese_clip_tokenizer(positions: usize) -> TokenizerSettings {
+    tokenizer(positions.min(CHINESE_CLIP_CONTEXT), TextCleaning::None, false)
+}
 
 /// The image side that CLIP and Chinese-CLIP share.
 fn clip_image_side(path: &Path, object: &Map<String, Value>) -> Result<ImageSide> {

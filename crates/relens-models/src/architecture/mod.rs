@@ -1,15 +1,17 @@
 //! From the files of a model directory to the towers that they describe.
 //!
-//! Two layouts are read:
+//! Three layouts are read:
 //!
 //! | layout | what describes the towers | weights |
 //! | --- | --- | --- |
 //! | open_clip | `open_clip_config.json` | `open_clip_model.safetensors` or `open_clip_pytorch_model.bin` |
 //! | Hugging Face | `config.json` of a `CLIPModel`, `SiglipModel` or `ChineseCLIPModel`, `preprocessor_config.json` | `model.safetensors` or `pytorch_model.bin`, or shards and an index |
+//! | Chinese-CLIP's own | the shapes of its tensors | the directory's only `.pt` |
 //!
-//! Both become an [`Architecture`]: which towers there are, where in the checkpoint, and what projects their features
+//! All become an [`Architecture`]: which towers there are, where in the checkpoint, and what projects their features
 //! into the shared space.
 
+mod chinese_clip;
 mod conversion;
 mod description;
 mod fields;
@@ -51,7 +53,8 @@ pub struct Architecture {
 }
 
 impl Architecture {
-    /// Reads the configuration of a model directory, open_clip's if there is one, else Hugging Face's.
+    /// Reads the configuration of a model directory, open_clip's if there is one, else Hugging Face's. Without either,
+    /// a single checkpoint is taken for one of Chinese-CLIP's own.
     ///
     /// # Errors
     /// When neither is there, a file is malformed, or it asks for what relens does not have.
@@ -64,10 +67,13 @@ impl Architecture {
         if hugging_face.is_file() {
             return hugging_face::read(&hugging_face)?.with_files(directory);
         }
+        if let Some(checkpoint) = chinese_clip::checkpoint(directory) {
+            return chinese_clip::read(&checkpoint)?.with_files(directory);
+        }
         Err(ModelError::Config {
             path: directory.to_owned(),
             reason: format!(
-                "expected {} (open_clip) or {} (Hugging Face), found neither",
+                "expected {} (open_clip), {} (Hugging Face) or one .pt (Chinese-CLIP), found none",
                 open_clip::CONFIG_FILE,
                 hugging_face::CONFIG_FILE
             ),

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::fields::{read_object, refuse};
 use super::overlay::Overlay;
-use super::{hugging_face, open_clip, preprocessor_config};
+use super::{chinese_clip, hugging_face, open_clip, preprocessor_config};
 use crate::tokenizer::TOKENIZER_FILES;
 use crate::weights::Weights;
 use crate::{ModelError, Result};
@@ -66,6 +66,11 @@ pub fn weight_files(directory: &Path) -> Result<Vec<PathBuf>> {
         if index.is_file() {
             return shards(directory, &index);
         }
+    }
+    let has_config =
+        [open_clip::CONFIG_FILE, hugging_face::CONFIG_FILE].iter().any(|name| directory.join(name).is_file());
+    if let Some(checkpoint) = chinese_clip::checkpoint(directory).filter(|_| !has_config) {
+        return Ok(vec![checkpoint]);
     }
     let names = candidates.join("`, `");
     Err(ModelError::Io(std::io::Error::new(

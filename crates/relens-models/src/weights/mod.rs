@@ -14,6 +14,7 @@ pub(crate) use gguf::{GgufTensor, MappedFile};
 pub use parameters::{
     LinearStorage, LinearWeight, Parameters, StoredLayout, TrainableParameter, TrainableParameters,
 };
+pub(crate) use reading::TensorShapes;
 pub use reading::Weights;
 pub use stored::{ElementType, StoredTensor};
 pub use writing::{save_tensors, tensors_to_bytes};

@@ -6,7 +6,7 @@ use std::path::Path;
 use candle_core::pickle::PthTensors;
 use candle_core::{DType, Tensor};
 
-use super::{ElementType, Weights};
+use super::{ElementType, TensorShapes, Weights};
 use crate::error::{ModelError, Result};
 
 /// The entry under which training programs keep the weights beside the optimizer's state.
@@ -23,25 +23,52 @@ impl Weights {
     /// The file cannot be read, is not such an archive, or holds no tensors.
     pub fn open_pickle(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let refuse = |reason: String| ModelError::Checkpoint { path: path.to_owned(), reason };
-        // The opened file names its path in errors; the reader opens it again.
-        let length = fs_err::File::open(path)?.metadata()?.len();
-        // The reader is other people's code on strangers' bytes: a panic in it is a malformed file.
-        let read = catch_unwind(AssertUnwindSafe(|| read(path, length)));
-        let tensors = read
-            .unwrap_or_else(|_| Err("the reader failed on malformed data".to_owned()))
-            .map_err(|reason| refuse(format!("{reason} (the file has {length} bytes)")))?;
+        let tensors = guarded(path, read)?;
         Ok(Self::from_tensors(path.to_owned(), tensors))
     }
+
+    /// The shapes of a checkpoint's tensors, without reading what is in them.
+    ///
+    /// # Errors
+    /// As [`Weights::open_pickle`].
+    pub(crate) fn shapes_of_pickle(path: &Path) -> Result<TensorShapes> {
+        guarded(path, |path, _| {
+            let archive = open(path)?;
+            let shapes = archive.tensor_infos().iter();
+            Ok(shapes.map(|(name, info)| (plain_name(name), info.layout.dims().to_vec())).collect())
+        })
+    }
+}
+
+/// Runs a reader, given the file and its length.
+fn guarded<T>(path: &Path, read: impl FnOnce(&Path, u64) -> Result<T, String>) -> Result<T> {
+    // The opened file names its path in errors; the reader opens it again.
+    let length = fs_err::File::open(path)?.metadata()?.len();
+    // The reader is other people's code on strangers' bytes: a panic in it is a malformed file.
+    let read = catch_unwind(AssertUnwindSafe(|| read(path, length)));
+    read.unwrap_or_else(|_| Err("the reader failed on malformed data".to_owned())).map_err(|reason| {
+        let reason = format!("{reason} (the file has {length} bytes)");
+        ModelError::Checkpoint { path: path.to_owned(), reason }
+    })
+}
+
+/// The archive, at its dictionary of tensors.
+fn open(path: &Path) -> Result<PthTensors, String> {
+    let archive = PthTensors::new(path, None).map_err(|error| error.to_string())?;
+    if archive.tensor_infos().is_empty() {
+        return PthTensors::new(path, Some(STATE)).map_err(|error| error.to_string());
+    }
+    Ok(archive)
+}
+
+fn plain_name(name: &str) -> String {
+    name.strip_prefix(DISTRIBUTED_PREFIX).unwrap_or(name).to_owned()
 }
 
 type Tensors = Vec<(String, ElementType, Vec<usize>, Vec<u8>)>;
 
 fn read(path: &Path, length: u64) -> Result<Tensors, String> {
-    let mut archive = PthTensors::new(path, None).map_err(|error| error.to_string())?;
-    if archive.tensor_infos().is_empty() {
-        archive = PthTensors::new(path, Some(STATE)).map_err(|error| error.to_string())?;
-    }
+    let archive = open(path)?;
     let mut tensors = Vec::new();
     for (name, info) in archive.tensor_infos() {
         let elements =
@@ -59,8 +86,7 @@ fn read(path: &Path, length: u64) -> Result<Tensors, String> {
         };
         let Some(dtype) = stored_type(tensor.dtype()) else { continue };
         let bytes = little_endian_bytes(&tensor).map_err(|error| format!("tensor `{name}`: {error}"))?;
-        let plain = name.strip_prefix(DISTRIBUTED_PREFIX).unwrap_or(name).to_owned();
-        tensors.push((plain, dtype, tensor.dims().to_vec(), bytes));
+        tensors.push((plain_name(name), dtype, tensor.dims().to_vec(), bytes));
     }
     if tensors.is_empty() {
         return Err(format!("expected a dictionary of tensors, or one under `{STATE}`, found none"));

@@ -10,6 +10,9 @@ use safetensors::SafeTensors;
 use super::stored::{Buffer, Encoding, StoredTensor};
 use crate::error::{ModelError, Result};
 
+/// Tensors' names and shapes.
+pub(crate) type TensorShapes = BTreeMap<String, Vec<usize>>;
+
 /// The tensors of one or several safetensors files, or of a GGUF file, by name. Cloning shares the mapping.
 ///
 /// Nothing is converted until it is asked for, so opening costs only the header, whatever the file's size.
@@ -157,6 +160,11 @@ impl Weights {
     /// The shape of a tensor, if there is one of this name.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         self.entries.get(name).map(|stored| stored.shape.as_slice())
+    }
+
+    /// The shapes of all tensors.
+    pub(crate) fn shapes(&self) -> TensorShapes {
+        self.entries.iter().map(|(name, stored)| (name.clone(), stored.shape.clone())).collect()
     }
 
     /// The total number of elements.
