@@ -1,6 +1,7 @@
 //! `relens rewrite`, and enhancers in `search` and `eval`.
 
 use predicates::prelude::*;
+use serde_json::Value;
 
 use crate::workplace::Workplace;
 
@@ -51,6 +52,34 @@ fn a_file_combines_several_enhancers() {
     fs_err::write(workplace.path("bad.toml"), "[[enhancer]]\nname = \"concat\"\nmagic = 1\n").unwrap();
     let refused = workplace.relens(&["rewrite", "a zebra", "--enhancer", "bad.toml"]).assert().code(1);
     refused.stderr(predicate::str::contains("unknown field `magic`"));
+}
+
+#[test]
+fn misspelt_words_are_corrected_and_listed_ones_left() {
+    let workplace = Workplace::new();
+    let rewritten = workplace.output(&["rewrite", "a littel buoy", "--enhancer", "spelling"]);
+    assert_eq!(rewritten, "1.0000\ta little buoy\n");
+    let told = workplace.json(&["rewrite", "a littel buoy", "--enhancer", "spelling", "--json"]);
+    assert_eq!(told["trace"][0]["to"], "little", "{told}");
+}
+
+#[test]
+fn captions_of_a_dataset_are_rewritten_into_a_file() {
+    let workplace = Workplace::new();
+    workplace.pictures("pictures", 1);
+    let line = r#"{"image": "0.png", "captions": ["a littel dog", "a dog"]}"#;
+    fs_err::write(workplace.path("captions.jsonl"), line).unwrap();
+    let command =
+        ["rewrite", "--annotations", "captions.jsonl", "--images", "pictures", "--enhancer", "spelling"];
+    let printed = workplace.output(&[&command[..], &["--output", "out.jsonl", "--json"]].concat());
+    assert_eq!(printed, "");
+    let text = fs_err::read_to_string(workplace.path("out.jsonl")).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(
+        (&lines[0]["query"], &lines[0]["texts"][0]["text"]),
+        (&"a littel dog".into(), &"a little dog".into())
+    );
 }
 
 #[test]

@@ -136,6 +136,28 @@ fn a_student_learns_from_finished_runs() {
 }
 
 #[test]
+fn teachers_may_read_other_captions_of_the_same_pictures() {
+    let world = World::new();
+    let mut config = world.config("teacher");
+    train(&config);
+    config.objective.teacher.models = vec![world.path("teacher")];
+    config.objective.teacher.weight = 0.6;
+    config.output = world.path("own");
+    train(&config);
+    // The same captions in another file are the same captions.
+    config.objective.teacher.captions = Some(config.data.annotations.clone());
+    config.output = world.path("aligned");
+    train(&config);
+    assert_eq!(losses(&world.path("own")), losses(&world.path("aligned")));
+    let few = world.path("few.jsonl");
+    std::fs::write(&few, r#"{"image": "elsewhere.png", "captions": ["red"]}"#).unwrap();
+    config.objective.teacher.captions = Some(few);
+    config.output = world.path("few");
+    let error = run(&config, &mut Silent).unwrap_err().to_string();
+    assert!(error.contains("few.jsonl") && error.contains("found none"), "{error}");
+}
+
+#[test]
 fn a_finished_model_can_be_fine_tuned_and_begins_where_it_was() {
     let world = World::new();
     let first = train(&world.config("first"));
