@@ -16,9 +16,9 @@ use crate::library_location;
 #[derive(Debug, Args)]
 pub(crate) struct EnhancerOption {
     /// What rewrites a query before the retriever reads it: default (what works best with the retriever; its
-    /// enhancer.toml says what that is), identity (leaves it as it is), wordnet, descriptions,
-    /// concat, adapter, selection, retrieval_augmented, llm, composer, rewriter, soft, spelling, arithmetic, evd, or a TOML file with
-    /// the settings of one or the weights of several.
+    /// enhancer.toml says what that is), identity (leaves it as it is), wordnet, descriptions, concat, adapter, selection,
+    /// retrieval_augmented, llm, composer, rewriter, soft, spelling, arithmetic, evd, or a TOML file with the settings of
+    /// one or the weights of several.
     #[arg(long, value_name = "NAME|FILE.toml", default_value = spec::DEFAULT, value_parser = known)]
     enhancer: String,
 

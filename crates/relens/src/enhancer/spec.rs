@@ -15,8 +15,8 @@
 //! mix = { original_share = 0.0 }
 //! ```
 //!
-//! `[spelling]` corrects queries before the whole sees them. `[neighbours]` and `[calibration]`, each with a file of reference `pairs`, add what [`super::referenced`] describes to
-//! the whole; without any `[[enhancer]]`, to the query as it is. Paths in it are relative to the file. Every name has its
+//! `[spelling]` corrects queries before the whole sees them. `[neighbours]` and `[calibration]`, each with a file of
+//! reference `pairs`, add what [`super::referenced`] describes to the whole; without any `[[enhancer]]`, to the query as it is. Paths in it are relative to the file. Every name has its
 //! settings, see the `…Spec` of this module; what is left out has the default, and what is unknown is refused.
 
 mod composer;

@@ -49,10 +49,7 @@ impl Teachers {
         if config.weight == 0.0 || config.models.is_empty() {
             return Ok(None);
         }
-        let aligned = match &config.captions {
-            Some(annotations) => Some(aligned_texts(annotations, inputs.corpus)?),
-            None => None,
-        };
+        let aligned = config.captions.as_ref().map(|path| aligned_texts(path, inputs.corpus)).transpose()?;
         let texts = aligned.as_deref().unwrap_or(&inputs.corpus.texts[..inputs.corpus.training_texts]);
         let mut embeddings = Vec::new();
         let mut scales = 0f64;
