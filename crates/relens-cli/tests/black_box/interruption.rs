@@ -2,7 +2,7 @@
 #![cfg(unix)]
 
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -23,6 +23,14 @@ fn index_and_signal(workplace: &Workplace, signal: &str, after: Duration) -> (bo
     let at_work = child.try_wait().unwrap().is_none();
     send(&child, signal);
     (at_work, child.wait_with_output().unwrap())
+}
+
+/// How long indexing takes here and now when nothing stops it.
+fn duration_of_indexing(workplace: &Workplace) -> Duration {
+    workplace.pictures("pictures", PICTURES);
+    let start = Instant::now();
+    workplace.output(&["index", "pictures"]);
+    start.elapsed()
 }
 
 fn send(child: &Child, signal: &str) {
@@ -48,13 +56,11 @@ fn searchable(workplace: &Workplace) -> usize {
 #[test]
 fn kill_nine_at_any_moment_loses_nothing_and_a_restart_ends_the_same() {
     let (killed, clean) = (Workplace::new(), Workplace::new());
-    for workplace in [&killed, &clean] {
-        workplace.pictures("pictures", PICTURES);
-    }
-    clean.output(&["index", "pictures"]);
+    killed.pictures("pictures", PICTURES);
+    let whole = duration_of_indexing(&clean);
     let (mut hits_at_work, mut before) = (0, 0);
-    for milliseconds in [60, 250, 500, 900, 150] {
-        let (at_work, output) = index_and_signal(&killed, "-KILL", Duration::from_millis(milliseconds));
+    for part in [0.05, 0.2, 0.4, 0.6, 0.1] {
+        let (at_work, output) = index_and_signal(&killed, "-KILL", whole.mul_f64(part));
         assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"));
         hits_at_work += u32::from(at_work);
         let now = searchable(&killed);
@@ -78,9 +84,10 @@ fn kill_nine_at_any_moment_loses_nothing_and_a_restart_ends_the_same() {
 
 #[test]
 fn control_c_keeps_what_is_done_and_says_how_to_go_on() {
+    let whole = duration_of_indexing(&Workplace::new());
     let workplace = Workplace::new();
     workplace.pictures("pictures", PICTURES);
-    let (at_work, output) = index_and_signal(&workplace, "-INT", Duration::from_millis(900));
+    let (at_work, output) = index_and_signal(&workplace, "-INT", whole.mul_f64(0.4));
     assert!(at_work, "indexing was too fast to be stopped: use more pictures");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{errors}");
