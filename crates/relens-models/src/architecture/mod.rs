@@ -27,7 +27,7 @@ mod weight_files;
 
 use std::path::{Path, PathBuf};
 
-pub use conversion::convert;
+pub use conversion::{convert, write_changed};
 pub use image_side::{ImageEncoder, ImageSide, ImageTowerConfig};
 pub use projection::{Projection, ProjectionConfig};
 pub use text_side::{TextEncoder, TextSide, TextTowerConfig, TokenPooling};
@@ -59,16 +59,24 @@ impl Architecture {
     /// # Errors
     /// When neither is there, a file is malformed, or it asks for what relens does not have.
     pub fn open(directory: &Path) -> Result<Self> {
+        Self::describe(directory)?.with_files(directory)
+    }
+
+    /// As [`Architecture::open`], where the weights need not be there: `files` is left empty.
+    ///
+    /// # Errors
+    /// When there is no configuration, it is malformed, or asks for what relens does not have.
+    pub fn describe(directory: &Path) -> Result<Self> {
         let open_clip = directory.join(open_clip::CONFIG_FILE);
         let hugging_face = directory.join(hugging_face::CONFIG_FILE);
         if open_clip.is_file() {
-            return open_clip::read(&open_clip)?.with_files(directory);
+            return open_clip::read(&open_clip);
         }
         if hugging_face.is_file() {
-            return hugging_face::read(&hugging_face)?.with_files(directory);
+            return hugging_face::read(&hugging_face);
         }
         if let Some(checkpoint) = chinese_clip::checkpoint(directory) {
-            return chinese_clip::read(&checkpoint)?.with_files(directory);
+            return chinese_clip::read(&checkpoint);
         }
         Err(ModelError::Config {
             path: directory.to_owned(),

@@ -4,6 +4,7 @@
 pub mod denoise;
 pub mod description;
 mod epochs;
+pub mod fine_tune;
 pub mod gate;
 pub mod grpo;
 pub mod ppo;

@@ -1,6 +1,7 @@
 //! `relens train`: stages that make models, run from a configuration file.
 
 mod description;
+mod fine_tune;
 mod gate;
 mod retriever;
 mod rewriter;
@@ -19,6 +20,7 @@ use relens_training::stages::pro::ProConfig;
 use relens_training::stages::sft::SftConfig;
 
 use description::{AdapterArguments, SelectionArguments};
+use fine_tune::FineTuneArguments;
 use gate::GateArguments;
 use retriever::RetrieverArguments;
 use rewriter::RewriterArguments;
@@ -28,6 +30,8 @@ use soft::SoftArguments;
 #[derive(Debug, Subcommand)]
 pub(crate) enum TrainCommand {
     Retriever(RetrieverArguments),
+
+    FineTune(FineTuneArguments),
 
     Adapter(AdapterArguments),
 
@@ -57,6 +61,7 @@ impl TrainCommand {
     pub(crate) fn run(self) -> Result<()> {
         match self {
             Self::Retriever(arguments) => arguments.run(),
+            Self::FineTune(arguments) => arguments.run(),
             Self::Adapter(arguments) => arguments.run(),
             Self::Selection(arguments) => arguments.run(),
             Self::Denoise(arguments) => arguments.run::<DenoiseConfig>(),

@@ -49,23 +49,22 @@ impl RetrieverArguments {
         interrupt::watch();
         let summary = run(&config, &mut Watch::default())
             .with_context(|| format!("training into {} stopped", config.output.display()))?;
-        let mut output = Output::new();
-        if self.json {
-            let RunSummary { model, metrics, best_step, steps } = &summary;
-            let model = model.to_string_lossy();
-            let report = json!({"model": model, "steps": steps, "best_step": best_step, "metrics": metrics});
-            writeln!(output.writer, "{report}")?;
-        } else {
-            show(&summary, &mut output)?;
-        }
-        Ok(output.writer.flush()?)
+        show(&summary, self.json)
     }
 }
 
-fn show(summary: &RunSummary, output: &mut Output) -> Result<()> {
-    let strong = output.style(output::strong());
+/// Prints what a run has to show.
+pub(super) fn show(summary: &RunSummary, as_json: bool) -> Result<()> {
+    let mut output = Output::new();
     let RunSummary { model, metrics, best_step, steps } = summary;
-    writeln!(output.writer, "{steps} steps, best after step {best_step}: {}", measured(metrics))?;
-    writeln!(output.writer, "The model is in {strong}{}{strong:#}", model.display())?;
-    Ok(())
+    if as_json {
+        let model = model.to_string_lossy();
+        let report = json!({"model": model, "steps": steps, "best_step": best_step, "metrics": metrics});
+        writeln!(output.writer, "{report}")?;
+    } else {
+        let strong = output.style(output::strong());
+        writeln!(output.writer, "{steps} steps, best after step {best_step}: {}", measured(metrics))?;
+        writeln!(output.writer, "The model is in {strong}{}{strong:#}", model.display())?;
+    }
+    Ok(output.writer.flush()?)
 }

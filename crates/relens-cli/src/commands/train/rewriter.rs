@@ -59,7 +59,7 @@ impl RewriterArguments {
     }
 }
 
-fn show_plan(plan: &Plan, as_json: bool) -> Result<()> {
+pub(super) fn show_plan(plan: &Plan, as_json: bool) -> Result<()> {
     let mut output = Output::new();
     if as_json {
         writeln!(output.writer, "{}", serde_json::to_string(plan)?)?;

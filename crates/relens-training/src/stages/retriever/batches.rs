@@ -106,7 +106,7 @@ pub(super) fn draw_batch(
 }
 
 /// With a chance, one of `texts`. Where there is no choice no randomness is used up.
-fn one_of(texts: &[usize], probability: f64, rng: &mut ChaCha8Rng) -> Option<usize> {
+pub(in crate::stages) fn one_of(texts: &[usize], probability: f64, rng: &mut ChaCha8Rng) -> Option<usize> {
     let drawn = !texts.is_empty() && rng.random::<f64>() < probability;
     drawn.then(|| texts[rng.random_range(0..texts.len())])
 }

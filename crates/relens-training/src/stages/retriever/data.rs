@@ -12,19 +12,19 @@ use crate::{Result, TrainingError};
 
 /// One picture with the positions of its texts in [`Corpus::texts`].
 #[derive(Debug, Clone)]
-pub(super) struct Picture {
-    pub(super) path: PathBuf,
+pub(in crate::stages) struct Picture {
+    pub(in crate::stages) path: PathBuf,
     /// Its captions.
-    pub(super) captions: Vec<usize>,
+    pub(in crate::stages) captions: Vec<usize>,
     /// Further texts that came from other files.
-    pub(super) extra_captions: Vec<usize>,
+    pub(in crate::stages) extra_captions: Vec<usize>,
     /// The rewrites of each of its captions.
-    pub(super) rewrites: Vec<Vec<usize>>,
+    pub(in crate::stages) rewrites: Vec<Vec<usize>>,
 }
 
 impl Picture {
     /// The file's name without its directories.
-    pub(super) fn name(&self) -> String {
+    pub(in crate::stages) fn name(&self) -> String {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 }
@@ -40,13 +40,13 @@ struct FurtherTexts {
 
 /// Pictures and texts of training and validation in one numbering: training first.
 #[derive(Debug, Clone)]
-pub(super) struct Corpus {
-    pub(super) pictures: Vec<Picture>,
-    pub(super) texts: Vec<String>,
+pub(in crate::stages) struct Corpus {
+    pub(in crate::stages) pictures: Vec<Picture>,
+    pub(in crate::stages) texts: Vec<String>,
     /// The pictures before this are for training.
-    pub(super) training_pictures: usize,
+    pub(in crate::stages) training_pictures: usize,
     /// The texts before this are for training.
-    pub(super) training_texts: usize,
+    pub(in crate::stages) training_texts: usize,
 }
 
 impl Corpus {
@@ -55,7 +55,7 @@ impl Corpus {
     /// # Errors
     /// Annotations that cannot be read, a split that is not there, has a picture without a file, no captions, or
     /// shares a picture with the other split; a broken line of an extra caption file.
-    pub(super) fn read(config: &DataConfig) -> Result<Self> {
+    pub(in crate::stages) fn read(config: &DataConfig) -> Result<Self> {
         let dataset = Dataset::open(&config.annotations, &config.images).map_err(TrainingError::from)?;
         let train = dataset.split(&config.train_split)?;
         let validation = dataset.split(&config.validation_split)?;
@@ -105,12 +105,12 @@ impl Corpus {
     }
 
     /// The pictures to learn from.
-    pub(super) fn training(&self) -> &[Picture] {
+    pub(in crate::stages) fn training(&self) -> &[Picture] {
         &self.pictures[..self.training_pictures]
     }
 
     /// The pictures to measure on.
-    pub(super) fn validation(&self) -> &[Picture] {
+    pub(in crate::stages) fn validation(&self) -> &[Picture] {
         &self.pictures[self.training_pictures..]
     }
 }

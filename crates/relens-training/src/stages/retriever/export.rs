@@ -97,7 +97,7 @@ fn measure(directory: &Path, materials: &Materials) -> Result<Map<String, Value>
     for chunk in texts.chunks(ROWS) {
         append(&mut captions, &encoder.encode_text(&materials.tokenizer.encode_batch(chunk)?)?)?;
     }
-    Ok(Measurement::of(materials, images, captions)?.metrics())
+    Ok(Measurement::of(&materials.corpus, images, captions)?.metrics())
 }
 
 /// Embeddings of the validation pictures.

@@ -18,9 +18,9 @@
 //! ```
 
 mod assembly;
-mod batches;
+pub(super) mod batches;
 pub mod config;
-mod data;
+pub(super) mod data;
 mod export;
 mod feature_cache;
 mod feature_maps;
@@ -34,7 +34,7 @@ mod step;
 mod teacher;
 #[cfg(test)]
 mod tests;
-mod validation;
+pub(super) mod validation;
 mod views;
 
 pub use config::RetrieverConfig;

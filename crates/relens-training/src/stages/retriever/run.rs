@@ -288,7 +288,7 @@ impl Run<'_> {
         progress.metrics(&record);
         self.metrics.append(&record)?;
         let count = self.config.evaluation.samples;
-        for sample in measurement.samples(&self.materials, self.step, count)? {
+        for sample in measurement.samples(&self.materials.corpus, self.step, count)? {
             self.samples.append(&sample)?;
         }
         let patience = self.config.evaluation.patience;

@@ -7,8 +7,7 @@ use relens::evaluation::{GroundTruthRanks, RankingMetrics};
 use serde_json::{Map, Value, json};
 
 use super::config::SelectionMetric;
-use super::data::Picture;
-use super::materials::Materials;
+use super::data::{Corpus, Picture};
 use super::step::StepContext;
 use crate::Result;
 
@@ -23,7 +22,7 @@ const SAMPLE_PICTURES: usize = 3;
 
 /// What one measurement found.
 #[derive(Debug)]
-pub(super) struct Measurement {
+pub(in crate::stages) struct Measurement {
     image_retrieval: RankingMetrics,
     text_retrieval: RankingMetrics,
     ranks: GroundTruthRanks,
@@ -33,9 +32,8 @@ pub(super) struct Measurement {
 
 impl Measurement {
     /// Ranks embeddings of the validation pictures and of their captions, in order.
-    pub(super) fn of(materials: &Materials, images: Embeddings, texts: Embeddings) -> Result<Self> {
-        let image_of_caption: Vec<usize> = materials
-            .corpus
+    pub(in crate::stages) fn of(corpus: &Corpus, images: Embeddings, texts: Embeddings) -> Result<Self> {
+        let image_of_caption: Vec<usize> = corpus
             .validation()
             .iter()
             .enumerate()
@@ -53,7 +51,7 @@ impl Measurement {
     }
 
     /// The numbers under clip_benchmark's names.
-    pub(super) fn metrics(&self) -> Map<String, Value> {
+    pub(in crate::stages) fn metrics(&self) -> Map<String, Value> {
         let mut record = Map::new();
         let directions = [("image", &self.image_retrieval), ("text", &self.text_retrieval)];
         for (name, metrics) in directions {
@@ -66,7 +64,7 @@ impl Measurement {
     }
 
     /// The number that checkpoints are compared by, as a fraction.
-    pub(super) fn selection(&self, metric: SelectionMetric) -> f64 {
+    pub(in crate::stages) fn selection(&self, metric: SelectionMetric) -> f64 {
         let cutoffs: &[usize] = match metric {
             SelectionMetric::MeanRecallAt1 => &RECALL_AT[..1],
             SelectionMetric::MeanRecall => &RECALL_AT,
@@ -78,13 +76,13 @@ impl Measurement {
     }
 
     /// Some captions, spread over the split, with what they found.
-    pub(super) fn samples(
+    pub(in crate::stages) fn samples(
         &self,
-        materials: &Materials,
+        corpus: &Corpus,
         step: u64,
         count: usize,
     ) -> Result<Vec<Map<String, Value>>> {
-        let pictures = materials.corpus.validation();
+        let pictures = corpus.validation();
         let captions: Vec<(usize, usize)> = caption_positions(pictures);
         let stride = (captions.len() / count.max(1)).max(1);
         let mut samples = Vec::with_capacity(count);
@@ -99,7 +97,7 @@ impl Measurement {
                 .collect();
             samples.push(Map::from_iter([
                 ("step".to_owned(), json!(step)),
-                ("query".to_owned(), json!(materials.corpus.texts[text])),
+                ("query".to_owned(), json!(corpus.texts[text])),
                 ("picture".to_owned(), json!(pictures[picture].name())),
                 ("rank".to_owned(), json!(self.ranks.text_to_image.get(caption))),
                 ("best".to_owned(), Value::Array(best)),
@@ -120,7 +118,7 @@ fn caption_positions(pictures: &[Picture]) -> Vec<(usize, usize)> {
 impl StepContext<'_> {
     /// Measures the weights as they are now.
     pub(super) fn measure(&self) -> Result<Measurement> {
-        Measurement::of(self.materials, self.validation_images()?, self.validation_texts()?)
+        Measurement::of(&self.materials.corpus, self.validation_images()?, self.validation_texts()?)
     }
 
     fn validation_images(&self) -> Result<Embeddings> {
@@ -177,7 +175,7 @@ impl StepContext<'_> {
 }
 
 /// Appends the rows of `[rows, dim]`.
-pub(super) fn append(embeddings: &mut Embeddings, rows: &Tensor) -> Result<()> {
+pub(in crate::stages) fn append(embeddings: &mut Embeddings, rows: &Tensor) -> Result<()> {
     let values = rows.flatten_all()?.to_vec1::<f32>()?;
     let rows = Embeddings::from_rows(embeddings.dim(), values)?;
     rows.ensure_finite("validation embeddings")?;

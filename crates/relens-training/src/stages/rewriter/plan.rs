@@ -149,7 +149,7 @@ fn caption_words(settings: &StageSettings<'_>) -> f64 {
     words().unwrap_or(12.0)
 }
 
-fn operations_per_second() -> Result<f64> {
+pub(in crate::stages) fn operations_per_second() -> Result<f64> {
     const ROWS: usize = 256;
     const WIDTH: usize = 1024;
     const ROUNDS: usize = 6;
@@ -164,7 +164,7 @@ fn operations_per_second() -> Result<f64> {
 }
 
 /// Linux tells; other systems are not asked.
-fn available_memory() -> Option<u64> {
+pub(in crate::stages) fn available_memory() -> Option<u64> {
     let text = fs_err::read_to_string(Path::new("/proc/meminfo")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     line.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
