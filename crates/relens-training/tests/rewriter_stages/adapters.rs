@@ -26,7 +26,7 @@ fn values(weights: &Weights, name: &str) -> Vec<f32> {
 /// A and B of every targeted map move, nothing else is among what is trained.
 fn assert_only_the_adapter_moves(stage: &mut impl RewriterStage) {
     finish(stage).unwrap();
-    let run = stage.output().clone();
+    let run = stage.paths().output.clone();
     let (mut before, after) = (weights(&run, 0), weights(&run, 3));
     // PPO's value head learns beside the policy.
     before.retain(|name, _| !name.starts_with("value_head."));

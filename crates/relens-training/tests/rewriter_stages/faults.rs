@@ -103,7 +103,7 @@ fn a_damaged_checkpoint_is_passed_over_for_the_one_before() {
     finish(&whole).unwrap();
     let mut damaged = world.config::<SftConfig>("faults/damaged", top, &tables);
     assert!(matches!(damaged.run(&mut StopAfter(4)).unwrap_err(), TrainingError::Interrupted { .. }));
-    let checkpoints = damaged.output().join("checkpoints");
+    let checkpoints = damaged.paths().output.join("checkpoints");
     truncate(&checkpoints.join("step-4/optimizer.safetensors"));
     let mut listener = Listener::default();
     damaged.run(&mut listener).unwrap();
@@ -119,7 +119,7 @@ fn a_damaged_checkpoint_is_passed_over_for_the_one_before() {
 
     let mut lost = world.config::<SftConfig>("faults/lost", top, &tables);
     lost.run(&mut StopAfter(3)).unwrap_err();
-    let checkpoints = lost.output().join("checkpoints");
+    let checkpoints = lost.paths().output.join("checkpoints");
     for entry in std::fs::read_dir(&checkpoints).unwrap() {
         let manifest = entry.unwrap().path().join("manifest.json");
         if manifest.is_file() {

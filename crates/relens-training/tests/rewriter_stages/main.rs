@@ -23,7 +23,7 @@ const SIBLINGS: &str = "[candidates]\nsibling_captions = 2\n";
 /// Every tensor of a checkpoint after some steps differs from the first checkpoint's.
 fn assert_everything_moves(stage: &mut impl RewriterStage, step: u64) {
     finish(stage).unwrap();
-    let run = stage.output().clone();
+    let run = stage.paths().output.clone();
     let (before, after) = (weights(&run, 0), weights(&run, step));
     assert!(before.len() > 20 && before.len() == after.len());
     for (name, before) in &before {
@@ -68,7 +68,7 @@ fn assert_resumes<Stage: RewriterStage>(name: &str, top: &str, tables: &str, ste
     let stopped = parted.run(&mut StopAfter(3)).unwrap_err();
     assert!(matches!(stopped, TrainingError::Interrupted { step: 3 }), "{stopped}");
     finish(&parted).unwrap();
-    let (whole, parted) = (bytes(whole.output(), steps), bytes(parted.output(), steps));
+    let (whole, parted) = (bytes(whole.paths().output, steps), bytes(parted.paths().output, steps));
     for (file, whole) in &whole {
         assert!(whole == &parted[file], "{name}: {file} differs");
     }
@@ -112,26 +112,26 @@ fn accumulated_micro_batches_and_checkpointed_layers_equal_the_large_batch() {
         let top = format!("{adam}\nmin_gain = -100.0\n{more}");
         let mut stage = world.config::<SftConfig>(&format!("accumulate/sft-{name}"), &top, &tables);
         finish(&stage).unwrap();
-        stage.output().clone()
+        stage.paths().output.clone()
     });
     compare(&mut |name, more| {
         let top = format!("{adam}\ninclude_query = true\n{more}");
         let mut stage = world.config::<ProConfig>(&format!("accumulate/pro-{name}"), &top, &tables);
         finish(&stage).unwrap();
-        stage.output().clone()
+        stage.paths().output.clone()
     });
     let free = world.starting_tables("");
     compare(&mut |name, more| {
         let top = format!("{adam}\nupdates = 1\n{more}");
         let mut stage = world.config::<PpoConfig>(&format!("accumulate/ppo-{name}"), &top, &free);
         finish(&stage).unwrap();
-        stage.output().clone()
+        stage.paths().output.clone()
     });
     compare(&mut |name, more| {
         let top = format!("{adam}\ngroup = 2\n{more}");
         let mut stage = world.config::<GrpoConfig>(&format!("accumulate/grpo-{name}"), &top, &free);
         finish(&stage).unwrap();
-        stage.output().clone()
+        stage.paths().output.clone()
     });
 }
 
@@ -211,7 +211,7 @@ fn a_kl_beyond_the_limit_and_broken_weights_stop_the_run() {
     let error = finish(&stage).unwrap_err();
     assert!(error.to_string().contains("step "), "{error}");
     assert!(
-        stage.output().join("checkpoints/step-0/weights.safetensors").is_file(),
+        stage.paths().output.join("checkpoints/step-0/weights.safetensors").is_file(),
         "the last good one stays"
     );
 }

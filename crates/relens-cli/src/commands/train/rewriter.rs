@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
-use relens_training::stages::rewriter::{Plan, RewriterStage, RunSummary};
+use relens_training::stages::rewriter::{Plan, RewriterStage, RunSummary, StagePaths};
 use serde_json::json;
 
 use super::refuse_to_overwrite;
@@ -27,6 +27,22 @@ pub(crate) struct RewriterArguments {
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
 
+    /// The captions, in place of the configuration's.
+    #[arg(long, value_name = "FILE")]
+    annotations: Option<PathBuf>,
+
+    /// Where the pictures are, in place of the configuration's.
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
+
+    /// The rewriter to start from, in place of the configuration's.
+    #[arg(long, value_name = "DIR")]
+    start_from: Option<PathBuf>,
+
+    /// Mined queries, in place of the configuration's; can be given more than once.
+    #[arg(long, value_name = "FILE")]
+    mined: Vec<PathBuf>,
+
     /// Go on with a run that was interrupted; start it if it has not been started.
     #[arg(long)]
     resume: bool,
@@ -43,19 +59,44 @@ pub(crate) struct RewriterArguments {
 impl RewriterArguments {
     pub(super) fn run<Stage: RewriterStage>(self) -> Result<()> {
         let mut stage = Stage::read(&self.config)?;
-        if let Some(output) = self.output {
-            *stage.output() = output;
-        }
+        self.replace(stage.paths())?;
         if self.plan {
             return show_plan(&stage.plan()?, self.json);
         }
-        let directory = stage.output().clone();
+        let directory = stage.paths().output.clone();
         refuse_to_overwrite(&directory, self.resume)?;
         interrupt::watch();
         let summary = stage
             .run(&mut Watch::default())
             .with_context(|| format!("training into {} stopped", directory.display()))?;
         show(&summary, self.json)
+    }
+
+    /// Puts what the options name in the place of what the configuration names.
+    fn replace(&self, paths: StagePaths<'_>) -> Result<()> {
+        let replace = |path: &mut PathBuf, option: &Option<PathBuf>| {
+            if let Some(option) = option {
+                path.clone_from(option);
+            }
+        };
+        replace(paths.output, &self.output);
+        replace(paths.annotations, &self.annotations);
+        replace(paths.images, &self.images);
+        match paths.start_from {
+            Some(start_from) => replace(start_from, &self.start_from),
+            None if self.start_from.is_some() => {
+                bail!("--start-from: this stage makes its model from scratch")
+            }
+            None => {}
+        }
+        match paths.mined {
+            _ if self.mined.is_empty() => {}
+            Some(mined) => mined.clone_from(&self.mined),
+            None => {
+                bail!("--mined: {} has no [candidates] whose files could be replaced", self.config.display())
+            }
+        }
+        Ok(())
     }
 }
 

@@ -13,7 +13,7 @@ use crate::stages::rewriter::config::{in_range, read_toml};
 use crate::stages::rewriter::plan::{plan, queries_at_hand};
 use crate::stages::rewriter::{
     EvaluationSettings, OptimizationSettings, Plan, PlanShape, Policy, PolicySettings, RetrieverSettings,
-    RewriterStage, RunSummary, Sampling, StageSettings,
+    RewriterStage, RunSummary, Sampling, StagePaths, StageSettings,
 };
 use crate::{Result, TrainingError};
 
@@ -137,8 +137,14 @@ impl RewriterStage for PpoConfig {
         Ok(config)
     }
 
-    fn output(&mut self) -> &mut PathBuf {
-        &mut self.output
+    fn paths(&mut self) -> StagePaths<'_> {
+        StagePaths {
+            output: &mut self.output,
+            annotations: &mut self.data.annotations,
+            images: &mut self.data.images,
+            start_from: Some(&mut self.policy.start_from),
+            mined: self.candidates.as_mut().map(|candidates| &mut candidates.mined),
+        }
     }
 
     fn plan(&self) -> Result<Plan> {

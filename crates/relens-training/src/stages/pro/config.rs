@@ -12,7 +12,7 @@ use crate::stages::rewriter::config::{in_range, read_toml};
 use crate::stages::rewriter::plan::{plan, queries_at_hand};
 use crate::stages::rewriter::{
     EvaluationSettings, OptimizationSettings, Plan, PlanShape, PolicySettings, RetrieverSettings,
-    RewriterStage, RunSummary, StageSettings,
+    RewriterStage, RunSummary, StagePaths, StageSettings,
 };
 use crate::{Result, TrainingError};
 
@@ -100,8 +100,14 @@ impl RewriterStage for ProConfig {
         Ok(config)
     }
 
-    fn output(&mut self) -> &mut PathBuf {
-        &mut self.output
+    fn paths(&mut self) -> StagePaths<'_> {
+        StagePaths {
+            output: &mut self.output,
+            annotations: &mut self.data.annotations,
+            images: &mut self.data.images,
+            start_from: Some(&mut self.policy.start_from),
+            mined: Some(&mut self.candidates.mined),
+        }
     }
 
     fn plan(&self) -> Result<Plan> {

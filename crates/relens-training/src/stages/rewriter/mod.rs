@@ -23,7 +23,7 @@ pub use config::{
 };
 pub use learning::RunSummary;
 pub use plan::Plan;
-pub use stage::RewriterStage;
+pub use stage::{RewriterStage, StagePaths};
 
 pub(crate) use batches::EpochBatches;
 pub(crate) use config::StageSettings;

@@ -7,6 +7,21 @@ use super::plan::Plan;
 use crate::Result;
 use crate::progress::Progress;
 
+/// The files and directories of a stage's settings.
+#[derive(Debug)]
+pub struct StagePaths<'a> {
+    /// The run's directory.
+    pub output: &'a mut PathBuf,
+    /// The annotations.
+    pub annotations: &'a mut PathBuf,
+    /// Where the pictures lie.
+    pub images: &'a mut PathBuf,
+    /// The rewriter that training starts from; none where it is made from scratch.
+    pub start_from: Option<&'a mut PathBuf>,
+    /// Files of mined queries; none where the stage reads none.
+    pub mined: Option<&'a mut Vec<PathBuf>>,
+}
+
 /// A stage's configuration.
 pub trait RewriterStage: Sized {
     /// Reads a TOML file. Relative paths in it are taken from the working directory.
@@ -15,8 +30,8 @@ pub trait RewriterStage: Sized {
     /// The file cannot be read, has an unknown or missing field, or a setting outside its range.
     fn read(path: &Path) -> Result<Self>;
 
-    /// The run's directory, to be read or changed.
-    fn output(&mut self) -> &mut PathBuf;
+    /// The files and directories that the settings name, to be read or changed.
+    fn paths(&mut self) -> StagePaths<'_>;
 
     /// What the run will need; nothing is trained.
     ///
