@@ -17,9 +17,9 @@ use crate::library_location;
 pub(crate) struct EnhancerOption {
     /// What rewrites a query before the retriever reads it: default (what works best with the retriever; its
     /// enhancer.toml says what that is), identity (leaves it as it is), wordnet, descriptions, concat, adapter, selection,
-    /// retrieval_augmented, llm, composer, rewriter, soft, spelling, arithmetic, evd, or a TOML file with the settings of
-    /// one or the weights of several.
-    #[arg(long, value_name = "NAME|FILE.toml", default_value = spec::DEFAULT, value_parser = known)]
+    /// retrieval_augmented, llm, composer, rewriter, soft, spelling, arithmetic, evd, a TOML file with the settings of
+    /// one or the weights of several, or the directory of a rewriter (with a `/` in it).
+    #[arg(long, value_name = "NAME|FILE.toml|DIR", default_value = spec::DEFAULT, value_parser = known)]
     enhancer: String,
 
     /// How the texts that an enhancer makes of one query give one score; without it, the enhancer decides.
@@ -33,11 +33,14 @@ pub(crate) struct EnhancerOption {
 
 /// A name that is misspelt is wrong usage, found before anything is opened.
 fn known(text: &str) -> Result<String, String> {
-    if spec::NAMES.contains(&text) || text.ends_with(".toml") {
+    if spec::NAMES.contains(&text) || text.ends_with(".toml") || spec::is_directory(text) {
         return Ok(text.to_owned());
     }
     let available = spec::NAMES.join(", ");
-    Err(format!("unknown enhancer `{text}`; available: {available}, or a file that ends in .toml"))
+    Err(format!(
+        "unknown enhancer `{text}`; available: {available}, a file that ends in .toml, or a rewriter's directory, such as \
+         ./{text}"
+    ))
 }
 
 /// The names of [`Combination`] on the command line.
@@ -127,7 +130,7 @@ mod tests {
     #[test]
     fn only_known_names_and_files_are_taken() {
         assert!(spec::NAMES.into_iter().all(|name| known(name).is_ok()));
-        assert!(known("mine.toml").is_ok());
+        assert!(known("mine.toml").is_ok() && known("runs/sft/model").is_ok());
         assert!(
             known("magic").unwrap_err().starts_with("unknown enhancer `magic`; available: default, identity")
         );

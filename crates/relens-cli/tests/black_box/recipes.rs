@@ -132,14 +132,18 @@ fn what_the_recipe_did_not_make_is_not_removed() {
 fn the_recipes_that_come_with_relens_can_be_planned() {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let workplace = Workplace::new();
-    for recipe in [
-        "configs/measure.toml",
-        "configs/evdclip.toml",
-        "configs/mgqre.toml",
-        "configs/paper/mgqre.toml",
-        "configs/paper/evdclip.toml",
+    let coco: &[&str] = &["--set", "annotations=data/coco/dataset_coco.json", "--set", "images=data/coco"];
+    for (recipe, other) in [
+        ("configs/measure.toml", &[][..]),
+        ("configs/evdclip.toml", &[]),
+        ("configs/mgqre.toml", &[]),
+        ("configs/paper/mgqre.toml", &[]),
+        ("configs/paper/mgqre.toml", coco),
+        ("configs/paper/evdclip.toml", &[]),
+        ("configs/paper/evdclip.toml", coco),
+        ("configs/tables/retrievers.toml", &["--set", "retriever=hf-hub:someone/something"]),
     ] {
-        let mut plan = workplace.relens(&["run", recipe, "--plan", "--json"]);
+        let mut plan = workplace.relens(&[&["run", recipe, "--plan", "--json"], other].concat());
         let assert = plan.current_dir(&repository).assert().success();
         let report: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
         let stages = report["stages"].as_array().unwrap();

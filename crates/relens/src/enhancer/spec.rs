@@ -16,8 +16,9 @@
 //! ```
 //!
 //! `[spelling]` corrects queries before the whole sees them. `[neighbours]` and `[calibration]`, each with a file of
-//! reference `pairs`, add what [`super::referenced`] describes to the whole; without any `[[enhancer]]`, to the query as it is. Paths in it are relative to the file. Every name has its
-//! settings, see the `…Spec` of this module; what is left out has the default, and what is unknown is refused.
+//! reference `pairs`, add what [`super::referenced`] describes to the whole; without any `[[enhancer]]`, to the query as it
+//! is. Paths in it are relative to the file. Every name has its settings, see the `…Spec` of this module; what is left
+//! out has the default, and what is unknown is refused.
 
 mod composer;
 mod ensemble;
@@ -97,7 +98,13 @@ pub struct EnhancerContext {
     pub gallery: Gallery,
 }
 
-/// Opens what `spec` names: one of [`NAMES`], or a file whose name ends in `.toml`.
+/// Whether `spec` can only be a path: the directory of a rewriter.
+pub fn is_directory(spec: &str) -> bool {
+    spec.contains(['/', '\\']) && !spec.ends_with(".toml")
+}
+
+/// Opens what `spec` names: one of [`NAMES`], a file whose name ends in `.toml`, or a rewriter's directory (a path with
+/// at least one `/`), which is used as it says itself.
 ///
 /// # Errors
 /// [`Error::UnknownEnhancer`]; [`Error::Enhancer`] naming the setting that cannot be used; those of the files that an
@@ -108,6 +115,11 @@ pub fn open(spec: &str, context: &EnhancerContext) -> Result<Box<dyn QueryEnhanc
     }
     if spec.ends_with(".toml") {
         return ensemble::open_file(Path::new(spec), context);
+    }
+    if is_directory(spec) {
+        let table = toml::Table::from_iter([("directory".to_owned(), spec.into())]);
+        let settings = Settings { name: "rewriter".to_owned(), table, directory: PathBuf::new() };
+        return open_member(&settings, context);
     }
     let own = context.embedder.as_ref().and_then(|embedder| embedder.directory());
     match own.map(|directory| directory.join(DEFAULT_FILE)).filter(|file| file.is_file()) {

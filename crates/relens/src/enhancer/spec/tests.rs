@@ -128,3 +128,16 @@ fn what_cannot_be_used_is_named() {
         assert!(message.contains(expected), "{message}");
     }
 }
+
+#[test]
+fn a_directory_is_that_of_a_rewriter() {
+    let directory = bundled::model("relens-mini-rewriter").unwrap();
+    let (own, named) = (
+        open(directory.to_str().unwrap(), &EnhancerContext::default()).unwrap(),
+        open("rewriter", &EnhancerContext::default()).unwrap(),
+    );
+    let query = Query::new("a dog plying with a ball").unwrap();
+    assert_eq!(own.enhance(&query).unwrap(), named.enhance(&query).unwrap());
+    let error = open("no/such/rewriter", &EnhancerContext::default()).err().unwrap().to_string();
+    assert!(error.contains("no/such/rewriter"), "{error}");
+}
