@@ -1,12 +1,13 @@
 //! Which retriever a command works with.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use relens::bundled;
 use relens::long_text::LongText;
-use relens::model_hub::{DownloadProgress, ModelHub};
+use relens::model_hub::{DownloadProgress, ModelHub, ModelReference};
 use relens::retriever::{DEFAULT_MODEL, Precision, Retriever};
 
 use crate::progress::{self, Progress};
@@ -110,6 +111,13 @@ pub(crate) fn open(model: &str) -> Result<Retriever> {
     };
     let retriever = Retriever::load_from(&hub(), model, &mut Download::default());
     retriever.with_context(|| format!("the model `{model}` cannot be opened ({})", names()))
+}
+
+/// The directory of the model that was named, downloaded if it has to be.
+pub(crate) fn directory(model: &str) -> Result<PathBuf> {
+    let directory =
+        ModelReference::parse(model).and_then(|model| model.directory(&hub(), &mut Download::default()));
+    directory.with_context(|| format!("the model `{model}` cannot be opened"))
 }
 
 /// Tells how many texts have lost their end, if any have.

@@ -118,6 +118,9 @@ fn stages_of_a_rewriter_take_their_files_from_options_too() {
     let command = ["train", "sft", "--config", sft, "--start-from", sizes, "--plan", "--json"];
     let plan = workplace.json(&[&command[..], &options].concat());
     assert_eq!(plan["examples"], 1, "{plan}");
+    let options = ["train", "sft", "--config", sft, "--retriever", "no-such-model", "--output", "sft"];
+    let assert = workplace.relens(&options).assert().code(1);
+    assert!(errors(&assert).contains("no-such-model"), "{}", errors(&assert));
     let denoise = repository.join("configs/flickr8k/denoise.toml");
     let command = ["train", "denoise", "--config", denoise.to_str().unwrap(), "--plan"];
     for option in [["--start-from", sizes], ["--mined", "mined.jsonl"]] {

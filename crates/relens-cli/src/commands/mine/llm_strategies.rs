@@ -1,5 +1,6 @@
 //! The `relens mine` commands that ask a language model.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -70,6 +71,11 @@ pub(crate) struct EqrArguments {
     /// Work on queries of low quality only, instead of all captions.
     #[arg(long)]
     low_only: bool,
+
+    /// The knowledge base whose descriptions are woven in: a file, or a directory that `relens kb build` has filled.
+    /// Default: that of the home directory, or else the bundled one.
+    #[arg(long, value_name = "FILE|DIR")]
+    knowledge: Option<PathBuf>,
 }
 
 /// How long a conversation may get.
@@ -121,13 +127,18 @@ impl EqrArguments {
     pub(crate) fn run(self) -> Result<()> {
         let asking = self.common.model.asking("evd_rewrites", TurnSettings::ONE)?;
         let opened = self.common.data.open()?;
-        let knowledge = match library_location::home() {
-            Ok(home) => Knowledge::of_home(&home)?,
-            Err(_) => Knowledge::bundled()?,
+        let knowledge = match (&self.knowledge, library_location::home()) {
+            (Some(path), _) => Knowledge::load(path)?,
+            (None, Ok(home)) => Knowledge::of_home(&home)?,
+            (None, Err(_)) => Knowledge::bundled()?,
         };
         let finder = EntityFinder::new(Arc::new(knowledge), None, EntitySettings::default());
         let quality = if self.low_only { Quality::Low } else { Quality::Any };
         let strategy = EvdRewrites { asking, finder, quality };
-        self.common.run(&opened, &strategy, json!({"low_only": self.low_only}))
+        let mut settings = json!({"low_only": self.low_only});
+        if let Some(knowledge) = &self.knowledge {
+            settings["knowledge"] = json!(knowledge);
+        }
+        self.common.run(&opened, &strategy, settings)
     }
 }

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use relens::model_hub::ModelReference;
 use relens_training::stages::fine_tune::{self, FineTuneConfig};
 
 use super::refuse_to_overwrite;
@@ -69,10 +68,7 @@ impl FineTuneArguments {
         let config = self.settings()?;
         let start = &config.model.start_from;
         if self.plan {
-            let directory = ModelReference::parse(start)?
-                .directory(&model_choice::hub(), &mut ())
-                .with_context(|| format!("`{start}` cannot be planned without its configuration"))?;
-            return show_plan(&fine_tune::plan(&config, &directory)?, self.json);
+            return show_plan(&fine_tune::plan(&config, &model_choice::directory(start)?)?, self.json);
         }
         refuse_to_overwrite(&config.output, self.resume)?;
         let retriever = model_choice::open(start)?;

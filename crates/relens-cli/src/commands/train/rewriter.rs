@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::refuse_to_overwrite;
 use super::watch::{Watch, measured};
-use crate::interrupt;
 use crate::output::{self, Output};
+use crate::{interrupt, model_choice};
 
 /// What every stage of a rewriter takes.
 ///
@@ -34,6 +34,10 @@ pub(crate) struct RewriterArguments {
     /// Where the pictures are, in place of the configuration's.
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
+
+    /// The retriever that learning is for, in place of the configuration's.
+    #[arg(long, value_name = "NAME|DIR")]
+    retriever: Option<String>,
 
     /// The rewriter to start from, in place of the configuration's.
     #[arg(long, value_name = "DIR")]
@@ -63,7 +67,10 @@ impl RewriterArguments {
         if self.plan {
             return show_plan(&stage.plan()?, self.json);
         }
-        let directory = stage.paths().output.clone();
+        let StagePaths { output, retriever, .. } = stage.paths();
+        // What has to be downloaded is now, with its progress; what may not be is an error before anything else.
+        model_choice::directory(retriever)?;
+        let directory = output.clone();
         refuse_to_overwrite(&directory, self.resume)?;
         interrupt::watch();
         let summary = stage
@@ -82,6 +89,9 @@ impl RewriterArguments {
         replace(paths.output, &self.output);
         replace(paths.annotations, &self.annotations);
         replace(paths.images, &self.images);
+        if let Some(retriever) = &self.retriever {
+            paths.retriever.clone_from(retriever);
+        }
         match paths.start_from {
             Some(start_from) => replace(start_from, &self.start_from),
             None if self.start_from.is_some() => {

@@ -159,6 +159,7 @@ impl RewriterStage for DenoiseConfig {
             output: &mut self.output,
             annotations: &mut self.data.annotations,
             images: &mut self.data.images,
+            retriever: &mut self.retriever.model,
             start_from: None,
             mined: None,
         }

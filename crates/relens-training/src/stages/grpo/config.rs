@@ -116,6 +116,7 @@ impl RewriterStage for GrpoConfig {
             output: &mut self.output,
             annotations: &mut self.data.annotations,
             images: &mut self.data.images,
+            retriever: &mut self.retriever.model,
             start_from: Some(&mut self.policy.start_from),
             mined: self.candidates.as_mut().map(|candidates| &mut candidates.mined),
         }

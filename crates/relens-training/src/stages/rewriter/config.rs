@@ -45,7 +45,8 @@ impl PolicySettings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetrieverSettings {
-    /// A model directory, or the name of a bundled model. Default `relens-mini`.
+    /// A bundled model's name, a model directory, `hf-hub:ORGANISATION/NAME` or open_clip's MODEL/WEIGHTS. Default
+    /// `relens-mini`.
     pub model: String,
     /// The retriever whose feedback is the reward, if not `model`. What a retriever was trained on it ranks too well, and
     /// every change of such a caption looks harmful to it: one that has not seen the training captions tells more of

@@ -51,7 +51,7 @@ impl Environment {
         if let Some(retriever) = &self.retriever {
             return Ok(retriever.clone());
         }
-        let opened = Arc::new(open(&self.settings.model)?);
+        let opened = Arc::new(Retriever::load(&self.settings.model)?);
         Ok(self.retriever.insert(opened).clone())
     }
 
@@ -63,7 +63,7 @@ impl Environment {
         if let Some(judge) = &self.judge {
             return Ok(judge.clone());
         }
-        Ok(self.judge.insert(Arc::new(open(&name)?)).clone())
+        Ok(self.judge.insert(Arc::new(Retriever::load(&name)?)).clone())
     }
 
     /// Where embeddings and rewards are kept.
@@ -118,11 +118,6 @@ impl Environment {
         let cache = EmbeddingCache { directory: self.settings.cache.clone() };
         embed_pictures(retriever, &paths, &cache, progress)
     }
-}
-
-/// A model directory, or a bundled model.
-fn open(model: &str) -> Result<Retriever> {
-    Ok(if Path::new(model).is_dir() { Retriever::open(model)? } else { Retriever::bundled(model)? })
 }
 
 fn sentence_encoder(directory: &Path) -> Result<Arc<dyn TextEmbedder>> {

@@ -16,6 +16,8 @@ pub struct StagePaths<'a> {
     pub annotations: &'a mut PathBuf,
     /// Where the pictures lie.
     pub images: &'a mut PathBuf,
+    /// The retriever, as [`RetrieverSettings::model`](super::RetrieverSettings::model) names it.
+    pub retriever: &'a mut String,
     /// The rewriter that training starts from; none where it is made from scratch.
     pub start_from: Option<&'a mut PathBuf>,
     /// Files of mined queries; none where the stage reads none.

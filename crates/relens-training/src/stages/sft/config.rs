@@ -97,6 +97,7 @@ impl RewriterStage for SftConfig {
             output: &mut self.output,
             annotations: &mut self.data.annotations,
             images: &mut self.data.images,
+            retriever: &mut self.retriever.model,
             start_from: Some(&mut self.policy.start_from),
             mined: Some(&mut self.candidates.mined),
         }
