@@ -50,6 +50,8 @@ enum Shown {
 struct Lines {
     start: Instant,
     printed: Instant,
+    /// What was done when it was first told, and when: work that goes on did not do that just now.
+    first: Option<(u64, Instant)>,
     done: u64,
     total: u64,
 }
@@ -63,7 +65,7 @@ impl Progress {
             Shown::Bar(BARS.add(bar(what, total)))
         } else {
             let now = Instant::now();
-            Shown::Lines(Mutex::new(Lines { start: now, printed: now, done: 0, total }))
+            Shown::Lines(Mutex::new(Lines { start: now, printed: now, first: None, done: 0, total }))
         };
         Self { what: what.to_owned(), shown }
     }
@@ -74,11 +76,16 @@ impl Progress {
             Shown::Nothing => {}
             Shown::Bar(bar) => {
                 bar.set_length(total);
+                let first = bar.position() == 0;
                 bar.set_position(done);
+                if first && done > 0 {
+                    bar.reset_eta();
+                }
             }
             Shown::Lines(lines) => {
                 // A panic elsewhere must not turn progress into a second one.
                 let mut lines = lines.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                lines.first.get_or_insert_with(|| (done, Instant::now()));
                 lines.done = done;
                 lines.total = total;
                 if lines.printed.elapsed() >= LINE_INTERVAL {
@@ -108,7 +115,10 @@ impl Progress {
 impl Lines {
     fn describe(&self, what: &str) -> String {
         let seconds = self.start.elapsed().as_secs_f64();
-        let rate = if seconds > 0.0 { self.done as f64 / seconds } else { 0.0 };
+        let rate = self.first.map_or(0.0, |(done, since)| {
+            let seconds = since.elapsed().as_secs_f64();
+            if seconds > 0.0 { self.done.saturating_sub(done) as f64 / seconds } else { 0.0 }
+        });
         let left = self.total.saturating_sub(self.done) as f64;
         let eta = if rate > 0.0 { format!("{:.0}", left / rate) } else { "unknown".to_owned() };
         let (done, total) = (self.done, self.total);
@@ -137,15 +147,19 @@ mod tests {
     #[test]
     fn a_log_line_tells_rate_and_time_left() {
         let start = Instant::now().checked_sub(Duration::from_secs(10)).unwrap();
-        let line = Lines { start, printed: start, done: 50, total: 150 }.describe("index");
+        let lines =
+            |first| Lines { start, printed: start, first: Some((first, start)), done: 50, total: 150 };
+        let line = lines(0).describe("index");
         assert!(line.starts_with("progress task=index done=50 total=150 seconds=10."), "{line}");
         assert!(line.ends_with("per_second=5.0 eta_seconds=20"), "{line}");
+        let resumed = lines(40).describe("index");
+        assert!(resumed.ends_with("per_second=1.0 eta_seconds=100"), "{resumed}");
     }
 
     #[test]
     fn nothing_done_yet_has_no_time_left() {
         let now = Instant::now();
-        let line = Lines { start: now, printed: now, done: 0, total: 7 }.describe("index");
+        let line = Lines { start: now, printed: now, first: None, done: 0, total: 7 }.describe("index");
         assert!(line.ends_with("eta_seconds=unknown"), "{line}");
     }
 }

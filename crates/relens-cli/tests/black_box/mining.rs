@@ -132,6 +132,30 @@ fn recorded_answers_are_ranked_and_blurred_ones_become_queries() {
     assert!(errors(&assert).contains("line 1: expected a caption of the pool"), "{}", errors(&assert));
 }
 
+#[test]
+fn descriptions_are_woven_in_from_the_knowledge_base_that_is_named() {
+    let workplace = dataset();
+    let asked_for = std::sync::Arc::new(Mutex::new(String::new()));
+    let heard = asked_for.clone();
+    let server = Server::start(move |asked| {
+        heard.lock().unwrap().push_str(&asked.text());
+        Action::Reply(review(asked))
+    });
+    fs_err::write(workplace.path("own.json"), r#"{"dog": ["ears of plaid"], "cat": ["tail of glass"]}"#)
+        .unwrap();
+    let url = server.url();
+    let options =
+        ["mine", "eqr", "--endpoint", &url, "--llm", "tiny", "--output", "woven", "--min-similarity", "-1"];
+    let summary = workplace
+        .json(&[&options[..], &["--knowledge", "own.json", "--limit", "4", "--json"], &DATA].concat());
+    assert_eq!(summary["strategies"]["evd_enhanced"]["queries"], 4, "{summary}");
+    let prompts = asked_for.lock().unwrap().clone();
+    assert!(prompts.contains("ears of plaid") && prompts.contains("tail of glass"), "{prompts}");
+    let missing = [&options[..], &["--knowledge", "none.json"], &DATA].concat();
+    let assert = workplace.relens(&missing).assert().code(1);
+    assert!(errors(&assert).contains("none.json"), "{}", errors(&assert));
+}
+
 /// A run of `arguments` that is killed once `replies` more replies have left the server and `then` has passed.
 fn killed(workplace: &Workplace, server: &Server, arguments: &[&str], replies: usize, then: Duration) {
     let until = server.answered().len() + replies;
