@@ -21,7 +21,8 @@ pub enum Combination {
     MeanEmbedding,
     /// The weighted mean of the texts' cosines (EvdCLIP's inference: the query and its rewrite, half each).
     MeanScore,
-    /// The largest of the texts' cosines, each multiplied by its weight over the largest weight.
+    /// The largest of the texts' cosines. Weights say whether a text counts, not how much: shares among several rewrites
+    /// would leave each of them too little ever to win.
     MaxScore,
     /// Reciprocal rank fusion: `Σ wᵢ / (60 + rankᵢ)` over the texts' rankings of all images.
     ReciprocalRank,
@@ -194,15 +195,12 @@ impl CombinedQueries {
 
     fn push(&mut self, combination: Combination, weighted: &[(f32, &[f32])], enhancer: &str) -> Result<()> {
         let mut fused = None;
-        let largest = weighted.iter().map(|(weight, _)| *weight).fold(0.0, f32::max);
         match (combination, weighted) {
             // One text is what it is, to the bit.
             (_, [(_, only)]) => self.vectors.push(only)?,
             (Combination::MaxScore, _) => {
-                for (weight, row) in weighted {
-                    let scaled: Vec<f32> = row.iter().map(|value| value * (weight / largest)).collect();
-                    self.vectors.push(&scaled)?;
-                }
+                let counting = weighted.iter().filter(|(weight, _)| *weight > 0.0);
+                counting.into_iter().try_for_each(|(_, row)| self.vectors.push(row))?;
             }
             (Combination::MeanScore, _) => self.vectors.push(&weighted_mean(weighted, self.dim()))?,
             (Combination::ReciprocalRank, _) => {
@@ -302,7 +300,7 @@ mod tests {
         assert_near(&scores(&[1.0, 1.0], Combination::MeanEmbedding), &mean_embedding);
         assert_near(&scores(&[1.0, 1.0], Combination::Replace), &mean_embedding);
         assert_near(&scores(&[1.0, 1.0], Combination::MaxScore), &[1.0, 0.8, 0.8]);
-        assert_near(&scores(&[2.0, 1.0], Combination::MaxScore), &[1.0, 0.8, 0.6]);
+        assert_near(&scores(&[2.0, 1.0], Combination::MaxScore), &[1.0, 0.8, 0.8]);
         assert_near(&scores(&[0.0, 1.0], Combination::MaxScore), &[0.0, 0.6, 0.8]);
         let ranks = |one: f32, other: f32| 1.0 / (60.0 + one) + 1.0 / (60.0 + other);
         let fused = [ranks(1.0, 3.0), ranks(2.0, 2.0), ranks(3.0, 1.0)];
