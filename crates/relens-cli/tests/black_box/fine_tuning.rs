@@ -50,6 +50,8 @@ fn options_take_the_place_of_the_configuration_and_the_model_can_be_used() {
     let run = |more: &[&str]| workplace.json(&[&TUNE[..], &PLACES, more, &["--json"]].concat());
     let report = run(&[]);
     assert_eq!(report["steps"], 6, "{report}");
+    let again = workplace.relens(&[&TUNE[..], &PLACES, &["--output", "told"]].concat()).assert().success();
+    assert!(errors(&again).contains("6 of 12 training captions have rewrites"), "{}", errors(&again));
     let model = report["model"].as_str().unwrap();
     let eval = ["eval", "--annotations", "captions.json", "--images", "images", "--split", "val"];
     let evaluated =

@@ -108,6 +108,7 @@ pub(super) fn prepare<'a>(
     progress: &mut dyn Progress,
 ) -> Result<Workbench<'a>> {
     let corpus = Arc::new(Corpus::read(&config.data)?);
+    tell_rewrites(config, &corpus, progress);
     let network = Network::new(retriever.encoder(), &config.model)?;
     let frozen_pictures = if config.model.trains_images() {
         None
@@ -117,6 +118,20 @@ pub(super) fn prepare<'a>(
         Some(embed_pictures(retriever, &paths, &cache, progress)?)
     };
     Ok(Workbench { config, retriever, corpus, network, frozen_pictures })
+}
+
+/// How many captions can be replaced: none at all would be the baseline, whatever the probability.
+fn tell_rewrites(config: &FineTuneConfig, corpus: &Corpus, progress: &mut dyn Progress) {
+    let probability = config.data.rewriting_probability;
+    if probability == 0.0 {
+        return;
+    }
+    let rewrites = || corpus.training().iter().flat_map(|picture| &picture.rewrites);
+    let rewritten = rewrites().filter(|rewrites| !rewrites.is_empty()).count();
+    let captions = rewrites().count();
+    progress.message(&format!(
+        "{rewritten} of {captions} training captions have rewrites, which replace them with probability {probability}"
+    ));
 }
 
 fn summary(config: &FineTuneConfig, state: RunState) -> RunSummary {
