@@ -30,7 +30,7 @@ parity python="python3":
     {{python}} tools/reference/efficientnet.py crates/relens-models/tests/fixtures
     {{python}} tools/reference/make_dual_encoder_fixtures.py models/relens-mini crates/relens/tests/fixtures/relens-mini.json
     if [ -d "{{shared}}/weights/all-MiniLM-L6-v2" ]; then {{python}} tools/reference/make_text_fixtures.py "{{shared}}/weights/all-MiniLM-L6-v2"; fi
-    cargo test --release --package relens-models --package relens --package relens-training
+    cargo test --release --workspace
     cargo build --release --workspace --bins --example token_ids
     {{python}} tools/reference/parity.py --relens target/release/relens --token-ids target/release/examples/token_ids
 
