@@ -107,7 +107,10 @@ impl RunArguments {
 }
 
 fn check_command(stage: &Stage) -> Result<()> {
-    for arguments in [stage.command.clone(), [stage.command.as_slice(), &stage.resume].concat()] {
+    for arguments in [
+        stage.command.clone(),
+        [stage.command.as_slice(), stage.resume.as_deref().unwrap_or_default()].concat(),
+    ] {
         let line = std::iter::once("relens".to_owned()).chain(arguments);
         if let Err(error) = Cli::try_parse_from(line) {
             let (name, told) = (&stage.name, error.to_string());

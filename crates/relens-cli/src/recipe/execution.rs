@@ -58,7 +58,7 @@ pub(crate) fn run(recipe: &Recipe, until: Option<&str>) -> Result<Done> {
 fn run_stage(stage: &Stage, examined: &Examined, planner: &mut Planner<'_>, lock: &File) -> Result<f64> {
     let ingredients = &examined.ingredients;
     let same = examined.record.as_ref().filter(|record| record.ingredients == *ingredients);
-    let interrupted = same.filter(|record| record.outputs.is_none() && !stage.resume.is_empty());
+    let interrupted = same.filter(|record| record.outputs.is_none() && stage.resume.is_some());
     let before = interrupted.map_or(0.0, |record| record.seconds);
     if interrupted.is_none() {
         clear(stage, examined.record.is_some())?;
@@ -69,7 +69,7 @@ fn run_stage(stage: &Stage, examined: &Examined, planner: &mut Planner<'_>, lock
     let record = Record { ingredients: ingredients.clone(), outputs: None, seconds: before };
     planner.records.write(&stage.name, &record)?;
     let start = Instant::now();
-    let resume = if interrupted.is_some() { stage.resume.as_slice() } else { &[] };
+    let resume = interrupted.and(stage.resume.as_deref()).unwrap_or_default();
     let status = execute(stage, resume, &planner.records.log(&stage.name), lock)?;
     let seconds = before + start.elapsed().as_secs_f64();
     if !status.success() {

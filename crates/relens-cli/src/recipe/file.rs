@@ -26,8 +26,8 @@ pub(crate) struct Stage {
     pub(crate) about: String,
     /// The arguments of `relens`.
     pub(crate) command: Vec<String>,
-    /// What is added when the stage was interrupted; empty if it starts anew.
-    pub(crate) resume: Vec<String>,
+    /// What is added when the stage was interrupted; none if it starts anew. Empty for commands that go on by themselves.
+    pub(crate) resume: Option<Vec<String>>,
     pub(crate) inputs: Vec<PathBuf>,
     pub(crate) outputs: Vec<PathBuf>,
     /// The stages that it hangs on, by name.
@@ -51,8 +51,7 @@ struct StageEntry {
     #[serde(default)]
     about: String,
     command: Vec<String>,
-    #[serde(default)]
-    resume: Vec<String>,
+    resume: Option<Vec<String>>,
     #[serde(default)]
     inputs: Vec<String>,
     outputs: Vec<String>,
@@ -144,7 +143,7 @@ impl StageEntry {
             }
             outputs.push(directory.join(output));
         }
-        let resume = all(&self.resume)?;
+        let resume = self.resume.as_deref().map(all).transpose()?;
         Ok(Stage { name, about: self.about, command, resume, inputs, outputs, upstream: BTreeSet::new() })
     }
 }

@@ -15,7 +15,7 @@
 //! command = ["kb", "build", "--records", "{shared}/records", "--output", "{directory}/evd.jsonl"]
 //! inputs = ["{shared}/records"]         # the content decides whether the stage must run again
 //! outputs = ["evd.jsonl"]               # in the recipe's directory
-//! resume = ["--resume"]                 # what a stage that was interrupted gets besides
+//! resume = []                           # what a stage that was interrupted gets besides; without it, it starts anew
 //! ```
 //!
 //! A stage hangs on those whose outputs are its inputs. What follows `--config` is an input, too. A stage that ran is

@@ -156,6 +156,45 @@ fn descriptions_are_woven_in_from_the_knowledge_base_that_is_named() {
     assert!(errors(&assert).contains("none.json"), "{}", errors(&assert));
 }
 
+#[test]
+fn a_recipe_goes_on_with_what_was_answered() {
+    let workplace = dataset();
+    let asked_for = std::sync::Arc::new(Mutex::new(Vec::new()));
+    let heard = asked_for.clone();
+    let server = Server::start(move |asked| {
+        let mut heard = heard.lock().unwrap();
+        heard.push(asked.text());
+        match heard.len() {
+            5 => Action::Status(401, "", String::new()),
+            _ => Action::Reply(review(asked)),
+        }
+    });
+    let recipe = |resume: &str| {
+        format!(
+            "name = \"tiny\"\ndirectory = \"made\"\n[[stage]]\nname = \"mine\"\n{resume}\
+             command = [\"mine\", \"direct\", \"--endpoint\", \"{}\", \"--llm\", \"tiny\", \"--text-only\",\n\
+             \"--in-flight\", \"1\", \"--limit\", \"8\", \"--min-similarity\", \"-1\", \"--annotations\", \"captions.json\",\n\
+             \"--images\", \"images\", \"--output\", \"{{directory}}/mined\"]\n\
+             inputs = [\"captions.json\"]\noutputs = [\"mined\"]\n",
+            server.url()
+        )
+    };
+    let run = |text: String| {
+        fs_err::write(workplace.path("tiny.toml"), text).unwrap();
+        asked_for.lock().unwrap().clear();
+        workplace.relens(&["run", "tiny.toml"]).assert().code(1);
+        workplace.relens(&["run", "tiny.toml"]).assert().success();
+        fs_err::remove_dir_all(workplace.path("made")).unwrap();
+        let mut asked = asked_for.lock().unwrap().clone();
+        let all = asked.len();
+        asked.sort();
+        asked.dedup();
+        (all, asked.len())
+    };
+    assert_eq!(run(recipe("resume = []\n")), (9, 8), "the refused request alone is asked again");
+    assert_eq!(run(recipe("")), (13, 8), "without it, the stage starts anew");
+}
+
 /// A run of `arguments` that is killed once `replies` more replies have left the server and `then` has passed.
 fn killed(workplace: &Workplace, server: &Server, arguments: &[&str], replies: usize, then: Duration) {
     let until = server.answered().len() + replies;

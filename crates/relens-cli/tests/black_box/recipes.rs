@@ -141,6 +141,10 @@ fn the_recipes_that_come_with_relens_can_be_planned() {
         ("configs/paper/mgqre.toml", coco),
         ("configs/paper/evdclip.toml", &[]),
         ("configs/paper/evdclip.toml", coco),
+        ("configs/tables/strategies.toml", &[]),
+        ("configs/tables/language-models.toml", &[]),
+        ("configs/tables/description-sources.toml", &[]),
+        ("configs/tables/transfer-chinese.toml", &[]),
         ("configs/tables/retrievers.toml", &["--set", "retriever=hf-hub:someone/something"]),
     ] {
         let mut plan = workplace.relens(&[&["run", recipe, "--plan", "--json"], other].concat());

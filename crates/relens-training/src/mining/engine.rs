@@ -67,6 +67,13 @@ struct Slot {
     failed: bool,
 }
 
+impl Slot {
+    /// Whether nothing more will happen to it.
+    fn is_through(&self) -> bool {
+        self.conversation.phase == Phase::Finished || self.failed
+    }
+}
+
 impl<'a> Engine<'a> {
     /// Prepares to carry out `strategy` with at most `window` conversations open.
     ///
@@ -206,9 +213,13 @@ impl<'a> Engine<'a> {
 
     /// Takes what has come; waits if there is nothing else to do.
     fn receive(&mut self) -> Result<()> {
-        let ready = self.open.iter().any(|slot| {
-            matches!(slot.conversation.phase, Phase::Feedback(_) | Phase::Finished | Phase::Recall)
-        });
+        // What is finished behind an unfinished conversation waits to be written in its order: nothing to do yet.
+        let writable = self.open.front().is_some_and(Slot::is_through);
+        let ready = writable
+            || self
+                .open
+                .iter()
+                .any(|slot| matches!(slot.conversation.phase, Phase::Feedback(_) | Phase::Recall));
         if self.on_their_way == 0 {
             return Ok(());
         }
@@ -307,7 +318,7 @@ impl<'a> Engine<'a> {
     /// Writes the records of the first conversations as long as they are finished.
     fn write_finished(&mut self) -> Result<()> {
         while let Some(slot) = self.open.front() {
-            if slot.conversation.phase != Phase::Finished && !slot.failed {
+            if !slot.is_through() {
                 break;
             }
             let Some(slot) = self.open.pop_front() else { break };
