@@ -85,8 +85,9 @@ pub fn plan(config: &FineTuneConfig, directory: &Path) -> Result<Plan> {
         weight_files: files,
         parameters,
         trained,
-        // f32: weights; of what is trained, gradients 4, Adam's moments 8; prepared pictures of a batch.
-        memory: parameters * 4 + trained * 12 + activations as u64 + pictures as u64,
+        // f32: the file as it is mapped; of what is trained the variables, Adam's two moments, the gradients' sum and
+        // those of one chunk, and a copy of variables and moments while a checkpoint is written.
+        memory: parameters * 4 + trained * (4 + 8 + 8 + 12) + activations as u64 + pictures as u64,
         available_memory: available_memory(),
         examples: captions.count,
         steps,
