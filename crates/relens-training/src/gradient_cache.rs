@@ -5,6 +5,8 @@
 //! graphs, differentiate the loss with respect to the embeddings, then embed each chunk again and push the cached
 //! gradient through it. Memory is that of one chunk; the price is one more forward pass.
 
+use std::ops::Range;
+
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
 
@@ -103,4 +105,10 @@ pub fn cached_gradients(
         }
     }
     Ok((value, sum.finish(step)?))
+}
+
+/// `0..total` in parts of `chunk`; in one part if `chunk` is 0.
+pub(crate) fn chunks(total: usize, chunk: usize) -> Vec<Range<usize>> {
+    let chunk = if chunk == 0 { total.max(1) } else { chunk };
+    (0..total).step_by(chunk).map(|start| start..(start + chunk).min(total)).collect()
 }

@@ -114,6 +114,14 @@ fn lines_up_to(text: &str, step: u64) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
+/// A record for the log.
+pub(crate) fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        other => Map::from_iter([("value".to_owned(), other)]),
+    }
+}
+
 /// The settings that differ between two TOML texts: `a.b: old → new`.
 pub(crate) fn difference(old: &str, new: &str) -> String {
     let flatten = |text: &str| {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Tensor;
 use relens_models::atomic_file::{sync_directory, write_atomically};
 use relens_models::weights::{ElementType, Weights, tensors_to_bytes};
+use serde::de::DeserializeOwned;
 
 use super::manifest::Manifest;
 use crate::{Result, TrainingError};
@@ -58,6 +59,32 @@ impl CheckpointStore {
     /// Where a step's checkpoint lies.
     pub fn path(&self, step: u64) -> PathBuf {
         self.directory.join(format!("step-{step}"))
+    }
+
+    /// The stage's own numbers of a checkpoint.
+    ///
+    /// # Errors
+    /// They are of another form than the stage's, which is told with the file.
+    pub fn state_of<State: DeserializeOwned>(&self, snapshot: &Snapshot) -> Result<State> {
+        State::deserialize(&snapshot.state).map_err(|error| TrainingError::Checkpoint {
+            path: self.path(snapshot.step).join(STATE),
+            reason: error.to_string(),
+        })
+    }
+
+    /// The best checkpoint, by its step, or the last one where there is no best or it can no longer be read.
+    ///
+    /// # Errors
+    /// Those of [`CheckpointStore::latest`].
+    pub fn best_or_latest(&self, best: Option<u64>) -> Result<Option<Snapshot>> {
+        match best.map(|step| self.load(step)) {
+            Some(Ok(snapshot)) => return Ok(Some(snapshot)),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "the best checkpoint cannot be read, using the last one");
+            }
+            None => {}
+        }
+        self.latest()
     }
 
     /// Writes a checkpoint, then removes the oldest ones that need not be kept.

@@ -4,11 +4,11 @@ use relens::evaluation::RankingMetrics;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::Result;
 use crate::checkpoint::CheckpointStore;
 use crate::progress::Progress;
 use crate::run_log::JsonLinesLog;
 use crate::trainer::Trainer;
-use crate::{Result, TrainingError};
 
 /// Where a run is; saved in every checkpoint.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -35,11 +35,7 @@ impl EpochState {
     ) -> Result<Self> {
         let Some(snapshot) = checkpoints.latest()? else { return Ok(Self::default()) };
         trainer.restore(&snapshot, snapshot.step)?;
-        let state: Self =
-            serde_json::from_value(snapshot.state).map_err(|error| TrainingError::Checkpoint {
-                path: checkpoints.path(snapshot.step).join("state.json"),
-                reason: error.to_string(),
-            })?;
+        let state: Self = checkpoints.state_of(&snapshot)?;
         checkpoints.mark_best(state.best.as_ref().map(|best| best.step))?;
         progress.message(&format!("continuing after epoch {}", state.epoch));
         Ok(state)

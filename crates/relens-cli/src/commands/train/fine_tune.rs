@@ -7,6 +7,7 @@ use clap::Args;
 use relens_training::stages::fine_tune::{self, FineTuneConfig};
 
 use super::refuse_to_overwrite;
+use super::retriever::show;
 use super::rewriter::show_plan;
 use super::watch::Watch;
 use crate::{interrupt, model_choice};
@@ -75,7 +76,7 @@ impl FineTuneArguments {
         interrupt::watch();
         let summary = fine_tune::run(&config, &retriever, &mut Watch::default())
             .with_context(|| format!("training into {} stopped", config.output.display()))?;
-        super::retriever::show(&summary, self.json)
+        show("model", &summary, self.json)
     }
 
     /// The configuration with the options in the place of what it says.

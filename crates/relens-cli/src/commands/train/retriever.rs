@@ -49,12 +49,12 @@ impl RetrieverArguments {
         interrupt::watch();
         let summary = run(&config, &mut Watch::default())
             .with_context(|| format!("training into {} stopped", config.output.display()))?;
-        show(&summary, self.json)
+        show("model", &summary, self.json)
     }
 }
 
 /// Prints what a run has to show.
-pub(super) fn show(summary: &RunSummary, as_json: bool) -> Result<()> {
+pub(super) fn show(what: &str, summary: &RunSummary, as_json: bool) -> Result<()> {
     let mut output = Output::new();
     let RunSummary { model, metrics, best_step, steps } = summary;
     if as_json {
@@ -64,7 +64,7 @@ pub(super) fn show(summary: &RunSummary, as_json: bool) -> Result<()> {
     } else {
         let strong = output.style(output::strong());
         writeln!(output.writer, "{steps} steps, best after step {best_step}: {}", measured(metrics))?;
-        writeln!(output.writer, "The model is in {strong}{}{strong:#}", model.display())?;
+        writeln!(output.writer, "The {what} is in {strong}{}{strong:#}", model.display())?;
     }
     Ok(output.writer.flush()?)
 }

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use relens_training::stages::rewriter::{Plan, RewriterStage, RunSummary, StagePaths};
-use serde_json::json;
+use relens_training::stages::rewriter::{Plan, RewriterStage, StagePaths};
 
 use super::refuse_to_overwrite;
-use super::watch::{Watch, measured};
-use crate::output::{self, Output};
+use super::retriever::show;
+use super::watch::Watch;
+use crate::output::Output;
 use crate::{interrupt, model_choice};
 
 /// What every stage of a rewriter takes.
@@ -76,7 +76,7 @@ impl RewriterArguments {
         let summary = stage
             .run(&mut Watch::default())
             .with_context(|| format!("training into {} stopped", directory.display()))?;
-        show(&summary, self.json)
+        show("rewriter", &summary, self.json)
     }
 
     /// Puts what the options name in the place of what the configuration names.
@@ -116,21 +116,6 @@ pub(super) fn show_plan(plan: &Plan, as_json: bool) -> Result<()> {
         writeln!(output.writer, "{}", serde_json::to_string(plan)?)?;
     } else {
         write!(output.writer, "{plan}")?;
-    }
-    Ok(output.writer.flush()?)
-}
-
-fn show(summary: &RunSummary, as_json: bool) -> Result<()> {
-    let mut output = Output::new();
-    let RunSummary { model, metrics, best_step, steps } = summary;
-    if as_json {
-        let model = model.to_string_lossy();
-        let report = json!({"model": model, "steps": steps, "best_step": best_step, "metrics": metrics});
-        writeln!(output.writer, "{report}")?;
-    } else {
-        let strong = output.style(output::strong());
-        writeln!(output.writer, "{steps} steps, best after step {best_step}: {}", measured(metrics))?;
-        writeln!(output.writer, "The rewriter is in {strong}{}{strong:#}", model.display())?;
     }
     Ok(output.writer.flush()?)
 }

@@ -35,5 +35,4 @@ pub use config::{FineTuneConfig, FineTunedPart, ModelSettings, OptimizationSetti
 pub use plan::plan;
 pub use run::run;
 
-/// The finished model's directory inside a run's.
-pub const MODEL_DIRECTORY: &str = "model";
+pub use super::finished_model::{MODEL_DIRECTORY, RunSummary};

@@ -9,16 +9,16 @@ use serde_json::{Map, Value, json};
 
 use super::batches::PairPlan;
 use super::config::FineTuneConfig;
+use super::export;
 use super::network::Network;
 use super::step::Workbench;
-use super::{MODEL_DIRECTORY, export};
-use crate::checkpoint::{CheckpointStore, Snapshot};
+use crate::checkpoint::CheckpointStore;
 use crate::objectives::temperature::{MAX_LOGIT_SCALE, clamp_logit_scale};
 use crate::progress::Progress;
 use crate::reward::{EmbeddingCache, embed_pictures};
-use crate::run_log::{JsonLinesLog, RunDirectory};
+use crate::run_log::{JsonLinesLog, RunDirectory, object};
 use crate::schedule::Schedule;
-use crate::stages::retriever::RunSummary;
+use crate::stages::finished_model::{MODEL_DIRECTORY, RunSummary, finished};
 use crate::stages::retriever::data::Corpus;
 use crate::trainer::{Trainer, TrainerConfig, UpdateReport};
 use crate::{Result, TrainingError};
@@ -68,8 +68,9 @@ pub fn run(
     let directory = RunDirectory::open(&config.output, config)?;
     let checkpoints = CheckpointStore::open(directory.path(), config.evaluation.keep_checkpoints)?;
     let resumed = checkpoints.latest()?;
-    let state = resumed.as_ref().map_or(Ok(RunState::default()), |snapshot| read(snapshot, &checkpoints))?;
-    if state.finished && export::finished(directory.path())?.is_some() {
+    let state =
+        resumed.as_ref().map_or(Ok(RunState::default()), |snapshot| checkpoints.state_of(snapshot))?;
+    if state.finished && finished(directory.path())?.is_some() {
         return Ok(summary(config, state));
     }
     let bench = prepare(config, retriever, progress)?;
@@ -137,13 +138,6 @@ fn tell_rewrites(config: &FineTuneConfig, corpus: &Corpus, progress: &mut dyn Pr
 fn summary(config: &FineTuneConfig, state: RunState) -> RunSummary {
     let (best_step, metrics) = state.best.map_or((state.step, Map::new()), |best| (best.step, best.metrics));
     RunSummary { model: config.output.join(MODEL_DIRECTORY), metrics, best_step, steps: state.step }
-}
-
-fn read(snapshot: &Snapshot, checkpoints: &CheckpointStore) -> Result<RunState> {
-    serde_json::from_value(snapshot.state.clone()).map_err(|error| TrainingError::Checkpoint {
-        path: checkpoints.path(snapshot.step).join("state.json"),
-        reason: error.to_string(),
-    })
 }
 
 fn trainer_config(config: &FineTuneConfig, total_steps: u64) -> TrainerConfig {
@@ -271,22 +265,8 @@ impl Run<'_> {
 
     /// The weights of the best checkpoint, or of the last one where the best can no longer be read.
     fn load_best(&mut self) -> Result<()> {
-        let best = self.state.best.as_ref().map(|best| self.checkpoints.load(best.step));
-        let snapshot = match best {
-            Some(Ok(snapshot)) => Some(snapshot),
-            Some(Err(error)) => {
-                tracing::warn!(%error, "the best checkpoint cannot be read, using the last one");
-                self.checkpoints.latest()?
-            }
-            None => self.checkpoints.latest()?,
-        };
+        let best = self.state.best.as_ref().map(|best| best.step);
+        let snapshot = self.checkpoints.best_or_latest(best)?;
         snapshot.map_or(Ok(()), |snapshot| self.bench.network.set(&snapshot.weights))
-    }
-}
-
-fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(map) => map,
-        other => Map::from_iter([("value".to_owned(), other)]),
     }
 }

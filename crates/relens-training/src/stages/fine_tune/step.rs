@@ -14,7 +14,7 @@ use relens_models::image_preprocessing::decode_image;
 use super::batches::PairBatch;
 use super::config::FineTuneConfig;
 use super::network::Network;
-use crate::gradient_cache::{ChunkedEncoder, cached_gradients};
+use crate::gradient_cache::{ChunkedEncoder, cached_gradients, chunks};
 use crate::objectives::{ContrastiveObjective, ContrastiveTargets, contrastive};
 use crate::optimizer::{Gradients, NamedParameter};
 use crate::progress::Progress;
@@ -189,10 +189,4 @@ impl<'a> TextBatch<'a> {
     fn embed(&self, rows: Range<usize>) -> Result<Tensor> {
         self.bench.encode(&self.encoder, self.texts.get(rows).unwrap_or_default())
     }
-}
-
-/// `0..total` in parts of `chunk`; in one part if `chunk` is 0.
-fn chunks(total: usize, chunk: usize) -> Vec<Range<usize>> {
-    let chunk = if chunk == 0 { total.max(1) } else { chunk };
-    (0..total).step_by(chunk).map(|start| start..(start + chunk).min(total)).collect()
 }

@@ -1,7 +1,7 @@
 //! The finished model: an open_clip directory, f16, with the standardisation inside its weights.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use relens::embeddings::Embeddings;
@@ -13,53 +13,30 @@ use relens_models::ops::l2_normalize;
 use relens_models::weights::{ElementType, tensors_to_bytes};
 use serde_json::{Map, Value};
 
-use super::MODEL_DIRECTORY;
 use super::materials::Materials;
 use super::network::Network;
 use super::validation::{Measurement, append};
 use crate::Result;
+use crate::stages::finished_model::publish;
 
-/// What the exported model measures on the validation split; written last, so that it marks a whole export.
-const METRICS_FILE: &str = "metrics.json";
-/// The directory while it is written.
-const PARTIAL: &str = ".partial-model";
 /// Rows that are embedded at once.
 const ROWS: usize = 64;
 
-/// The numbers of an earlier export, if it is whole.
-pub(super) fn finished(run: &Path) -> Result<Option<Map<String, Value>>> {
-    let path = run.join(MODEL_DIRECTORY).join(METRICS_FILE);
-    if !path.exists() {
-        return Ok(None);
-    }
-    Ok(serde_json::from_slice(&fs_err::read(&path)?).ok())
-}
-
 /// Writes the model and measures what was written.
 pub(super) fn export(run: &Path, materials: &Materials, network: &Network) -> Result<Map<String, Value>> {
-    let partial = run.join(PARTIAL);
-    if partial.exists() {
-        fs_err::remove_dir_all(&partial)?;
-    }
-    fs_err::create_dir_all(&partial)?;
-    let weights = tensors_to_bytes(&exported_weights(materials, network)?, ElementType::F16)?;
-    write_atomically(&partial.join(WEIGHTS_FILE), &weights)?;
-    write_atomically(&partial.join(CONFIG_FILE), materials.pretrained.config.to_json()?.as_bytes())?;
-    for (name, source) in [
-        (TEXT_CONFIG_FILE, &materials.pretrained.text_config_path),
-        (TOKENIZER_FILE, &materials.pretrained.tokenizer_path),
-    ] {
-        write_atomically(&partial.join(name), &fs_err::read(source)?)?;
-    }
-    let metrics = measure(&partial, materials)?;
-    let text = serde_json::to_vec_pretty(&metrics).map_err(std::io::Error::from)?;
-    write_atomically(&partial.join(METRICS_FILE), &text)?;
-    let target: PathBuf = run.join(MODEL_DIRECTORY);
-    if target.exists() {
-        fs_err::remove_dir_all(&target)?;
-    }
-    fs_err::rename(&partial, &target)?;
-    Ok(metrics)
+    publish(run, |directory| {
+        fs_err::create_dir_all(directory)?;
+        let weights = tensors_to_bytes(&exported_weights(materials, network)?, ElementType::F16)?;
+        write_atomically(&directory.join(WEIGHTS_FILE), &weights)?;
+        write_atomically(&directory.join(CONFIG_FILE), materials.pretrained.config.to_json()?.as_bytes())?;
+        for (name, source) in [
+            (TEXT_CONFIG_FILE, &materials.pretrained.text_config_path),
+            (TOKENIZER_FILE, &materials.pretrained.tokenizer_path),
+        ] {
+            write_atomically(&directory.join(name), &fs_err::read(source)?)?;
+        }
+        measure(directory, materials)
+    })
 }
 
 /// All tensors in the checkpoint's layout: what was trained replaces what training began with.

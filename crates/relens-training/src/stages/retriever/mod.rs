@@ -38,7 +38,6 @@ pub(super) mod validation;
 mod views;
 
 pub use config::RetrieverConfig;
-pub use run::{RunSummary, run};
+pub use run::run;
 
-/// The finished model's directory inside a run's.
-pub const MODEL_DIRECTORY: &str = "model";
+pub use super::finished_model::{MODEL_DIRECTORY, RunSummary};

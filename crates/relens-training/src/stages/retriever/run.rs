@@ -1,12 +1,10 @@
 //! The loop: phases, updates, measurements, checkpoints.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::MODEL_DIRECTORY;
 use super::batches::{BatchPlan, draw_batch};
 use super::config::{PhaseConfig, PhaseStart, RetrieverConfig, TrainedPart};
 use super::export;
@@ -18,23 +16,11 @@ use crate::checkpoint::{CheckpointStore, Snapshot};
 use crate::objectives::temperature::clamp_logit_scale;
 use crate::optimizer::GradientAccumulator;
 use crate::progress::Progress;
-use crate::run_log::{JsonLinesLog, RunDirectory};
+use crate::run_log::{JsonLinesLog, RunDirectory, object};
 use crate::schedule::Schedule;
+use crate::stages::finished_model::{MODEL_DIRECTORY, RunSummary, finished};
 use crate::trainer::{Trainer, TrainerConfig, UpdateReport};
 use crate::{Result, TrainingError};
-
-/// What a finished run has to show.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RunSummary {
-    /// The exported model.
-    pub model: PathBuf,
-    /// What the exported model measures on the validation split, under clip_benchmark's names.
-    pub metrics: Map<String, Value>,
-    /// The step whose weights were exported.
-    pub best_step: u64,
-    /// Updates done.
-    pub steps: u64,
-}
 
 /// Where a run is; saved in every checkpoint.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -90,12 +76,12 @@ pub(super) fn run_on(
     let checkpoints = CheckpointStore::open(directory.path(), config.evaluation.keep_checkpoints)?;
     let resumed = checkpoints.latest()?;
     let state = match &resumed {
-        Some(snapshot) => read_state(snapshot, &checkpoints)?,
+        Some(snapshot) => checkpoints.state_of(snapshot)?,
         None => RunState { seed: config.seed, ..RunState::default() },
     };
     let step = resumed.as_ref().map_or(0, |snapshot| snapshot.step);
     let complete = state.phase_finished && state.phase + 1 >= config.phases.len();
-    if complete && let Some(metrics) = export::finished(directory.path())? {
+    if complete && let Some(metrics) = finished(directory.path())? {
         return Ok(summary(config, metrics, &state, step));
     }
     let materials = prepare(progress)?;
@@ -124,13 +110,6 @@ fn summary(
 ) -> RunSummary {
     let best_step = state.best.map_or(steps, |best| best.step);
     RunSummary { model: config.output.join(MODEL_DIRECTORY), metrics, best_step, steps }
-}
-
-fn read_state(snapshot: &Snapshot, checkpoints: &CheckpointStore) -> Result<RunState> {
-    serde_json::from_value(snapshot.state.clone()).map_err(|error| TrainingError::Checkpoint {
-        path: checkpoints.path(snapshot.step).join("state.json"),
-        reason: error.to_string(),
-    })
 }
 
 impl Run<'_> {
@@ -331,15 +310,8 @@ impl Run<'_> {
 
     /// The averaged weights of the best checkpoint, or of the last one where the best can no longer be read.
     fn load_best(&mut self) -> Result<()> {
-        let best = self.state.best.map(|best| self.checkpoints.load(best.step));
-        let snapshot = match best {
-            Some(Ok(snapshot)) => Some(snapshot),
-            Some(Err(error)) => {
-                tracing::warn!(%error, "the best checkpoint cannot be read, using the last one");
-                self.checkpoints.latest()?
-            }
-            None => self.checkpoints.latest()?,
-        };
+        let best = self.state.best.map(|best| best.step);
+        let snapshot = self.checkpoints.best_or_latest(best)?;
         snapshot.map_or(Ok(()), |snapshot| self.network.set_variables(&snapshot.average))
     }
 }
@@ -357,12 +329,5 @@ fn trainer_config(config: &RetrieverConfig, phase: &PhaseConfig, plan: &BatchPla
             total_steps,
             decay: phase.decay,
         },
-    }
-}
-
-fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(map) => map,
-        other => Map::from_iter([("value".to_owned(), other)]),
     }
 }

@@ -10,7 +10,7 @@ use super::config::{PhaseConfig, RetrieverConfig};
 use super::materials::Materials;
 use super::network::Network;
 use super::views::drop_words;
-use crate::gradient_cache::{ChunkedEncoder, cached_gradients};
+use crate::gradient_cache::{ChunkedEncoder, cached_gradients, chunks};
 use crate::objectives::{ContrastiveLoss, ContrastiveTargets, caption_similarity_targets, contrastive};
 use crate::optimizer::{Gradients, NamedParameter};
 use crate::{Result, random};
@@ -173,10 +173,4 @@ impl StepContext<'_> {
         let dropped = self.drop_out(features, augmentation.text_dropout, &purpose, batch)?;
         self.network.embed_text_features(&dropped)
     }
-}
-
-/// `0..total` in parts of `chunk`; in one part if `chunk` is 0.
-fn chunks(total: usize, chunk: usize) -> Vec<Range<usize>> {
-    let chunk = if chunk == 0 { total.max(1) } else { chunk };
-    (0..total).step_by(chunk).map(|start| start..(start + chunk).min(total)).collect()
 }

@@ -1,7 +1,5 @@
 //! The loop of every stage: steps, measurements, checkpoints, early stops, the export of the best weights.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -10,25 +8,13 @@ use super::environment::Environment;
 use super::policy::Policy;
 use super::validation::{Measurement, Validator};
 use super::{MODEL_DIRECTORY, export};
-use crate::checkpoint::{CheckpointStore, Snapshot};
+use crate::checkpoint::CheckpointStore;
 use crate::optimizer::NamedParameter;
 use crate::progress::Progress;
 use crate::run_log::{JsonLinesLog, RunDirectory};
+use crate::stages::finished_model::{RunSummary, finished};
 use crate::trainer::Trainer;
 use crate::{Result, TrainingError};
-
-/// What a finished run has to show.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RunSummary {
-    /// The exported rewriter.
-    pub model: PathBuf,
-    /// What the exported weights measured on the validation split.
-    pub metrics: Map<String, Value>,
-    /// The step whose weights were exported.
-    pub best_step: u64,
-    /// Steps done.
-    pub steps: u64,
-}
 
 /// What one step tells the log.
 #[derive(Debug, Default)]
@@ -141,12 +127,12 @@ pub(crate) fn learn(
     let checkpoints = CheckpointStore::open(directory.path(), settings.evaluation.keep_checkpoints)?;
     let resumed = checkpoints.latest()?;
     let state = match &resumed {
-        Some(snapshot) => read_state(snapshot, &checkpoints)?,
+        Some(snapshot) => checkpoints.state_of(snapshot)?,
         None => RunState { seed: settings.seed, ..RunState::default() },
     };
     let step = resumed.as_ref().map_or(0, |snapshot| snapshot.step);
     if state.finished
-        && let Some(metrics) = export::finished(directory.path())?
+        && let Some(metrics) = finished(directory.path())?
     {
         return Ok(summary(&settings, metrics, &state, step));
     }
@@ -187,13 +173,6 @@ fn summary(
 ) -> RunSummary {
     let best_step = state.best.as_ref().map_or(steps, |best| best.step);
     RunSummary { model: settings.output.join(MODEL_DIRECTORY), metrics, best_step, steps }
-}
-
-fn read_state(snapshot: &Snapshot, checkpoints: &CheckpointStore) -> Result<RunState> {
-    serde_json::from_value(snapshot.state.clone()).map_err(|error| TrainingError::Checkpoint {
-        path: checkpoints.path(snapshot.step).join("state.json"),
-        reason: error.to_string(),
-    })
 }
 
 impl Run<'_> {

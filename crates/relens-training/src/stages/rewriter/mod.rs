@@ -21,9 +21,10 @@ mod validation;
 pub use config::{
     EvaluationSettings, OptimizationSettings, PolicySettings, RetrieverSettings, SelectionMetric,
 };
-pub use learning::RunSummary;
 pub use plan::Plan;
 pub use stage::{RewriterStage, StagePaths};
+
+pub use super::finished_model::{MODEL_DIRECTORY, RunSummary};
 
 pub(crate) use batches::EpochBatches;
 pub(crate) use config::StageSettings;
@@ -37,6 +38,3 @@ pub(crate) use reference::{ReferencePolicy, rollout_queries};
 pub(crate) use rollouts::Sampling;
 pub(crate) use scoring::scored_candidates;
 pub(crate) use supervised::{finite_loss, mean_loss, supervised_gradients, supervised_metrics};
-
-/// The finished rewriter's directory inside a run's.
-pub const MODEL_DIRECTORY: &str = "model";

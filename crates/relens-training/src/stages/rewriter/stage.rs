@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::learning::RunSummary;
 use super::plan::Plan;
 use crate::Result;
 use crate::progress::Progress;
+use crate::stages::finished_model::RunSummary;
 
 /// The files and directories of a stage's settings.
 #[derive(Debug)]

@@ -8,8 +8,9 @@ use std::path::Path;
 
 use relens_models::weights::Weights;
 
+use super::RunSummary;
 use super::config::{RetrieverConfig, TrainedPart};
-use super::run::{RunSummary, run_on};
+use super::run::run_on;
 use crate::progress::{Progress, Silent};
 
 /// Runs the tiny stage in `config.output`.
