@@ -9,11 +9,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{EnhancedQuery, Query, QueryEnhancer, TraceEntry};
-use crate::english::{Vocabulary, WordList};
+use crate::calibration::HubnessCalibration;
 use crate::error::Result;
-use crate::knowledge::Knowledge;
-use crate::knowledge::lookup::words::{Word, words};
-use crate::ranking::hubness::HubnessCalibration;
+use crate::evd::lookup::words::{Word, words};
+use crate::evd::{Knowledge, Vocabulary, WordList};
 
 /// What `--enhancer` calls corrections alone.
 pub const NAME: &str = "spelling";

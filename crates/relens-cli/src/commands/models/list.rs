@@ -5,8 +5,7 @@ use std::io::Write;
 use anyhow::Result;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
-use relens::model_hub;
-use relens::model_hub::bundled;
+use relens::{bundled, model_hub};
 use serde::Serialize;
 
 use super::{Summary, megabytes, millions};
