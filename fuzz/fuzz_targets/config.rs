@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use relens_models::architecture::Architecture;
+use relens_models::dual_encoder::architecture::Architecture;
 
 fuzz_target!(|data: &[u8]| {
     // The first byte chooses the layout, so that one corpus serves both.

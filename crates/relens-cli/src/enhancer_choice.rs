@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use relens::calibration::HubnessCalibration;
 use relens::enhancer::rewriter::Gallery;
 use relens::enhancer::spec::{self, EnhancerContext};
 use relens::enhancer::{Combination, EnhancedQuery, Query, QueryEnhancer, arithmetic};
-use relens::pipeline::TextEmbedder;
+use relens::ranking::hubness::HubnessCalibration;
+use relens::ranking::pipeline::TextEmbedder;
 
 use crate::library_location;
 

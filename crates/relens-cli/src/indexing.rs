@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
-use relens::catalog::SkippedFile;
+use relens::embed::retriever::Retriever;
+use relens::library::catalog::SkippedFile;
 use relens::library::{self, ImageEmbedder, IndexingOptions, IndexingSummary, Library, ScanPlan};
-use relens::retriever::Retriever;
 
 use crate::interrupt;
 use crate::progress::{self, Progress};

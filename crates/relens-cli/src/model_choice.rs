@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use relens::bundled;
-use relens::long_text::LongText;
+use relens::embed::long_text::LongText;
+use relens::embed::retriever::{DEFAULT_MODEL, Precision, Retriever};
+use relens::model_hub::bundled;
 use relens::model_hub::{DownloadProgress, ModelHub, ModelReference};
-use relens::retriever::{DEFAULT_MODEL, Precision, Retriever};
 
 use crate::progress::{self, Progress};
 

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use anyhow::Result;
 use rayon::prelude::*;
-use relens::embeddings::Embeddings;
+use relens::embed::embeddings::Embeddings;
+use relens::embed::retriever::Retriever;
 use relens::library::ImageEmbedder;
-use relens::retriever::Retriever;
 
 /// Pictures that are scaled down, then embedded together: bounds the memory, whatever their number and size.
 pub(crate) const PICTURES_PER_BATCH: usize = 64;

@@ -2,11 +2,11 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use relens::calibration::HubnessCalibration;
 use relens::dataset::Dataset;
 use relens::enhancer::{EnhancedQuery, Query, QueryEnhancer, WeightedText};
 use relens::error::Result;
 use relens::evaluation::GroundTruthRanks;
+use relens::ranking::hubness::HubnessCalibration;
 use serde::Serialize;
 
 /// An enhancer that remembers what it made of the queries, in their order.

@@ -13,10 +13,10 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use image::ImageFormat;
 use reference::efficientnet::{lite, pictures, weights};
 use reference::texture;
-use relens_models::efficientnet::EfficientNet;
 use relens_models::image_preprocessing::{
     DecodeLimits, Interpolation, PreprocessConfig, Preprocessor, decode_image_bytes, resize,
 };
+use relens_models::towers::efficientnet::EfficientNet;
 use relens_models::weights::Parameters;
 
 #[global_allocator]

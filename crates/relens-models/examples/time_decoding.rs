@@ -15,7 +15,7 @@ use std::error::Error;
 use std::io::BufRead;
 use std::time::Instant;
 
-use relens_models::generation::{GenerationConfig, generate};
+use relens_models::language_model::generation::{GenerationConfig, generate};
 use relens_models::language_model::open_with_storage;
 use relens_models::ops::QuantizedFormat;
 use relens_models::tokenizer::TokenBatch;

@@ -16,7 +16,7 @@ use std::io::BufRead;
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
-use relens_models::efficientnet::{EfficientNet, EfficientNetConfig};
+use relens_models::towers::efficientnet::{EfficientNet, EfficientNetConfig};
 use relens_models::weights::{Parameters, Weights};
 
 #[global_allocator]

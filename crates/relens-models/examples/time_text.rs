@@ -17,9 +17,9 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use candle_core::Tensor;
-use relens_models::bert::{BertConfig, BertModel};
 use relens_models::ops;
 use relens_models::tokenizer::{TokenBatch, Tokenizer};
+use relens_models::towers::bert::{BertConfig, BertModel};
 use relens_models::weights::{Parameters, Weights};
 
 #[global_allocator]

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
 use rand::SeedableRng;
-use relens_models::bert::{BertConfig, BertModel};
 use relens_models::layers::DropoutGenerator;
 use relens_models::ops;
 use relens_models::tokenizer::{TokenBatch, Tokenizer};
+use relens_models::towers::bert::{BertConfig, BertModel};
 use relens_models::weights::{ElementType, Parameters, Weights, save_tensors};
 use support::{assert_close, fixture, fixture_path, values};
 

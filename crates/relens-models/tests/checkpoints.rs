@@ -3,8 +3,8 @@
 
 mod support;
 
-use relens_models::architecture::convert;
 use relens_models::dual_encoder::DualEncoder;
+use relens_models::dual_encoder::architecture::convert;
 use relens_models::weights::{ElementType, Weights};
 use support::{assert_close, fixture_path};
 

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
-use relens_models::architecture::weight_files;
 use relens_models::dual_encoder::DualEncoder;
+use relens_models::dual_encoder::architecture::weight_files;
 use support::fixture_path;
 
 /// A copy of an architecture fixture, its weights in the first of its files.

@@ -7,12 +7,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::{Device, Tensor};
-use relens_models::generation::{
+use relens_models::language_model::generation::{
     BeamConfig, CopySpeculation, GeneratedSequence, GenerationConfig, SamplingConfig, Strategy, generate,
 };
+use relens_models::language_model::t5::{T5Config, T5Model};
 use relens_models::language_model::{self, CheckpointedPass, Decoder, LanguageModel, PromptTargetBatch};
 use relens_models::layers::DropoutGenerator;
-use relens_models::t5::{T5Config, T5Model};
 use relens_models::tokenizer::TokenBatch;
 use relens_models::weights::{Parameters, Weights};
 use serde_json::Value;

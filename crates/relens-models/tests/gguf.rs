@@ -6,9 +6,9 @@ mod support;
 use std::path::PathBuf;
 
 use candle_core::{DType, Tensor};
-use relens_models::gguf::Gguf;
 use relens_models::language_model::LanguageModel;
-use relens_models::llama::LlamaModel;
+use relens_models::language_model::gguf::Gguf;
+use relens_models::language_model::llama::LlamaModel;
 use relens_models::ops::QuantizedFormat;
 use relens_models::tokenizer::TokenBatch;
 use relens_models::weights::{ElementType, LinearStorage};

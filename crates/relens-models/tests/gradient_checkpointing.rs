@@ -7,11 +7,11 @@ use std::path::Path;
 
 use candle_core::{Tensor, Var};
 use rand::SeedableRng;
+use relens_models::language_model::llama::{LlamaConfig, LlamaModel};
+use relens_models::language_model::t5::{T5Config, T5Model};
 use relens_models::language_model::{LanguageModel, PromptTargetBatch};
 use relens_models::layers::DropoutGenerator;
-use relens_models::llama::{LlamaConfig, LlamaModel};
 use relens_models::lora::{LoraAdapter, LoraConfig};
-use relens_models::t5::{T5Config, T5Model};
 use relens_models::weights::{Parameters, Weights};
 use serde_json::Value;
 use support::{assert_close, fixture_path};

@@ -10,7 +10,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use relens_models::architecture::{Architecture, ImageEncoder, TextEncoder, open_weights};
+use relens_models::dual_encoder::architecture::{Architecture, ImageEncoder, TextEncoder, open_weights};
 use relens_models::weights::{Parameters, Weights};
 use serde_json::Value;
 use support::fixture_path;
@@ -188,7 +188,7 @@ proptest! {
         kept in any::<prop::sample::Index>(),
         cut in any::<bool>(),
     ) {
-        let file = relens_models::architecture::weight_files(&source(model)).unwrap().remove(0);
+        let file = relens_models::dual_encoder::architecture::weight_files(&source(model)).unwrap().remove(0);
         let mut bytes = std::fs::read(file).unwrap();
         for (place, byte) in header {
             let place = place % bytes.len();

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Tensor};
+use relens_models::language_model::llama::{LlamaConfig, LlamaModel};
 use relens_models::language_model::{LanguageModel, PromptTargetBatch};
-use relens_models::llama::{LlamaConfig, LlamaModel};
 use relens_models::tokenizer::TokenBatch;
 use relens_models::weights::{Parameters, Weights};
 use support::{assert_close, fixture, fixture_path};

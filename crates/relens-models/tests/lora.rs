@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
-use relens_models::gguf::Gguf;
 use relens_models::language_model::LanguageModel;
-use relens_models::llama::{LlamaConfig, LlamaModel};
+use relens_models::language_model::gguf::Gguf;
+use relens_models::language_model::llama::{LlamaConfig, LlamaModel};
 use relens_models::lora::{LoraAdapter, LoraConfig};
 use relens_models::tokenizer::TokenBatch;
 use relens_models::weights::{

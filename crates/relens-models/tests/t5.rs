@@ -7,9 +7,9 @@ use std::path::Path;
 
 use candle_core::Tensor;
 use rand::SeedableRng;
+use relens_models::language_model::t5::{T5Config, T5Model};
 use relens_models::language_model::{LanguageModel, PromptTargetBatch};
 use relens_models::layers::DropoutGenerator;
-use relens_models::t5::{T5Config, T5Model};
 use relens_models::tokenizer::TokenBatch;
 use relens_models::weights::{Parameters, TrainableParameters, Weights};
 use serde_json::Value;

@@ -17,10 +17,10 @@ use std::io::BufRead;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use relens_models::architecture::open_weights;
-use relens_models::generation::{CopySpeculation, GenerationConfig, generate};
+use relens_models::dual_encoder::architecture::open_weights;
+use relens_models::language_model::generation::{CopySpeculation, GenerationConfig, generate};
+use relens_models::language_model::t5::{T5Config, T5Model};
 use relens_models::language_model::{LanguageModel, PromptTargetBatch};
-use relens_models::t5::{T5Config, T5Model};
 use relens_models::weights::Parameters;
 use relens_training::optimizer::{AdamW, AdamWConfig, Gradients, NamedParameter, check_and_clip};
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use relens_training::TrainingError;
-use relens_training::checkpoint::{CheckpointStore, Snapshot};
+use relens_training::run::checkpoint::{CheckpointStore, Snapshot};
 use serde_json::json;
 
 fn snapshot(step: u64) -> Snapshot {

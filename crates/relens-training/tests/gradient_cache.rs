@@ -4,9 +4,9 @@
 
 use candle_core::{Device, Tensor, Var};
 use rand::RngExt;
-use relens_training::gradient_cache::{ChunkedEncoder, cached_gradients};
 use relens_training::objectives::{ContrastiveObjective, ContrastiveTargets, contrastive};
 use relens_training::optimizer::{Gradients, NamedParameter};
+use relens_training::run::gradient_cache::{ChunkedEncoder, cached_gradients};
 use relens_training::{TrainingError, random};
 
 const IMAGES: usize = 8;

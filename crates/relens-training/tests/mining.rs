@@ -6,9 +6,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use relens::dataset::{Dataset, DatasetImage, Split};
-use relens::embeddings::Embeddings;
+use relens::embed::embeddings::Embeddings;
 use relens::llm::{ChatModel, ChatReply, ChatRequest, Deliver, LlmError, Part};
-use relens::pipeline::TextEmbedder;
+use relens::ranking::pipeline::TextEmbedder;
 use relens_training::TrainingError;
 use relens_training::mining::acceptance::AcceptanceSettings;
 use relens_training::mining::engine::{Engine, Outcome};

@@ -5,17 +5,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use relens::bundled;
-use relens::embeddings::Embeddings;
+use relens::embed::embeddings::Embeddings;
+use relens::embed::remembering_embedder::RememberingEmbedder;
+use relens::embed::retriever::Retriever;
 use relens::enhancer::spec::{self, EnhancerContext};
 use relens::enhancer::{CombinedQueries, Query};
 use relens::error::Result;
-use relens::index::ExactIndex;
-use relens::pipeline::{Pipeline, TextEmbedder};
-use relens::reference_pairs::{REFERENCE_FILE, ReferencePairs};
-use relens::remembering_embedder::RememberingEmbedder;
-use relens::retriever::Retriever;
-use relens::wordnet::DEFAULT_DIRECTORY;
+use relens::knowledge::wordnet::DEFAULT_DIRECTORY;
+use relens::model_hub::bundled;
+use relens::ranking::index::ExactIndex;
+use relens::ranking::pipeline::{Pipeline, TextEmbedder};
+use relens::ranking::reference_pairs::{REFERENCE_FILE, ReferencePairs};
 
 /// Of caption length, with entities, a misspelling and something to drop.
 const QUERY: &str = "a photo of two children in red shirts with a bicycel and a very large zeppelin near the old stone bridge";

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use relens::evd::{Entity, Knowledge, Source};
+use relens::knowledge::{Entity, Knowledge, Source};
 
 const QUERIES: &[&str] = &[
     "a dog",

@@ -6,11 +6,11 @@ use std::hint::black_box;
 
 use candle_core::{Device, Tensor};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use relens::bundled;
 use relens::enhancer::rewriter::{BUNDLED, Rewriter, RewriterModel, RewriterOptions, RewriterSettings};
 use relens::enhancer::soft::{SETTINGS_FILE, SoftRewriterWeights, WEIGHTS_FILE};
 use relens::enhancer::{Query, QueryEnhancer, RefineEmbeddings};
-use relens::evd::Knowledge;
+use relens::knowledge::Knowledge;
+use relens::model_hub::bundled;
 use relens_models::weights::{ElementType, save_tensors};
 
 #[global_allocator]

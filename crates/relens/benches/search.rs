@@ -6,11 +6,11 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use relens::catalog::{Catalog, FileState, IndexedImage, ModelIdentity};
-use relens::embeddings::Embeddings;
+use relens::embed::embeddings::Embeddings;
 use relens::enhancer::CombinedQueries;
 use relens::evaluation::GroundTruthRanks;
-use relens::index::{ExactIndex, Index};
+use relens::library::catalog::{Catalog, FileState, IndexedImage, ModelIdentity};
+use relens::ranking::index::{ExactIndex, Index};
 
 const PICTURES: usize = 7000;
 const DIM: usize = 512;

@@ -3,8 +3,8 @@
 //! The golden numbers come from `tools/reference/make_dual_encoder_fixtures.py`.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use relens::embeddings::Embeddings;
-use relens::retriever::Retriever;
+use relens::embed::embeddings::Embeddings;
+use relens::embed::retriever::Retriever;
 use relens_models::image_preprocessing::RgbImage;
 use serde::Deserialize;
 

@@ -3,9 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
+use relens::embed::retriever::Retriever;
 use relens::explanation::integrated_gradients::{IntegratedGradientsConfig, integrated_gradients};
 use relens::explanation::{DifferentiableScore, RetrievalScore};
-use relens::retriever::Retriever;
 
 /// Small random models in the layouts of open_clip and Hugging Face.
 const TOWERS: [&str; 6] = [

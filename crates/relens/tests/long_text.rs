@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use relens::long_text::LongText;
-use relens::retriever::Retriever;
+use relens::embed::long_text::LongText;
+use relens::embed::retriever::Retriever;
 
 const SHORT: &str = "a dog";
 const LONG: &str =

@@ -6,8 +6,8 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use relens::embed::retriever::Retriever;
 use relens::model_hub::{DownloadProgress, ModelHub};
-use relens::retriever::Retriever;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 

@@ -7,16 +7,16 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use relens::dataset::Dataset;
-use relens::embeddings::Embeddings;
+use relens::embed::embeddings::Embeddings;
+use relens::embed::remembering_embedder::RememberingEmbedder;
+use relens::embed::retriever::Retriever;
 use relens::enhancer::reweighted::Reweighted;
 use relens::enhancer::spec::{self, EnhancerContext};
 use relens::enhancer::{Identity, QueryEnhancer};
 use relens::evaluation::{
     BootstrapOptions, Evaluation, PairedBootstrap, Statistic, evaluate, paired_bootstrap,
 };
-use relens::pipeline::TextEmbedder;
-use relens::remembering_embedder::RememberingEmbedder;
-use relens::retriever::Retriever;
+use relens::ranking::pipeline::TextEmbedder;
 use serde::{Deserialize, Serialize};
 
 use crate::commands::eval::embed_images;

@@ -9,13 +9,13 @@ use anyhow::Result;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use relens::dataset::Dataset;
-use relens::embeddings::Embeddings;
+use relens::embed::embeddings::Embeddings;
+use relens::embed::retriever::Retriever;
 use relens::enhancer::QueryEnhancer;
 use relens::enhancer::rewriter::Gallery;
 use relens::error::Error;
 use relens::evaluation::{RankingMetrics, RetrievalReport, evaluate};
-use relens::index::ExactIndex;
-use relens::retriever::Retriever;
+use relens::ranking::index::ExactIndex;
 use serde::Serialize;
 
 use crate::enhancer_choice::EnhancerOption;

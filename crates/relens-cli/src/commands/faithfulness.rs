@@ -7,10 +7,10 @@ use anyhow::{Context, Result};
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use relens::dataset::{Dataset, DatasetImage};
+use relens::embed::retriever::Retriever;
 use relens::error::Error;
 use relens::explanation::faithfulness::{Faithfulness, faithfulness, random_order};
 use relens::explanation::{Cells, DifferentiableScore, RetrievalScore};
-use relens::retriever::Retriever;
 use relens_models::image_preprocessing::decode_image;
 use serde::Serialize;
 

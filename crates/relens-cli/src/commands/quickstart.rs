@@ -8,12 +8,12 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use relens::bundled;
+use relens::embed::retriever::Retriever;
 use relens::enhancer::Query;
 use relens::enhancer::spec::{self, EnhancerContext};
 use relens::error::Error;
 use relens::library::{FoundImage, IndexingOptions};
-use relens::retriever::Retriever;
+use relens::model_hub::bundled;
 use serde::Deserialize;
 
 use crate::indexing::{self, Existing};

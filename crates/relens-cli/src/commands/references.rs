@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use relens::dataset::{Dataset, DatasetImage};
-use relens::embeddings::Embeddings;
+use relens::embed::embeddings::Embeddings;
+use relens::embed::retriever::Retriever;
 use relens::error::Error;
-use relens::reference_pairs::{REFERENCE_FILE, ReferencePairs};
-use relens::retriever::Retriever;
+use relens::ranking::reference_pairs::{REFERENCE_FILE, ReferencePairs};
 
 use crate::commands::eval::embed_images;
 use crate::interrupt;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use relens::bundled;
+use relens::embed::retriever::Retriever;
 use relens::enhancer::Query;
 use relens::enhancer::rewriter::Gallery;
-use relens::index::Index;
 use relens::library::{FoundImage, Library};
-use relens::pipeline::Pipeline;
-use relens::retriever::Retriever;
+use relens::model_hub::bundled;
+use relens::ranking::index::Index;
+use relens::ranking::pipeline::Pipeline;
 
 use crate::enhancer_choice::EnhancerOption;
 use crate::library_location::LibraryOption;

@@ -164,8 +164,8 @@ fn a_knowledge_base_is_built_from_captions_and_records() {
 /// The questions that `kb build` asks about four captions and the entities in them, with replies.
 fn replies() -> String {
     let [entities, descriptions] = [
-        include_str!("../../../relens/src/evd/collection/prompts/entities.txt"),
-        include_str!("../../../relens/src/evd/collection/prompts/descriptions.txt"),
+        include_str!("../../../relens/src/knowledge/collection/prompts/entities.txt"),
+        include_str!("../../../relens/src/knowledge/collection/prompts/descriptions.txt"),
     ];
     let captions = "1. a blarg on a bench 2. good luck 3. the blarg sleeps 4. two blargs";
     let recorded = [

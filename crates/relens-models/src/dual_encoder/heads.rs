@@ -1,7 +1,7 @@
 //! What open_clip puts on top of a tower: from the tower's features to the shared space.
 
 use super::config::{HeadKind, ModelConfig};
-use crate::architecture::ProjectionConfig;
+use crate::dual_encoder::architecture::ProjectionConfig;
 
 impl ModelConfig {
     /// The head of the image tower (`visual.head`); the `mlp` is twice as wide inside as the embedding.

@@ -1,9 +1,10 @@
 //! A dual encoder: an image tower and a text tower that end in one space.
 //!
-//! A model is a directory in one of the layouts of [`crate::architecture`].
+//! A model is a directory in one of the layouts of [`crate::dual_encoder::architecture`].
 //!
 //! A tower is built when it is first used: a text query never pays for reading the image tower.
 
+pub mod architecture;
 mod config;
 mod heads;
 
@@ -15,7 +16,7 @@ use candle_core::Tensor;
 
 pub use config::{CONFIG_FILE, DualEncoderConfig, HeadKind, ModelConfig, TextConfig, VisionConfig};
 
-use crate::architecture::{Architecture, ImageEncoder, TextEncoder, open_weights};
+use crate::dual_encoder::architecture::{Architecture, ImageEncoder, TextEncoder, open_weights};
 use crate::error::{ModelError, Result};
 use crate::tokenizer::{TokenBatch, Tokenizer};
 use crate::weights::{LinearStorage, Parameters};

@@ -9,8 +9,12 @@
 mod batch;
 mod checkpointing;
 mod decoder;
+pub mod generation;
+pub mod gguf;
 mod key_value_cache;
+pub mod llama;
 mod opening;
+pub mod t5;
 
 use candle_core::Tensor;
 

@@ -5,9 +5,9 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::LanguageModel;
-use crate::architecture::open_weights;
-use crate::llama::{LlamaConfig, LlamaModel};
-use crate::t5::{T5Config, T5Model};
+use crate::dual_encoder::architecture::open_weights;
+use crate::language_model::llama::{LlamaConfig, LlamaModel};
+use crate::language_model::t5::{T5Config, T5Model};
 use crate::tokenizer::Tokenizer;
 use crate::weights::{LinearStorage, Parameters};
 use crate::{ModelError, Result};

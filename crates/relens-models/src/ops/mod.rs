@@ -25,6 +25,7 @@ mod linear;
 mod matmul;
 mod mean_pool;
 mod offsets;
+pub(crate) mod panel_convolution;
 mod parallel;
 mod quantized;
 mod rms_norm;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
-use relens_models::efficientnet::{BlockConfig, EfficientNetConfig};
+use relens_models::towers::efficientnet::{BlockConfig, EfficientNetConfig};
 use relens_models::weights::{ElementType, Weights, tensors_to_bytes};
 
 use super::{linear_congruential, texture};

@@ -1,6 +1,6 @@
 //! Which of the pictures that beat the ground truth are submitted: different ones.
 
-use relens::embeddings::Embeddings;
+use relens::embed::embeddings::Embeddings;
 
 use super::judge::{Judgement, Recalled};
 

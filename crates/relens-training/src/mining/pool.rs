@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use relens::dataset::Dataset;
-use relens::embeddings::Embeddings;
+use relens::embed::embeddings::Embeddings;
 use serde::{Deserialize, Serialize};
 
 use crate::{Result, TrainingError};

@@ -50,7 +50,7 @@ impl MiningRun {
             .map_err(|error| TrainingError::ConfigFile { path: path.clone(), reason: error.to_string() })?;
         let writer = MinedWriter::open(&directory.join(MINED))?;
         if !writer.is_empty() && path.exists() {
-            let difference = crate::run_log::difference(&fs_err::read_to_string(&path)?, &text);
+            let difference = crate::run::log::difference(&fs_err::read_to_string(&path)?, &text);
             if !difference.is_empty() {
                 return Err(TrainingError::RunChanged { path, difference });
             }

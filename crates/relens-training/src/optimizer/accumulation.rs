@@ -6,7 +6,7 @@ use crate::Result;
 /// Sums the gradients of micro-batches; the mean of equal micro-batches is the gradient of the large batch.
 ///
 /// That holds for losses that are means over examples. A contrastive loss is not (its negatives are the batch):
-/// see [`crate::gradient_cache`] for that.
+/// see [`crate::run::gradient_cache`] for that.
 #[derive(Debug, Default)]
 pub struct GradientAccumulator {
     sum: Option<Gradients>,

@@ -6,8 +6,8 @@ use std::time::UNIX_EPOCH;
 
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
-use relens::embeddings::Embeddings;
-use relens::retriever::Retriever;
+use relens::embed::embeddings::Embeddings;
+use relens::embed::retriever::Retriever;
 use relens_models::atomic_file::write_atomically;
 use relens_models::image_preprocessing::decode_image;
 use relens_models::weights::{ElementType, Weights, tensors_to_bytes};

@@ -3,7 +3,6 @@
 
 pub mod denoise;
 pub mod description;
-mod epochs;
 pub mod fine_tune;
 mod finished_model;
 pub mod gate;

@@ -8,11 +8,11 @@ mod world;
 
 use std::path::Path;
 
-use relens::retriever::Retriever;
+use relens::embed::retriever::Retriever;
 use relens_models::weights::Weights;
 use relens_training::TrainingError;
-use relens_training::checkpoint::CheckpointStore;
 use relens_training::progress::{Progress, Silent};
+use relens_training::run::checkpoint::CheckpointStore;
 use relens_training::stages::retriever::config::TrainedPart;
 use relens_training::stages::retriever::{RetrieverConfig, RunSummary, run};
 use serde_json::Value;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use image::{Rgb, RgbImage};
-use relens_models::efficientnet::EfficientNetConfig;
+use relens_models::towers::efficientnet::EfficientNetConfig;
 use relens_models::weights::{ElementType, Weights, save_tensors};
 use relens_training::random;
 use relens_training::stages::retriever::RetrieverConfig;

@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use relens::embeddings::Embeddings;
+use relens::embed::embeddings::Embeddings;
+use relens::embed::retriever::Retriever;
 use relens::enhancer::rewriter::gate::FEATURES;
 use relens::enhancer::rewriter::{
     DecodingMethod, DecodingSettings, Gate, Rewriter, RewriterOptions, RewriterSettings,
 };
 use relens::enhancer::{EnhancedQuery, Query, QueryEnhancer, TraceEntry};
-use relens::pipeline::{TextEmbedder, embed_enhanced};
-use relens::retriever::Retriever;
+use relens::ranking::pipeline::{TextEmbedder, embed_enhanced};
 
 use super::world::world;
 

@@ -8,7 +8,7 @@ use csv::ByteRecord;
 use super::caption_groups::{CaptionGroups, cleaned_caption};
 use super::{Dataset, Split, name_from_path};
 use crate::error::{Error, Result};
-use crate::video;
+use crate::pictures::video;
 
 /// The columns' names in the files that people have; the first is clip_benchmark's.
 const IMAGE_COLUMNS: [&str; 5] = ["filepath", "image", "image_path", "file_name", VIDEO_COLUMN];

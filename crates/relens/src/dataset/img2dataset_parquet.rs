@@ -8,7 +8,7 @@ use super::caption_groups::cleaned_caption;
 use super::shards::{has_shards, shards};
 use super::{Dataset, DatasetImage, Split, name_from_path};
 use crate::error::Result;
-use crate::parquet_archive;
+use crate::pictures::parquet_archive;
 
 /// Whether `path` is a Parquet file, or a folder with some in it and no archives of another kind.
 pub(super) fn is_parquet(path: &Path) -> bool {

@@ -33,8 +33,8 @@ pub use format::DatasetFormat;
 pub use split::Split;
 use split_slice::SplitSlice;
 
-use crate::archive;
 use crate::error::{Error, Result};
+use crate::pictures::archive;
 
 /// How many names an error about many files spells out.
 const NAMES_IN_ERRORS: usize = 3;

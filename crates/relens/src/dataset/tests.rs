@@ -285,7 +285,7 @@ fn webdataset_shards_are_read_in_place() {
     assert_eq!(captions, ["a red square", "told by JSON", "another"]);
     dataset.ensure_images_exist().unwrap();
     for image in &dataset.images {
-        assert_eq!(crate::video::read_frames(&image.path).unwrap()[0].dimensions(), (3, 2));
+        assert_eq!(crate::pictures::video::read_frames(&image.path).unwrap()[0].dimensions(), (3, 2));
     }
     let one = Dataset::open(&directory.path().join("00001.tar"), directory.path()).unwrap();
     assert_eq!(one.images.len(), 1);
@@ -361,11 +361,12 @@ fn parquet_with_pictures_is_read_in_place() {
         let sizes: Vec<(u32, u32)> = dataset
             .images
             .iter()
-            .map(|image| crate::video::read_frames(&image.path).unwrap()[0].dimensions())
+            .map(|image| crate::pictures::video::read_frames(&image.path).unwrap()[0].dimensions())
             .collect();
         assert_eq!(sizes, [(5, 4), (8, 8), (6, 7)]);
     }
-    let missing = crate::video::read_frames(&parquet_fixture().join("nothing.jpg")).unwrap_err().to_string();
+    let missing =
+        crate::pictures::video::read_frames(&parquet_fixture().join("nothing.jpg")).unwrap_err().to_string();
     assert!(missing.contains("img2dataset.parquet") && missing.contains("nothing.jpg"), "{missing}");
 }
 
@@ -383,7 +384,7 @@ fn damaged_parquet_is_refused_by_name_at_every_length() {
         bytes[position] ^= 0x5a;
         let path = written(&directory, &format!("changed-{position}.parquet"), &bytes);
         if let Ok(dataset) = Dataset::open(&path, Path::new("")) {
-            dataset.images.iter().for_each(|image| drop(crate::video::read_frames(&image.path)));
+            dataset.images.iter().for_each(|image| drop(crate::pictures::video::read_frames(&image.path)));
         }
     }
 }

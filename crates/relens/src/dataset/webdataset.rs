@@ -12,7 +12,7 @@ use super::caption_groups::cleaned_caption;
 use super::shards::{has_shards, shards};
 use super::{Dataset, DatasetImage, Split, has_image_extension, name_from_path};
 use crate::error::{Error, Result};
-use crate::tar_archive;
+use crate::pictures::tar_archive;
 
 /// Whether `path` is an archive, or a folder with archives in it.
 pub(super) fn is_webdataset(path: &Path) -> bool {

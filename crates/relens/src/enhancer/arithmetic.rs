@@ -90,8 +90,8 @@ fn refuse(reason: String) -> Error {
 mod tests {
     use super::*;
     use crate::enhancer::CombinedQueries;
-    use crate::pipeline::embed_enhanced;
-    use crate::pipeline::tests::WordCounts;
+    use crate::ranking::pipeline::embed_enhanced;
+    use crate::ranking::pipeline::tests::WordCounts;
 
     fn terms(text: &str) -> Vec<(String, f32)> {
         parse(text).unwrap().into_iter().map(|term| (term.text, term.weight)).collect()

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::{Combination, EnhancedQuery, Query, QueryEnhancer, Refinement};
-use crate::calibration::HubnessCalibration;
 use crate::error::{Error, Result};
+use crate::ranking::hubness::HubnessCalibration;
 
 /// One enhancer of an ensemble.
 pub struct Member {

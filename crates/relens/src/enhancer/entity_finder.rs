@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Query, TraceEntry};
 use crate::error::Result;
-use crate::evd::sense::SenseChooser;
-use crate::evd::{Entity, Knowledge, Mention};
-use crate::pipeline::TextEmbedder;
+use crate::knowledge::sense::SenseChooser;
+use crate::knowledge::{Entity, Knowledge, Mention};
+use crate::ranking::pipeline::TextEmbedder;
 
 /// Which entities of a query are described, and by how much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,7 +152,7 @@ fn link(description: &str, plural: bool) -> &'static str {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::evd::Source;
+    use crate::knowledge::Source;
 
     pub(crate) fn knowledge() -> Arc<Knowledge> {
         let entity = |name: &str, frequency: u64, descriptions: &[&str]| Entity {

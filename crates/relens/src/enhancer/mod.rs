@@ -4,29 +4,24 @@
 //! [`identity`] is the baseline that every other enhancer is compared with; each of the others is a method of the
 //! literature, in a file of its own. [`spec`] opens them by name or from a small TOML.
 
-pub mod adapter;
 pub mod arithmetic;
+pub mod baselines;
 pub mod combination;
 pub mod composer;
-pub mod concat;
 pub mod descriptions;
 pub mod ensemble;
 pub mod entity_finder;
 pub mod identity;
-pub mod llm;
 pub mod mix;
 mod query;
 mod rank_fusion;
 pub mod referenced;
 pub mod refinement;
-pub mod retrieval_augmented;
 pub mod reweighted;
 pub mod rewriter;
-pub mod selection;
 pub mod soft;
 pub mod spec;
 pub mod spelling;
-pub mod wordnet;
 
 use serde::Serialize;
 
@@ -35,8 +30,8 @@ pub use identity::Identity;
 pub use query::{LONGEST_QUERY, Query};
 pub use refinement::{RefineEmbeddings, Refinement};
 
-use crate::calibration::HubnessCalibration;
 use crate::error::{Error, Result};
+use crate::ranking::hubness::HubnessCalibration;
 
 /// Turns queries into texts for the retriever.
 ///

@@ -1,12 +1,12 @@
 //! Another enhancer with what reference pairs add: its texts' embeddings enriched by similar captions' pictures
-//! ([`super::retrieval_augmented`]), its scores without the advantage of hubs ([`crate::calibration`]).
+//! ([`crate::enhancer::baselines::retrieval_augmented`]), its scores without the advantage of hubs ([`crate::ranking::hubness`]).
 
 use std::sync::Arc;
 
-use super::retrieval_augmented::Enrichment;
 use super::{EnhancedQuery, Query, QueryEnhancer, Refinement};
-use crate::calibration::HubnessCalibration;
+use crate::enhancer::baselines::retrieval_augmented::Enrichment;
 use crate::error::Result;
+use crate::ranking::hubness::HubnessCalibration;
 
 /// An enhancer, enriched and calibrated.
 pub struct Referenced {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::embeddings::Embeddings;
+use crate::embed::embeddings::Embeddings;
 use crate::error::{Error, Result};
 
 /// Changes the embeddings of some texts of one query.

@@ -1,8 +1,8 @@
 //! An enhancer whose original counts another share: what a fit of that share tries out.
 
 use super::{EnhancedQuery, Query, QueryEnhancer};
-use crate::calibration::HubnessCalibration;
 use crate::error::{Error, Result};
+use crate::ranking::hubness::HubnessCalibration;
 
 /// Another enhancer, with the original query's share of the weight set.
 pub struct Reweighted<'a> {

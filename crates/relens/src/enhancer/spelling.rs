@@ -9,10 +9,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{EnhancedQuery, Query, QueryEnhancer, TraceEntry};
-use crate::calibration::HubnessCalibration;
+use crate::english::{Vocabulary, WordList};
 use crate::error::Result;
-use crate::evd::lookup::words::{Word, words};
-use crate::evd::{Knowledge, Vocabulary, WordList};
+use crate::knowledge::Knowledge;
+use crate::knowledge::lookup::words::{Word, words};
+use crate::ranking::hubness::HubnessCalibration;
 
 /// What `--enhancer` calls corrections alone.
 pub const NAME: &str = "spelling";

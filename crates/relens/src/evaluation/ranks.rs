@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::embeddings::Embeddings;
+use crate::embed::embeddings::Embeddings;
 use crate::enhancer::CombinedQueries;
 use crate::error::{Error, Result};
 
@@ -20,7 +20,7 @@ pub struct GroundTruthRanks {
     pub image_of_caption: Vec<usize>,
 }
 
-/// What is taken from every score of a candidate before it is ranked; see [`crate::calibration`].
+/// What is taken from every score of a candidate before it is ranked; see [`crate::ranking::hubness`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScoreOffsets {
     /// For every picture, where pictures are ranked for a caption.

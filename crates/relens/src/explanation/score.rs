@@ -4,8 +4,8 @@ use candle_core::{Device, Tensor, Var};
 use relens_models::ModelError;
 use relens_models::dual_encoder::DualEncoder;
 
+use crate::embed::retriever::Retriever;
 use crate::error::{Error, Result};
-use crate::retriever::Retriever;
 
 /// Height and width of prepared pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::pipeline::TextEmbedder;
+use crate::ranking::pipeline::TextEmbedder;
 
 /// Up to so many words, all their subsets are embedded.
 const EXACT_WORDS: usize = 7;
@@ -229,7 +229,7 @@ fn prefixes(order: &[usize]) -> impl Iterator<Item = Subset> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::embeddings::Embeddings;
+    use crate::embed::embeddings::Embeddings;
 
     /// A text's one component is the sum of its words' lengths, and 10 more if `sea` stands beside `side`.
     struct Lengths;

@@ -12,9 +12,9 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::{Library, ScanPlan, ScannedFile};
-use crate::catalog::{IndexedImage, ModelIdentity, SkippedFile};
-use crate::embeddings::Embeddings;
+use crate::embed::embeddings::Embeddings;
 use crate::error::{Error, Result};
+use crate::library::catalog::{IndexedImage, ModelIdentity, SkippedFile};
 
 /// How many deletions are one transaction.
 const DELETIONS_PER_BATCH: usize = 1000;

@@ -1,9 +1,9 @@
 //! A folder of pictures, made searchable and kept up to date.
 //!
-//! A [`Library`] is a directory with one file, `relens.db` (see [`crate::catalog`]). [`Library::index_directory`]
+//! A [`Library`] is a directory with one file, `relens.db` (see [`crate::library::catalog`]). [`Library::index_directory`]
 //! compares a directory of pictures with it and embeds what is new or changed; a search reads the vectors in one scan.
 
-mod image_files;
+pub mod catalog;
 mod indexing;
 mod scan;
 #[cfg(test)]
@@ -14,11 +14,11 @@ use std::path::{Path, PathBuf};
 pub use indexing::{ImageEmbedder, IndexingOptions, IndexingSummary, PreparedImage, Progress};
 pub use scan::{ScanPlan, ScanWarning, ScannedFile};
 
-use crate::catalog::{Catalog, CatalogImage, ModelIdentity};
 use crate::enhancer::{Query, QueryEnhancer};
 use crate::error::{Error, Result};
-use crate::index::{ExactIndex, Hit};
-use crate::pipeline::{Pipeline, Ranking, TextEmbedder};
+use crate::library::catalog::{Catalog, CatalogImage, ModelIdentity};
+use crate::ranking::index::{ExactIndex, Hit};
+use crate::ranking::pipeline::{Pipeline, Ranking, TextEmbedder};
 use crate::storage_error::write_error;
 
 /// The file that holds a library.

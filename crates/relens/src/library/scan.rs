@@ -7,10 +7,10 @@ use std::time::UNIX_EPOCH;
 use ignore::{DirEntry, WalkBuilder};
 
 use super::Library;
-use super::image_files::may_be_image;
-use crate::catalog::{Catalog, FileState};
 use crate::error::{Error, Result};
-use crate::video::is_frames_directory;
+use crate::library::catalog::{Catalog, FileState};
+use crate::pictures::image_files::may_be_image;
+use crate::pictures::video::is_frames_directory;
 
 /// A file that may be a picture.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 //! What is downloaded lies in the hub's own cache (`HF_HOME`, else `~/.cache/huggingface`), which other programs share.
 //! A model that is there is opened without asking the hub.
 
+pub mod bundled;
 mod names;
 mod repository;
 
@@ -12,7 +13,6 @@ use std::path::{Path, PathBuf};
 pub use names::{open_clip_names, repository_of};
 pub use repository::{DownloadProgress, ModelHub};
 
-use crate::bundled;
 use crate::error::{Error, Result};
 
 /// What a repository's name begins with.

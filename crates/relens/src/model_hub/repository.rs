@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use hf_hub::api::Progress;
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo, RepoType};
-use relens_models::architecture::{Architecture, choose_weights, is_model_file};
+use relens_models::dual_encoder::architecture::{Architecture, choose_weights, is_model_file};
 
 use crate::error::{Error, Result};
 

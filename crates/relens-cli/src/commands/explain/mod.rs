@@ -11,14 +11,14 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use image::{ImageFormat, RgbImage};
-use relens::embeddings::Embeddings;
+use relens::embed::embeddings::Embeddings;
+use relens::embed::retriever::Retriever;
 use relens::enhancer::{EnhancedQuery, Identity, Query, QueryEnhancer};
 use relens::explanation::integrated_gradients::{IntegratedGradientsConfig, integrated_gradients};
 use relens::explanation::mask::{MaskConfig, optimize_mask};
 use relens::explanation::words::{TextAttribution, explain_words};
 use relens::explanation::{Baseline, DifferentiableScore, RetrievalScore, SaliencyMap};
-use relens::pipeline::embed_enhanced;
-use relens::retriever::Retriever;
+use relens::ranking::pipeline::embed_enhanced;
 use relens_models::image_preprocessing::decode_image;
 use serde::Serialize;
 

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use relens::evd::Entity;
-use relens::evd::collection::{
-    self, AnswerPrompts, Asking, ChatAnswers, CollectionSettings, Recorded, Replies, Usage,
+use relens::knowledge::Entity;
+use relens::knowledge::collection;
+use relens::knowledge::collection::{
+    AnswerPrompts, Asking, ChatAnswers, CollectionSettings, Recorded, Replies, Usage,
 };
 use relens::llm::{Budget, ClientSettings, LlmClient, Prices};
 

@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use relens::dataset::Dataset;
-use relens::evd::builder::{self, Aliases};
-use relens::evd::knowledge::BUNDLED_FILE;
-use relens::evd::{Vocabulary, json_lines, records, vocabulary};
+use relens::english::Vocabulary;
+use relens::english::vocabulary;
+use relens::knowledge::builder;
+use relens::knowledge::builder::Aliases;
+use relens::knowledge::knowledge_base::BUNDLED_FILE;
+use relens::knowledge::{json_lines, records};
 
 use super::asking;
 use crate::output_file::write_streaming;

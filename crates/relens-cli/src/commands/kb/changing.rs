@@ -3,9 +3,9 @@
 use anyhow::Result;
 use clap::Args;
 use relens::error::Error;
-use relens::evd::entity::normalise_name;
-use relens::evd::store::Revision;
-use relens::evd::{Description, Entity, KnowledgeStore, Sense, Source};
+use relens::knowledge::entity::normalise_name;
+use relens::knowledge::store::Revision;
+use relens::knowledge::{Description, Entity, KnowledgeStore, Sense, Source};
 
 use super::{store, unknown_entity};
 use crate::{cli, progress};

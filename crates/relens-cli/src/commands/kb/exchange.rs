@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use relens::evd::knowledge::read_entities;
-use relens::evd::{ImportMode, json_lines};
+use relens::knowledge::knowledge_base::read_entities;
+use relens::knowledge::{ImportMode, json_lines};
 
 use super::{knowledge, store};
 use crate::output::Output;
@@ -45,7 +45,7 @@ impl ImportArguments {
         }
         let mode = if self.replace { ImportMode::Replace } else { ImportMode::Merge };
         let summary = store()?.import("import", &entities, mode)?;
-        let relens::evd::store::ImportSummary { added, changed, removed, unchanged, .. } = summary;
+        let relens::knowledge::store::ImportSummary { added, changed, removed, unchanged, .. } = summary;
         progress::note(&format!(
             "{added} entities added, {changed} changed, {removed} removed, {unchanged} as before"
         ));

@@ -4,8 +4,8 @@ use std::io::Write;
 
 use anyhow::Result;
 use clap::Args;
-use relens::evd::entity::normalise_name;
-use relens::evd::store::{Change, Revision};
+use relens::knowledge::entity::normalise_name;
+use relens::knowledge::store::{Change, Revision};
 use serde::Serialize;
 
 use super::{existing_store, store};

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use relens::dataset::Dataset;
-use relens::evd::Vocabulary;
-use relens::evd::knowledge::read_entities;
-use relens::evd::lint::lint;
+use relens::english::Vocabulary;
+use relens::knowledge::knowledge_base::read_entities;
+use relens::knowledge::lint::lint;
 
 use super::knowledge;
 use crate::output::Output;

@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Result;
 use clap::Args;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use relens::evd::{Entity, Sense};
+use relens::knowledge::{Entity, Sense};
 use serde::Serialize;
 
 use super::{knowledge, unknown_entity};

@@ -11,8 +11,8 @@ mod listing;
 use anyhow::{Context, Result};
 use clap::Subcommand;
 use relens::error::Error;
-use relens::evd::knowledge::HOME_FILE;
-use relens::evd::{Entity, Knowledge, KnowledgeStore};
+use relens::knowledge::knowledge_base::HOME_FILE;
+use relens::knowledge::{Entity, Knowledge, KnowledgeStore};
 
 use crate::library_location;
 

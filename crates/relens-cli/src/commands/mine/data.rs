@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use relens::bundled;
 use relens::dataset::Dataset;
-use relens::retriever::{DEFAULT_MODEL, Retriever};
-use relens::sentence_encoder::SentenceEncoder;
+use relens::embed::retriever::{DEFAULT_MODEL, Retriever};
+use relens::embed::sentence_encoder::SentenceEncoder;
+use relens::model_hub::bundled;
 use relens_training::mining::acceptance::AcceptanceSettings;
 use relens_training::mining::filters::FilterSettings;
 use relens_training::mining::judge::Judge;

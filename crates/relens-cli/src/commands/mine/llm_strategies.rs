@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use clap::Args;
 use relens::enhancer::entity_finder::{EntityFinder, EntitySettings};
-use relens::evd::Knowledge;
+use relens::knowledge::Knowledge;
 use relens_training::mining::low_quality::Quality;
 use relens_training::mining::strategy::{
     Blurring, ChallengeResponse, DirectGeneration, EvdRewrites, FeedbackEnhancement,

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use relens::dataset::Dataset;
-use relens::embeddings::Embeddings;
-use relens::index::{ExactIndex, Index};
-use relens::retriever::Retriever;
+use relens::embed::embeddings::Embeddings;
+use relens::embed::retriever::Retriever;
+use relens::ranking::index::{ExactIndex, Index};
 
 use crate::commands::eval::embed_images;
 use crate::library_location;

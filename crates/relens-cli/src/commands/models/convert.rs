@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use relens::model_hub::ModelReference;
-use relens_models::architecture::convert;
-use relens_models::gguf::Gguf;
+use relens_models::dual_encoder::architecture::convert;
+use relens_models::language_model::gguf::Gguf;
 use relens_models::weights::ElementType;
 
 use super::{megabytes, weights_bytes};

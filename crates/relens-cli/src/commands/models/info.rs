@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
-use relens::retriever::{DEFAULT_MODEL, Retriever};
+use relens::embed::retriever::{DEFAULT_MODEL, Retriever};
 use relens_models::image_preprocessing::RgbImage;
 use serde::Serialize;
 

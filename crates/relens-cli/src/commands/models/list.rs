@@ -5,7 +5,8 @@ use std::io::Write;
 use anyhow::Result;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
-use relens::{bundled, model_hub};
+use relens::model_hub;
+use relens::model_hub::bundled;
 use serde::Serialize;
 
 use super::{Summary, megabytes, millions};

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Subcommand;
-use relens::retriever::Retriever;
-use relens_models::architecture::weight_files;
+use relens::embed::retriever::Retriever;
+use relens_models::dual_encoder::architecture::weight_files;
 use serde::Serialize;
 
 /// List, describe, download and convert retrievers.

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use clap::Subcommand;
-use relens_training::run_log::RunDirectory;
+use relens_training::run::log::RunDirectory;
 use relens_training::stages::denoise::DenoiseConfig;
 use relens_training::stages::grpo::GrpoConfig;
 use relens_training::stages::ppo::PpoConfig;

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use relens::enhancer::rewriter::RewriterSettings;
 use serde::{Deserialize, Serialize};
 
+use crate::data::corpus::CorpusConfig;
+use crate::data::noise::NoiseConfig;
 use crate::progress::Progress;
-use crate::rewriting::corpus::CorpusConfig;
-use crate::rewriting::noise::NoiseConfig;
 use crate::stages::rewriter::config::{in_range, read_toml};
 use crate::stages::rewriter::plan::{plan, queries_at_hand};
 use crate::stages::rewriter::{

@@ -17,7 +17,7 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use nalgebra::{DMatrix, DVector, SymmetricEigen};
 use relens_models::language_model::PromptTargetBatch;
-use relens_models::t5::T5Model;
+use relens_models::language_model::t5::T5Model;
 
 use super::config::FreshModel;
 use crate::random::{fill_normal, stream};

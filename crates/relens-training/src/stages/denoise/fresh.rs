@@ -11,10 +11,10 @@ use serde_json::json;
 
 use super::config::{DenoiseConfig, FreshModel};
 use super::copying_head;
+use crate::data::corpus::RewritingCorpus;
+use crate::data::{records, vocabulary};
 use crate::progress::Progress;
 use crate::random::{fill_normal, stream};
-use crate::rewriting::corpus::RewritingCorpus;
-use crate::rewriting::{records, vocabulary};
 use crate::stages::rewriter::PolicySettings;
 use crate::{Result, TrainingError};
 

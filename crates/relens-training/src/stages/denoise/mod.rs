@@ -18,12 +18,12 @@ use super::rewriter::{
     mean_loss, supervised_gradients, supervised_metrics,
 };
 use crate::Result;
+use crate::data::corpus::{Picture, RewritingCorpus};
+use crate::data::noise::corrupt;
+use crate::data::records;
 use crate::progress::Progress;
 use crate::random::stream;
-use crate::rewriting::corpus::{Picture, RewritingCorpus};
-use crate::rewriting::noise::corrupt;
-use crate::rewriting::records;
-use crate::trainer::Trainer;
+use crate::run::trainer::Trainer;
 
 /// Trains a rewriter from scratch, or goes on with one, and exports the best weights.
 ///

@@ -1,4 +1,4 @@
-//! The adapter as it is trained; [`relens::enhancer::adapter`] has the equations and reads the result.
+//! The adapter as it is trained; [`relens::enhancer::baselines::adapter`] has the equations and reads the result.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -116,7 +116,7 @@ impl Default for AdapterSettings {
 pub struct SelectionNetworkSettings {}
 
 fn bundled_model() -> String {
-    relens::retriever::DEFAULT_MODEL.to_owned()
+    relens::embed::retriever::DEFAULT_MODEL.to_owned()
 }
 
 fn cache_directory() -> PathBuf {

@@ -6,27 +6,27 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor, Var};
 use rand::RngExt;
 use rand::seq::SliceRandom;
-use relens::embeddings::Embeddings;
+use relens::embed::embeddings::Embeddings;
+use relens::embed::retriever::Retriever;
 use relens::enhancer::CombinedQueries;
 use relens::evaluation::{GroundTruthRanks, RankingMetrics};
-use relens::retriever::Retriever;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::config::DescriptionConfig;
 use super::materials::{DescribedCaption, DescribedSplit, Materials};
 use super::network::DescriptionNetwork;
-use crate::checkpoint::CheckpointStore;
 use crate::objectives::contrastive::{ContrastiveObjective, contrastive};
 use crate::objectives::targets::ContrastiveTargets;
 use crate::objectives::temperature::{MAX_LOGIT_SCALE, clamp_logit_scale};
 use crate::optimizer::{Gradients, NamedParameter};
 use crate::progress::Progress;
 use crate::random::stream;
-use crate::run_log::{JsonLinesLog, RunDirectory};
+use crate::run::checkpoint::CheckpointStore;
+use crate::run::epochs::EpochState;
+use crate::run::log::{JsonLinesLog, RunDirectory};
+use crate::run::trainer::{Trainer, TrainerConfig};
 use crate::schedule::{Decay, Schedule};
-use crate::stages::epochs::EpochState;
-use crate::trainer::{Trainer, TrainerConfig};
 use crate::{Result, TrainingError};
 
 /// Checkpoints that are kept beside the best.

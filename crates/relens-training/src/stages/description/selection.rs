@@ -1,4 +1,4 @@
-//! The values of descriptions as they are learned; [`relens::enhancer::selection`] says what they are for.
+//! The values of descriptions as they are learned; [`relens::enhancer::baselines::selection`] says what they are for.
 //!
 //! A weight is exp(θ), so that it stays above 0; all begin at 1. The information of a description is the mutual
 //! information, over the pictures of the training split, of "a caption names the entity" and "the picture is among the
@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use candle_core::{Device, Tensor, Var};
-use relens::enhancer::selection::{DescriptionValue, DescriptionValues};
+use relens::enhancer::baselines::selection::{DescriptionValue, DescriptionValues};
 use relens_models::atomic_file::write_atomically;
 use relens_models::layers::{Dropout, DropoutGenerator};
 use relens_models::ops::{l2_normalize, mean_pool};

@@ -2,10 +2,10 @@ use std::collections::HashSet;
 
 use candle_core::Tensor;
 use rand::RngExt;
-use relens::embeddings::Embeddings;
+use relens::embed::embeddings::Embeddings;
 use relens::enhancer::RefineEmbeddings;
-use relens::enhancer::adapter::AdapterWeights;
-use relens::enhancer::selection::DescriptionValues;
+use relens::enhancer::baselines::adapter::AdapterWeights;
+use relens::enhancer::baselines::selection::DescriptionValues;
 
 use super::adapter::AdapterNetwork;
 use super::config::{AdapterConfig, DescriptionConfig, SelectionConfig};

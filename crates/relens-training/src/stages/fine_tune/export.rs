@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use relens_models::architecture::write_changed;
 use relens_models::dual_encoder::DualEncoder;
+use relens_models::dual_encoder::architecture::write_changed;
 use relens_models::weights::ElementType;
 use serde_json::{Map, Value};
 

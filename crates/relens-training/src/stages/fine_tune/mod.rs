@@ -9,7 +9,7 @@
 //! towers themselves.
 //!
 //! ```no_run
-//! use relens::retriever::Retriever;
+//! use relens::embed::retriever::Retriever;
 //! use relens_training::progress::Silent;
 //! use relens_training::stages::fine_tune::{self, FineTuneConfig};
 //!

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use candle_core::{Tensor, Var};
-use relens_models::architecture::{
+use relens_models::dual_encoder::DualEncoder;
+use relens_models::dual_encoder::architecture::{
     Architecture, ImageEncoder, ImageSide, ProjectionConfig, TextEncoder, TextSide,
 };
-use relens_models::dual_encoder::DualEncoder;
 use relens_models::weights::{Parameters, TrainableParameters};
 
 use super::config::{FineTunedPart, ModelSettings};

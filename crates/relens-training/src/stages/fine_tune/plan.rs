@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use relens::dataset::Dataset;
-use relens_models::architecture::{Architecture, open_weights, weight_files};
+use relens_models::dual_encoder::architecture::{Architecture, open_weights, weight_files};
 use relens_models::weights::Weights;
 
 use super::config::{FineTuneConfig, FineTunedPart};

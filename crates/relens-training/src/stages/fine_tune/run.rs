@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use relens::retriever::Retriever;
+use relens::embed::retriever::Retriever;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -12,15 +12,15 @@ use super::config::FineTuneConfig;
 use super::export;
 use super::network::Network;
 use super::step::Workbench;
-use crate::checkpoint::CheckpointStore;
 use crate::objectives::temperature::{MAX_LOGIT_SCALE, clamp_logit_scale};
 use crate::progress::Progress;
 use crate::reward::{EmbeddingCache, embed_pictures};
-use crate::run_log::{JsonLinesLog, RunDirectory, object};
+use crate::run::checkpoint::CheckpointStore;
+use crate::run::log::{JsonLinesLog, RunDirectory, object};
+use crate::run::trainer::{Trainer, TrainerConfig, UpdateReport};
 use crate::schedule::Schedule;
 use crate::stages::finished_model::{MODEL_DIRECTORY, RunSummary, finished};
 use crate::stages::retriever::data::Corpus;
-use crate::trainer::{Trainer, TrainerConfig, UpdateReport};
 use crate::{Result, TrainingError};
 
 /// Where a run is; saved in every checkpoint.

@@ -6,18 +6,18 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
-use relens::embeddings::Embeddings;
-use relens::retriever::Retriever;
-use relens_models::architecture::{ImageEncoder, TextEncoder};
+use relens::embed::embeddings::Embeddings;
+use relens::embed::retriever::Retriever;
+use relens_models::dual_encoder::architecture::{ImageEncoder, TextEncoder};
 use relens_models::image_preprocessing::decode_image;
 
 use super::batches::PairBatch;
 use super::config::FineTuneConfig;
 use super::network::Network;
-use crate::gradient_cache::{ChunkedEncoder, cached_gradients, chunks};
 use crate::objectives::{ContrastiveObjective, ContrastiveTargets, contrastive};
 use crate::optimizer::{Gradients, NamedParameter};
 use crate::progress::Progress;
+use crate::run::gradient_cache::{ChunkedEncoder, cached_gradients, chunks};
 use crate::stages::retriever::data::{Corpus, Picture};
 use crate::stages::retriever::validation::{Measurement, append};
 use crate::{Result, TrainingError};

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use image::{Rgb, RgbImage};
-use relens::retriever::Retriever;
-use relens_models::architecture::{Architecture, open_weights};
+use relens::embed::retriever::Retriever;
+use relens_models::dual_encoder::architecture::{Architecture, open_weights};
 use serde_json::{Value, json};
 
 use super::batches::PairPlan;

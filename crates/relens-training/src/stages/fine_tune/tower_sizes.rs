@@ -1,6 +1,6 @@
 //! How large towers are and what one picture or text costs in them, roughly, from their configuration alone.
 
-use relens_models::architecture::{Architecture, ImageTowerConfig, TextTowerConfig};
+use relens_models::dual_encoder::architecture::{Architecture, ImageTowerConfig, TextTowerConfig};
 
 /// Bytes kept for the backward pass, for each token, layer and unit of width, in f32: twice the 34 of Korthikanti et al.
 /// 2022 (arXiv 2205.05198), table 2, which are for 16 bits.

@@ -9,21 +9,21 @@ mod logistic;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use relens::embeddings::Embeddings;
+use relens::embed::embeddings::Embeddings;
+use relens::embed::retriever::Retriever;
 use relens::enhancer::rewriter::gate::FEATURES;
 use relens::enhancer::rewriter::settings::SETTINGS_FILE;
 use relens::enhancer::rewriter::{Gate, GateFeatures, Rewrite, Rewriter, RewriterOptions, RewriterSettings};
 use relens::enhancer::{CombinedQueries, EnhancedQuery, Query};
 use relens::evaluation::GroundTruthRanks;
-use relens::evd::Knowledge;
-use relens::index::ExactIndex;
-use relens::retriever::Retriever;
+use relens::knowledge::Knowledge;
+use relens::ranking::index::ExactIndex;
 use relens_models::atomic_file::write_atomically;
 use serde::{Deserialize, Serialize};
 
 use super::rewriter::{Environment, RetrieverSettings};
+use crate::data::corpus::CorpusConfig;
 use crate::progress::Progress;
-use crate::rewriting::corpus::CorpusConfig;
 use crate::{Result, TrainingError};
 
 /// The gate's file in the rewriter's directory.

@@ -18,7 +18,7 @@ use crate::objectives::{GroupRollouts, entropies, group_advantages, group_relati
 use crate::optimizer::{GradientAccumulator, Gradients};
 use crate::progress::Progress;
 use crate::reward::Judge;
-use crate::trainer::{Trainer, UpdateReport};
+use crate::run::trainer::{Trainer, UpdateReport};
 use crate::{Result, TrainingError};
 
 /// Trains a rewriter, or goes on with a run that was interrupted, and exports the best weights.

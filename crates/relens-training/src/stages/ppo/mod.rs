@@ -24,7 +24,7 @@ use crate::objectives::{
 use crate::optimizer::{GradientAccumulator, Gradients};
 use crate::progress::Progress;
 use crate::reward::Judge;
-use crate::trainer::{Trainer, UpdateReport};
+use crate::run::trainer::{Trainer, UpdateReport};
 use crate::{Result, TrainingError};
 use relens_models::ops::target_log_probs;
 

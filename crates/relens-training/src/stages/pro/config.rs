@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::candidates::CandidateConfig;
+use crate::data::corpus::CorpusConfig;
 use crate::progress::Progress;
 use crate::reward::RewardConfig;
-use crate::rewriting::candidates::CandidateConfig;
-use crate::rewriting::corpus::CorpusConfig;
 use crate::stages::rewriter::config::{in_range, read_toml};
 use crate::stages::rewriter::plan::{plan, queries_at_hand};
 use crate::stages::rewriter::{

@@ -16,13 +16,13 @@ use super::rewriter::{
     Environment, EpochBatches, Example, LearningStep, Policy, PolicyPass, RunSummary, StepReport,
     encode_pairs, finite_loss, fitting, learn, scored_candidates,
 };
+use crate::data::CandidateQuery;
 use crate::objectives::{
     RankedCandidate, RewardStandardization, preference_ranking, rank_candidates, sequence_means,
 };
 use crate::optimizer::GradientAccumulator;
 use crate::progress::Progress;
-use crate::rewriting::CandidateQuery;
-use crate::trainer::Trainer;
+use crate::run::trainer::Trainer;
 use crate::{Result, TrainingError};
 
 /// Trains a rewriter, or goes on with a run that was interrupted, and exports the best weights.

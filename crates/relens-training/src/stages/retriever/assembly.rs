@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use rand::RngExt;
-use relens_models::architecture::{ProjectionConfig, open_weights};
-use relens_models::bert::BertConfig;
+use relens_models::dual_encoder::architecture::{ProjectionConfig, open_weights};
 use relens_models::dual_encoder::{
     DualEncoderConfig, HeadKind, ModelConfig, TEXT_CONFIG_FILE, TOKENIZER_FILE, TextConfig, VisionConfig,
 };
+use relens_models::towers::bert::BertConfig;
 use relens_models::weights::{ElementType, Weights, tensors_to_bytes};
 
 use super::config::ModelSettings;

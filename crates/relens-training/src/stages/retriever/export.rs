@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use relens::embeddings::Embeddings;
-use relens_models::architecture::Projection;
+use relens::embed::embeddings::Embeddings;
 use relens_models::atomic_file::write_atomically;
+use relens_models::dual_encoder::architecture::Projection;
 use relens_models::dual_encoder::{CONFIG_FILE, DualEncoder, TEXT_CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE};
-use relens_models::efficientnet::{EfficientNet, EfficientNetConfig};
 use relens_models::ops::l2_normalize;
+use relens_models::towers::efficientnet::{EfficientNet, EfficientNetConfig};
 use relens_models::weights::{ElementType, tensors_to_bytes};
 use serde_json::{Map, Value};
 

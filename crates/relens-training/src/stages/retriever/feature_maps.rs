@@ -5,7 +5,7 @@ use std::ops::Range;
 use candle_core::{Device, Tensor};
 use rand::RngExt;
 use rayon::prelude::*;
-use relens_models::efficientnet::{EfficientNet, EfficientNetConfig};
+use relens_models::towers::efficientnet::{EfficientNet, EfficientNetConfig};
 
 use super::batches::Batch;
 use super::config::{PhaseConfig, TrainedPart};

@@ -3,10 +3,10 @@
 use candle_core::Tensor;
 use half::f16;
 use rayon::prelude::*;
-use relens_models::bert::BertModel;
 use relens_models::image_preprocessing::{Preprocessor, RgbImage, decode_image};
 use relens_models::ops::mean_pool;
 use relens_models::tokenizer::Tokenizer;
+use relens_models::towers::bert::BertModel;
 use relens_models::weights::Weights;
 use sha2::{Digest, Sha256};
 

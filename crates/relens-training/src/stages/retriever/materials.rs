@@ -1,10 +1,10 @@
 //! Everything that a run computes before its first step, all of it cached or a function of the seed.
 
 use candle_core::{Device, Tensor};
-use relens_models::bert::BertModel;
-use relens_models::efficientnet::{EfficientNet, EfficientNetConfig};
 use relens_models::image_preprocessing::Preprocessor;
 use relens_models::tokenizer::Tokenizer;
+use relens_models::towers::bert::BertModel;
+use relens_models::towers::efficientnet::{EfficientNet, EfficientNetConfig};
 use relens_models::weights::{Parameters, Weights};
 
 use super::assembly::Pretrained;

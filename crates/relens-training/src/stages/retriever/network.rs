@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use candle_core::{Tensor, Var};
 use rand_chacha::ChaCha8Rng;
-use relens_models::architecture::Projection;
-use relens_models::bert::BertModel;
-use relens_models::efficientnet::{EfficientNet, EfficientNetConfig};
+use relens_models::dual_encoder::architecture::Projection;
 use relens_models::ops::{l2_normalize, mean_pool};
 use relens_models::tokenizer::TokenBatch;
+use relens_models::towers::bert::BertModel;
+use relens_models::towers::efficientnet::{EfficientNet, EfficientNetConfig};
 use relens_models::weights::{Parameters, StoredLayout, TrainableParameters, Weights};
 
 use super::assembly::Pretrained;

@@ -12,14 +12,14 @@ use super::materials::Materials;
 use super::network::Network;
 use super::step::{LossReport, StepContext};
 use super::validation::Measurement;
-use crate::checkpoint::{CheckpointStore, Snapshot};
 use crate::objectives::temperature::clamp_logit_scale;
 use crate::optimizer::GradientAccumulator;
 use crate::progress::Progress;
-use crate::run_log::{JsonLinesLog, RunDirectory, object};
+use crate::run::checkpoint::{CheckpointStore, Snapshot};
+use crate::run::log::{JsonLinesLog, RunDirectory, object};
+use crate::run::trainer::{Trainer, TrainerConfig, UpdateReport};
 use crate::schedule::Schedule;
 use crate::stages::finished_model::{MODEL_DIRECTORY, RunSummary, finished};
-use crate::trainer::{Trainer, TrainerConfig, UpdateReport};
 use crate::{Result, TrainingError};
 
 /// Where a run is; saved in every checkpoint.

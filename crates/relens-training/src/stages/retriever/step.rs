@@ -10,9 +10,9 @@ use super::config::{PhaseConfig, RetrieverConfig};
 use super::materials::Materials;
 use super::network::Network;
 use super::views::drop_words;
-use crate::gradient_cache::{ChunkedEncoder, cached_gradients, chunks};
 use crate::objectives::{ContrastiveLoss, ContrastiveTargets, caption_similarity_targets, contrastive};
 use crate::optimizer::{Gradients, NamedParameter};
+use crate::run::gradient_cache::{ChunkedEncoder, cached_gradients, chunks};
 use crate::{Result, random};
 
 /// What a phase computes its batches with.

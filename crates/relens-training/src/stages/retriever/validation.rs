@@ -1,7 +1,7 @@
 //! Recall on the validation split.
 
 use candle_core::{Device, Tensor};
-use relens::embeddings::Embeddings;
+use relens::embed::embeddings::Embeddings;
 use relens::enhancer::CombinedQueries;
 use relens::evaluation::{GroundTruthRanks, RankingMetrics};
 use serde_json::{Map, Value, json};

@@ -7,10 +7,10 @@ use relens_models::lora::LoraConfig;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::data::corpus::CorpusConfig;
 use crate::optimizer::AdamWConfig;
-use crate::rewriting::corpus::CorpusConfig;
+use crate::run::trainer::TrainerConfig;
 use crate::schedule::{Decay, Schedule};
-use crate::trainer::TrainerConfig;
 use crate::{Result, TrainingError};
 
 /// The rewriter that is trained.

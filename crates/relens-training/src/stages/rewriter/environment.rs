@@ -3,16 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use relens::embeddings::Embeddings;
-use relens::pipeline::TextEmbedder;
-use relens::retriever::Retriever;
-use relens::sentence_encoder::SentenceEncoder;
+use relens::embed::embeddings::Embeddings;
+use relens::embed::retriever::Retriever;
+use relens::embed::sentence_encoder::SentenceEncoder;
+use relens::ranking::pipeline::TextEmbedder;
 
 use super::config::{RetrieverSettings, StageSettings};
 use crate::Result;
+use crate::data::corpus::{CorpusConfig, Picture, RewritingCorpus};
 use crate::progress::Progress;
 use crate::reward::{EmbeddingCache, Judge, RewardConfig, embed_pictures};
-use crate::rewriting::corpus::{CorpusConfig, Picture, RewritingCorpus};
 
 /// The corpus, and a retriever that is opened when it is first needed.
 pub(crate) struct Environment {

@@ -8,12 +8,12 @@ use super::environment::Environment;
 use super::policy::Policy;
 use super::validation::{Measurement, Validator};
 use super::{MODEL_DIRECTORY, export};
-use crate::checkpoint::CheckpointStore;
 use crate::optimizer::NamedParameter;
 use crate::progress::Progress;
-use crate::run_log::{JsonLinesLog, RunDirectory};
+use crate::run::checkpoint::CheckpointStore;
+use crate::run::log::{JsonLinesLog, RunDirectory};
+use crate::run::trainer::Trainer;
 use crate::stages::finished_model::{RunSummary, finished};
-use crate::trainer::Trainer;
 use crate::{Result, TrainingError};
 
 /// What one step tells the log.

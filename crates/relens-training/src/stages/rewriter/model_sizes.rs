@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use relens_models::language_model::t5::T5Config;
 use relens_models::lora::LoraConfig;
-use relens_models::t5::T5Config;
 use serde::Deserialize;
 
 use crate::{Result, TrainingError};

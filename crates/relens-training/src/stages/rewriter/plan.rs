@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 use relens::dataset::Dataset;
-use relens_models::architecture::{open_weights, weight_files};
+use relens_models::dual_encoder::architecture::{open_weights, weight_files};
 use serde::Serialize;
 
 use super::batches::EpochBatches;
@@ -14,8 +14,8 @@ use super::config::StageSettings;
 use super::model_sizes::ModelSizes;
 use super::reference::rollout_queries;
 use crate::Result;
-use crate::rewriting::candidates::CandidateConfig;
-use crate::rewriting::corpus::{CorpusConfig, RewritingCorpus};
+use crate::data::candidates::CandidateConfig;
+use crate::data::corpus::{CorpusConfig, RewritingCorpus};
 
 /// Tokens of a caption's word, roughly.
 const TOKENS_PER_WORD: f64 = 1.3;

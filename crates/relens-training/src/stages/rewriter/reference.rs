@@ -5,8 +5,9 @@ use relens_models::language_model::{self, LanguageModel};
 use super::config::PolicySettings;
 use super::experience::RolloutQuery;
 use crate::Result;
-use crate::rewriting::candidates::{self, CandidateConfig};
-use crate::rewriting::corpus::RewritingCorpus;
+use crate::data::candidates;
+use crate::data::candidates::CandidateConfig;
+use crate::data::corpus::RewritingCorpus;
 
 /// The frozen policy that the penalty measures the distance to.
 pub(crate) struct ReferencePolicy {

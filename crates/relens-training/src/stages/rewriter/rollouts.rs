@@ -1,6 +1,8 @@
 //! What the policy writes by itself.
 
-use relens_models::generation::{GeneratedSequence, GenerationConfig, SamplingConfig, Strategy, generate};
+use relens_models::language_model::generation::{
+    GeneratedSequence, GenerationConfig, SamplingConfig, Strategy, generate,
+};
 use relens_models::tokenizer::TokenBatch;
 
 use super::policy::Policy;

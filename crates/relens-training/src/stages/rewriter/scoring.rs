@@ -9,10 +9,11 @@ use relens_models::weights::{ElementType, Weights, tensors_to_bytes};
 use sha2::{Digest, Sha256};
 
 use super::environment::Environment;
+use crate::data::CandidateQuery;
+use crate::data::candidates;
+use crate::data::candidates::CandidateConfig;
 use crate::progress::Progress;
 use crate::reward::{Judge, RewardConfig, Rollout};
-use crate::rewriting::CandidateQuery;
-use crate::rewriting::candidates::{self, CandidateConfig};
 use crate::{Result, TrainingError};
 
 /// Queries that are scored at once.
@@ -132,9 +133,9 @@ fn write(file: &Path, rewards: &[f32]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Candidate;
     use crate::progress::Silent;
     use crate::reward::judge_that_breaks;
-    use crate::rewriting::Candidate;
 
     #[test]
     fn a_candidate_whose_reward_is_not_finite_is_named() {

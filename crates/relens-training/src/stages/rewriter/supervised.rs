@@ -7,7 +7,7 @@ use super::examples::Example;
 use super::policy::Policy;
 use crate::objectives::masked_cross_entropy;
 use crate::optimizer::{GradientAccumulator, Gradients};
-use crate::trainer::{Trainer, UpdateReport};
+use crate::run::trainer::{Trainer, UpdateReport};
 use crate::{Result, TrainingError};
 
 /// Examples whose validation loss is computed at once.

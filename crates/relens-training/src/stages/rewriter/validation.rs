@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use relens::embeddings::Embeddings;
+use relens::embed::embeddings::Embeddings;
+use relens::embed::retriever::Retriever;
 use relens::enhancer::CombinedQueries;
 use relens::evaluation::{GroundTruthRanks, RankingMetrics};
-use relens::retriever::Retriever;
 use serde_json::{Map, Value, json};
 
 use super::config::{EvaluationSettings, SelectionMetric};

@@ -26,10 +26,10 @@ use super::rewriter::{
     learn, scored_candidates, supervised_gradients, supervised_metrics,
 };
 use crate::Result;
+use crate::data::CandidateQuery;
 use crate::progress::Progress;
 use crate::random::stream;
-use crate::rewriting::CandidateQuery;
-use crate::trainer::Trainer;
+use crate::run::trainer::Trainer;
 
 /// Trains a rewriter, or goes on with a run that was interrupted, and exports the best weights.
 ///

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::candidates::CandidateConfig;
+use crate::data::corpus::CorpusConfig;
 use crate::optimizer::AdamWConfig;
 use crate::reward::RewardConfig;
-use crate::rewriting::candidates::CandidateConfig;
-use crate::rewriting::corpus::CorpusConfig;
 use crate::stages::rewriter::RetrieverSettings;
 use crate::stages::rewriter::config::{in_range, read_toml};
 use crate::{Result, TrainingError};

@@ -1,12 +1,12 @@
 //! Queries with what they should become, and their pictures, all embedded.
 
 use candle_core::{Device, Tensor};
-use relens::embeddings::Embeddings;
-use relens::retriever::Retriever;
+use relens::embed::embeddings::Embeddings;
+use relens::embed::retriever::Retriever;
 
 use super::config::SoftConfig;
+use crate::data::CandidateQuery;
 use crate::progress::Progress;
-use crate::rewriting::CandidateQuery;
 use crate::stages::rewriter::{Environment, scored_candidates};
 use crate::{Result, TrainingError};
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use candle_core::{Device, Tensor};
 use rand::seq::SliceRandom;
-use relens::embeddings::Embeddings;
+use relens::embed::embeddings::Embeddings;
 use relens::enhancer::CombinedQueries;
 use relens::evaluation::{GroundTruthRanks, RankingMetrics};
 use serde_json::{Map, Value};
@@ -12,15 +12,15 @@ use serde_json::{Map, Value};
 use super::config::SoftConfig;
 use super::materials::{Materials, tensor};
 use super::network::SoftNetwork;
-use crate::checkpoint::CheckpointStore;
 use crate::optimizer::Gradients;
 use crate::progress::Progress;
 use crate::random::stream;
-use crate::run_log::{JsonLinesLog, RunDirectory};
+use crate::run::checkpoint::CheckpointStore;
+use crate::run::epochs::EpochState;
+use crate::run::log::{JsonLinesLog, RunDirectory};
+use crate::run::trainer::{Trainer, TrainerConfig};
 use crate::schedule::{Decay, Schedule};
-use crate::stages::epochs::EpochState;
 use crate::stages::rewriter::MODEL_DIRECTORY;
-use crate::trainer::{Trainer, TrainerConfig};
 use crate::{Result, TrainingError};
 
 /// Checkpoints that are kept beside the best.

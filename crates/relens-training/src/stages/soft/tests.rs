@@ -1,5 +1,5 @@
 use rand::RngExt;
-use relens::embeddings::Embeddings;
+use relens::embed::embeddings::Embeddings;
 use relens::enhancer::RefineEmbeddings;
 use relens::enhancer::soft::SoftRewriterWeights;
 
@@ -7,8 +7,8 @@ use super::config::SoftConfig;
 use super::materials::{Materials, TrainingQueries, ValidationQueries, tensor};
 use super::network::SoftNetwork;
 use super::run::{Run, batches_of};
-use crate::checkpoint::CheckpointStore;
 use crate::random::stream;
+use crate::run::checkpoint::CheckpointStore;
 
 const DIM: usize = 8;
 

@@ -9,9 +9,9 @@ use super::super::spelling::{Correction, corrected};
 use super::super::{Query, TraceEntry};
 use super::phrases::woven;
 use super::{Materials, clean};
+use crate::english::Vocabulary;
+use crate::english::lemma::plural;
 use crate::error::Result;
-use crate::evd::Vocabulary;
-use crate::evd::lemma::plural;
 
 /// How much is generated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

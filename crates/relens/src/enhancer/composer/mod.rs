@@ -18,8 +18,8 @@ pub use candidates::{Candidate, Change, Generator, GeneratorSettings};
 use super::entity_finder::EntityFinder;
 use super::mix::{Mix, alike};
 use super::{EnhancedQuery, Query, QueryEnhancer, TraceEntry};
+use crate::english::{Vocabulary, WordList};
 use crate::error::Result;
-use crate::evd::{Vocabulary, WordList};
 
 /// How the enhancer chooses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,7 +130,7 @@ pub struct Materials {
     /// Words that are spelled right, whether captions use them or not.
     pub words: Arc<WordList>,
     /// Where hypernyms and more synonyms come from.
-    pub wordnet: Option<Arc<crate::wordnet::WordNet>>,
+    pub wordnet: Option<Arc<crate::knowledge::wordnet::WordNet>>,
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Where a description goes, and how it reads there.
 
-use crate::evd::Mention;
+use crate::knowledge::Mention;
 
 /// Words before which a noun phrase ends.
 const ENDS_PHRASE: &[&str] = &[

@@ -1,8 +1,8 @@
 use super::super::entity_finder::EntitySettings;
 use super::super::entity_finder::tests::knowledge;
 use super::*;
-use crate::evd::WordList;
-use crate::wordnet::WordNet;
+use crate::english::WordList;
+use crate::knowledge::wordnet::WordNet;
 
 fn generator(wordnet: Option<Arc<WordNet>>) -> Generator {
     let captions = ["a dog runs after a frisbee", "the dog and an animal on green grass", "a large hull"];
@@ -56,7 +56,7 @@ fn candidates_differ_from_the_query_and_from_each_other_and_are_always_the_same(
 
 #[test]
 fn wordnet_offers_other_names() {
-    let directory = crate::wordnet::tests::dictionary();
+    let directory = crate::knowledge::wordnet::tests::dictionary();
     let wordnet = Arc::new(WordNet::open(directory.path()).unwrap());
     let query = Query::new("two dogs").unwrap();
     let candidates = generator(Some(wordnet)).generate(&[query]).unwrap().remove(0);

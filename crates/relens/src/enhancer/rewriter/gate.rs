@@ -9,9 +9,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::model::Rewrite;
-use crate::embeddings::Embeddings;
+use crate::embed::embeddings::Embeddings;
 use crate::error::{Error, Result};
-use crate::index::Index;
+use crate::ranking::index::Index;
 
 /// How many of the best pictures are looked at.
 const TOP: usize = 10;
@@ -178,7 +178,7 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::ExactIndex;
+    use crate::ranking::index::ExactIndex;
 
     fn gate() -> Gate {
         let mut weights = vec![0.0; FEATURES.len()];

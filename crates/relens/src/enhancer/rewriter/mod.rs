@@ -22,9 +22,9 @@ pub use settings::{DecodingMethod, DecodingSettings, PromptSettings, RewriterSet
 use super::mix::{Mix, alike};
 use super::{EnhancedQuery, Query, QueryEnhancer, TraceEntry};
 use crate::error::Result;
-use crate::evd::Knowledge;
-use crate::index::Index;
-use crate::pipeline::TextEmbedder;
+use crate::knowledge::Knowledge;
+use crate::ranking::index::Index;
+use crate::ranking::pipeline::TextEmbedder;
 
 /// The bundled rewriter's name.
 pub const BUNDLED: &str = "relens-mini-rewriter";

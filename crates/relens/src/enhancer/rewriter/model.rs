@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use relens_models::generation::{
+use relens_models::language_model::generation::{
     BeamConfig, CopySpeculation, GeneratedSequence, GenerationConfig, SamplingConfig, Strategy, generate,
 };
 use relens_models::language_model::{self, LanguageModel};
@@ -14,8 +14,8 @@ use super::super::Query;
 use super::prompt::PromptBuilder;
 use super::settings::{DecodingMethod, DecodingSettings, RewriterSettings};
 use crate::error::Result;
-use crate::evd::Knowledge;
-use crate::pipeline::TextEmbedder;
+use crate::knowledge::Knowledge;
+use crate::ranking::pipeline::TextEmbedder;
 
 /// Prompts that are continued at once.
 const PROMPTS: usize = 128;

@@ -6,8 +6,8 @@ use super::super::Query;
 use super::super::entity_finder::{EntityFinder, FoundEntity};
 use super::settings::{DESCRIPTIONS_PLACE, PromptSettings, QUERY_PLACE};
 use crate::error::{Error, Result};
-use crate::evd::Knowledge;
-use crate::pipeline::TextEmbedder;
+use crate::knowledge::Knowledge;
+use crate::ranking::pipeline::TextEmbedder;
 
 /// Fills a template.
 pub struct PromptBuilder {

@@ -9,16 +9,16 @@ use serde::de::DeserializeOwned;
 
 use super::settings::Settings;
 use super::{EnhancerContext, open_member, spelling};
-use crate::calibration::{CalibrationSettings, HubnessCalibration};
+use crate::embed::remembering_embedder::RememberingEmbedder;
+use crate::enhancer::baselines::retrieval_augmented::{Enrichment, NeighbourSettings};
 use crate::enhancer::ensemble::{Ensemble, Member};
 use crate::enhancer::referenced::Referenced;
-use crate::enhancer::retrieval_augmented::{Enrichment, NeighbourSettings};
 use crate::enhancer::spelling::NAME;
 use crate::enhancer::{Combination, Identity, QueryEnhancer};
 use crate::error::{Error, Result};
-use crate::pipeline::TextEmbedder;
-use crate::reference_pairs::ReferencePairs;
-use crate::remembering_embedder::RememberingEmbedder;
+use crate::ranking::hubness::{CalibrationSettings, HubnessCalibration};
+use crate::ranking::pipeline::TextEmbedder;
+use crate::ranking::reference_pairs::ReferencePairs;
 
 /// A whole TOML file.
 #[derive(Deserialize)]

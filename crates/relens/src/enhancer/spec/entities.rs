@@ -8,13 +8,15 @@ use serde::de::DeserializeOwned;
 use super::EnhancerContext;
 use super::settings::Settings;
 use crate::enhancer::QueryEnhancer;
-use crate::enhancer::adapter::{self, Adapter, AdapterWeights};
-use crate::enhancer::concat::Concat;
+use crate::enhancer::baselines::adapter;
+use crate::enhancer::baselines::adapter::{Adapter, AdapterWeights};
+use crate::enhancer::baselines::concat::Concat;
+use crate::enhancer::baselines::selection;
+use crate::enhancer::baselines::selection::{DescriptionValues, Selection, SelectionSettings};
+use crate::enhancer::baselines::wordnet::WordNetDefinitions;
 use crate::enhancer::descriptions::{Descriptions, Template};
 use crate::enhancer::entity_finder::{EntityFinder, EntitySettings};
 use crate::enhancer::mix::Mix;
-use crate::enhancer::selection::{self, DescriptionValues, Selection, SelectionSettings};
-use crate::enhancer::wordnet::WordNetDefinitions;
 use crate::error::Result;
 
 /// What all of them can be set to, beside what only one has.

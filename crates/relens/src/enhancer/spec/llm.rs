@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::settings::Settings;
-use crate::enhancer::llm::RecordedLlm;
+use crate::enhancer::baselines::llm::RecordedLlm;
 use crate::enhancer::mix::Mix;
 use crate::error::Result;
 

@@ -9,9 +9,9 @@ use relens_models::weights::{ElementType, save_tensors};
 
 use super::super::Query;
 use super::*;
-use crate::embeddings::Embeddings;
-use crate::pipeline::embed_enhanced;
-use crate::reference_pairs::ReferencePairs;
+use crate::embed::embeddings::Embeddings;
+use crate::ranking::pipeline::embed_enhanced;
+use crate::ranking::reference_pairs::ReferencePairs;
 
 const DIM: usize = 8;
 /// "dog" has one sense, "bat" has two in the bundled knowledge base.
@@ -100,7 +100,7 @@ fn specs(wordnet: &Path) -> Vec<(&'static str, String)> {
 fn the_texts_of_a_query_are_encoded_in_one_batch() {
     let directory = tempfile::tempdir().unwrap();
     write_files(directory.path());
-    let wordnet = crate::wordnet::tests::dictionary();
+    let wordnet = crate::knowledge::wordnet::tests::dictionary();
     for (name, spec) in specs(wordnet.path()) {
         let path = directory.path().join(format!("{name}.toml"));
         fs_err::write(&path, spec).unwrap();

@@ -6,10 +6,10 @@ use serde::Deserialize;
 
 use super::EnhancerContext;
 use super::settings::Settings;
-use crate::bundled;
 use crate::enhancer::mix::Mix;
 use crate::enhancer::rewriter::{self, DecodingSettings, Rewriter, RewriterOptions};
 use crate::error::Result;
+use crate::model_hub::bundled;
 
 /// Settings of `rewriter`.
 #[derive(Debug, Default, Deserialize)]

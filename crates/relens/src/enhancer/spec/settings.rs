@@ -6,11 +6,13 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use super::EnhancerContext;
-use crate::bundled;
+use crate::english::{Vocabulary, WordList};
+use crate::english::{vocabulary, word_list};
 use crate::enhancer::entity_finder::{EntityFinder, EntitySettings};
 use crate::error::{Error, Result};
-use crate::evd::{Knowledge, Vocabulary, WordList, knowledge, vocabulary, word_list};
-use crate::wordnet::{DEFAULT_DIRECTORY, WordNet};
+use crate::knowledge::wordnet::{DEFAULT_DIRECTORY, WordNet};
+use crate::knowledge::{Knowledge, knowledge_base};
+use crate::model_hub::bundled;
 
 /// The settings of one enhancer as they stand in the file.
 pub(super) struct Settings {
@@ -65,7 +67,7 @@ impl Settings {
     pub(super) fn vocabulary(&self, path: Option<&PathBuf>, entities: &Knowledge) -> Result<Vocabulary> {
         let words = match path {
             Some(path) => self.path(path),
-            None => bundled::model(knowledge::BUNDLED)?.join(vocabulary::BUNDLED_FILE),
+            None => bundled::model(knowledge_base::BUNDLED)?.join(vocabulary::BUNDLED_FILE),
         };
         let mut vocabulary = Vocabulary::open(&words)?;
         let names = entities
@@ -80,7 +82,7 @@ impl Settings {
     pub(super) fn word_list(&self, path: Option<&PathBuf>) -> Result<WordList> {
         WordList::open(&match path {
             Some(path) => self.path(path),
-            None => bundled::model(knowledge::BUNDLED)?.join(word_list::BUNDLED_FILE),
+            None => bundled::model(knowledge_base::BUNDLED)?.join(word_list::BUNDLED_FILE),
         })
     }
 

@@ -57,7 +57,7 @@ fn every_trained_parameter_changes_and_no_other() {
     let config = tiny::config(directory.path());
     let before = tiny::materials(&config, directory.path()).weights;
     train(&config, &mut Silent).unwrap();
-    let checkpoints = crate::checkpoint::CheckpointStore::open(directory.path(), 2).unwrap();
+    let checkpoints = crate::run::checkpoint::CheckpointStore::open(directory.path(), 2).unwrap();
     let after = checkpoints.latest().unwrap().unwrap().weights;
     let trained_layer = "text.transformer.encoder.layer.1.";
     for name in before.names() {

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use rand::RngExt;
-use relens_models::bert::{BertConfig, BertModel};
 use relens_models::dual_encoder::{DualEncoderConfig, HeadKind};
 use relens_models::tokenizer::Tokenizer;
+use relens_models::towers::bert::{BertConfig, BertModel};
 use relens_models::weights::{ElementType, Parameters, Weights, tensors_to_bytes};
 use serde_json::json;
 

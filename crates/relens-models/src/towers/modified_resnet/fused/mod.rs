@@ -1,0 +1,154 @@
+//! The trunk of a modified ResNet for inference: everything in panels of channels, no tensor in between.
+
+mod convolution;
+mod plane;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Mutex, PoisonError};
+
+use rayon::prelude::*;
+
+pub(super) use self::convolution::Convolution;
+use self::convolution::{Activation, StemConvolution};
+use self::plane::{Plane, Shape, average_pool};
+use crate::Result;
+use crate::ops::panel_convolution::{AlignedBuffer, unpack};
+
+/// The trunk, up to the attention pool.
+pub(super) struct FusedTrunk {
+    stem: (StemConvolution, [Convolution; 2]),
+    blocks: Vec<FusedBottleneck>,
+    /// Working memory that is not in use. A thread that waits inside a parallel loop may start another picture, so
+    /// it belongs to a piece of work, not to a thread.
+    idle: Mutex<Vec<Scratch>>,
+}
+
+/// A bottleneck with its normalisations folded in.
+pub(super) struct FusedBottleneck {
+    pub(super) reduce: Convolution,
+    pub(super) spatial: Convolution,
+    pub(super) expand: Convolution,
+    pub(super) shortcut: Option<Convolution>,
+    pub(super) stride: usize,
+}
+
+/// Buffers that one picture passes through.
+#[derive(Default)]
+struct Scratch {
+    /// A block's input and output, in turns.
+    activations: [AlignedBuffer; 2],
+    /// Inside a block: behind the first convolution, behind the second, pooled, the pooled input, the shortcut.
+    inner: [AlignedBuffer; 5],
+    picture: AlignedBuffer,
+}
+
+impl FusedTrunk {
+    pub(super) fn new(
+        stem: [&super::NormalizedConvolution; 3],
+        blocks: &[super::Bottleneck],
+    ) -> Result<Self> {
+        let [first, second, third] = stem;
+        Ok(Self {
+            stem: (StemConvolution::new(first)?, [Convolution::new(second)?, Convolution::new(third)?]),
+            blocks: blocks.iter().map(super::Bottleneck::fuse).collect::<Result<_>>()?,
+            idle: Mutex::default(),
+        })
+    }
+
+    /// The last feature map of pictures of `side` × `side` pixels.
+    ///
+    /// # Shapes
+    /// - `pictures`: `[pictures, side, side, 3]`
+    /// - returns: `[pictures, side / 32, side / 32, channels]`, and channels
+    pub(super) fn features(&self, pictures: &[f32], side: usize) -> (Vec<f32>, usize) {
+        let picture_length = side * side * 3;
+        let count = pictures.len() / picture_length.max(1);
+        let channels = self.blocks.last().map_or(0, |block| block.expand.outputs());
+        let places = super::final_side(side).pow(2);
+        let mut features = vec![0.0; count * places * channels];
+        let available = rayon::current_num_threads();
+        // With at least as many pictures as threads each is one thread's, otherwise all work on one.
+        let threads = if count >= available { 1 } else { available };
+        let run = |(picture, output): (&[f32], &mut [f32])| {
+            let mut scratch =
+                self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+            let shape = self.run(picture, side, &mut scratch, threads);
+            unpack(&scratch.activations[0].as_slice()[..shape.length()], channels, output);
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+        };
+        let output_length = (places * channels).max(1);
+        if threads > 1 {
+            pictures.chunks_exact(picture_length).zip(features.chunks_exact_mut(output_length)).for_each(run);
+        } else {
+            let outputs = features.par_chunks_exact_mut(output_length);
+            pictures.par_chunks_exact(picture_length).zip(outputs).for_each(run);
+        }
+        (features, channels)
+    }
+
+    /// Leaves the last feature map in the first of the scratch's activations.
+    fn run(&self, picture: &[f32], side: usize, scratch: &mut Scratch, threads: usize) -> Shape {
+        let Scratch { activations: [input, output], inner: [first, second, ..], picture: padded } = scratch;
+        let (stem, [middle, last]) = &self.stem;
+        let half = side.div_ceil(2);
+        let shape = |channels, border| Shape { channels, height: half, width: half, border };
+        let (narrow, wide) = (shape(stem.outputs(), 1), shape(last.outputs(), 0));
+        stem.run(picture, side, padded, &mut Plane::bordered(first, narrow), threads);
+        let mut to = Plane::bordered(second, narrow);
+        middle.run(first.as_slice(), narrow, &mut to, Activation::Relu, threads);
+        let mut to = Plane::new(first, wide);
+        last.run(second.as_slice(), narrow, &mut to, Activation::Relu, threads);
+        let mut shape = average_pool(first.as_slice(), wide, 2, input);
+        for block in &self.blocks {
+            shape = block.run(input, shape, output, &mut scratch.inner, threads);
+            std::mem::swap(input, output);
+        }
+        shape
+    }
+}
+
+impl FusedBottleneck {
+    /// `input` of this shape to `output`, whose shape is returned.
+    fn run(
+        &self,
+        input: &AlignedBuffer,
+        shape: Shape,
+        output: &mut AlignedBuffer,
+        [reduced, convolved, pooled, pooled_input, shortcut]: &mut [AlignedBuffer; 5],
+        threads: usize,
+    ) -> Shape {
+        let inner = Shape { channels: self.reduce.outputs(), border: 1, ..shape };
+        let mut to = Plane::bordered(reduced, inner);
+        self.reduce.run(input.as_slice(), shape, &mut to, Activation::Relu, threads);
+        let flat = Shape { border: 0, ..inner };
+        let mut to = Plane::new(convolved, flat);
+        self.spatial.run(reduced.as_slice(), inner, &mut to, Activation::Relu, threads);
+        let (spatial, source, small, narrow) = if self.stride > 1 {
+            let narrow = average_pool(convolved.as_slice(), flat, self.stride, pooled);
+            let small = average_pool(input.as_slice(), shape, self.stride, pooled_input);
+            (&*pooled, &*pooled_input, small, narrow)
+        } else {
+            (&*convolved, input, shape, flat)
+        };
+        let outputs = Shape { channels: self.expand.outputs(), ..narrow };
+        let residual = match &self.shortcut {
+            None => source,
+            Some(convolution) => {
+                let mut to = Plane::new(shortcut, outputs);
+                convolution.run(source.as_slice(), small, &mut to, Activation::None, threads);
+                &*shortcut
+            }
+        };
+        let activation = Activation::ReluWithResidual(residual.as_slice());
+        let mut to = Plane::new(output, outputs);
+        self.expand.run(spatial.as_slice(), narrow, &mut to, activation, threads);
+        outputs
+    }
+}
+
+impl std::fmt::Debug for FusedTrunk {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "FusedTrunk({} blocks)", self.blocks.len())
+    }
+}

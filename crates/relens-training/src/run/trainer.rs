@@ -1,0 +1,134 @@
+//! What every stage does with a gradient: check, clip, schedule, update, average; and how that is saved and resumed.
+
+use std::collections::{BTreeMap, HashMap};
+
+use candle_core::Tensor;
+
+use crate::optimizer::{AdamW, AdamWConfig, Gradients, NamedParameter, WeightAverage, check_and_clip};
+use crate::run::checkpoint::Snapshot;
+use crate::schedule::Schedule;
+use crate::{Result, TrainingError};
+
+/// Settings of a [`Trainer`].
+#[derive(Debug, Clone, Copy)]
+pub struct TrainerConfig {
+    /// AdamW's settings.
+    pub adamw: AdamWConfig,
+    /// Largest global gradient norm; 0 for no limit.
+    pub clip_norm: f64,
+    /// Decay of the moving average of the weights; `None` for no average.
+    pub average_decay: Option<f64>,
+    /// The learning rate.
+    pub schedule: Schedule,
+}
+
+/// What one update was like, for the log.
+#[derive(Debug, Clone, Copy)]
+pub struct UpdateReport {
+    /// The learning rate used.
+    pub learning_rate: f64,
+    /// The gradient's global norm before clipping.
+    pub gradient_norm: f64,
+}
+
+/// Optimizer, schedule and moving average over one set of parameters.
+#[derive(Debug)]
+pub struct Trainer {
+    config: TrainerConfig,
+    optimizer: AdamW,
+    average: Option<WeightAverage>,
+}
+
+impl Trainer {
+    /// A trainer at step 0.
+    pub fn new(config: TrainerConfig, parameters: Vec<NamedParameter>) -> Result<Self> {
+        let average = config.average_decay.map(|decay| WeightAverage::new(decay, &parameters)).transpose()?;
+        let config = TrainerConfig { schedule: config.schedule.validated()?, ..config };
+        Ok(Self { config, optimizer: AdamW::new(config.adamw, parameters)?, average })
+    }
+
+    /// The parameters, in the order in which gradients are expected.
+    pub fn parameters(&self) -> &[NamedParameter] {
+        self.optimizer.parameters()
+    }
+
+    /// Updates done so far.
+    pub fn steps(&self) -> u64 {
+        self.optimizer.steps()
+    }
+
+    /// One update. `step` is what errors call it.
+    pub fn update(&mut self, gradients: &Gradients, step: u64) -> Result<UpdateReport> {
+        let (clipped, gradient_norm) =
+            check_and_clip(gradients, self.optimizer.parameters(), self.config.clip_norm, step)?;
+        let learning_rate = self.config.schedule.learning_rate(self.optimizer.steps());
+        self.optimizer.step(&clipped, learning_rate)?;
+        Ok(UpdateReport { learning_rate, gradient_norm })
+    }
+
+    /// Takes the weights into the moving average; after whatever the stage does to them at the end of a step.
+    pub fn update_average(&mut self) -> Result<()> {
+        match &mut self.average {
+            Some(average) => average.update(self.optimizer.parameters(), self.optimizer.steps()),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs `body` with the averaged weights in place of the trained ones.
+    pub fn with_average<R>(&mut self, body: impl FnOnce() -> Result<R>) -> Result<R> {
+        let Some(average) = &mut self.average else { return body() };
+        average.swap(self.optimizer.parameters())?;
+        let result = body();
+        average.swap(self.optimizer.parameters())?;
+        result
+    }
+
+    /// The averaged weights by name, or the trained ones if there is no average.
+    pub fn averaged_weights(&self) -> Result<BTreeMap<String, Tensor>> {
+        match &self.average {
+            Some(average) => Ok(average.state(self.parameters())?.into_iter().collect()),
+            None => self.weights(),
+        }
+    }
+
+    /// Everything that has to be saved, with the stage's own `state`.
+    pub fn snapshot(&self, step: u64, state: serde_json::Value) -> Result<Snapshot> {
+        let average = match &self.average {
+            Some(average) => average.state(self.parameters())?.into_iter().collect(),
+            None => BTreeMap::new(),
+        };
+        let optimizer = self.optimizer.state()?.into_iter().collect();
+        Ok(Snapshot { step, weights: self.weights()?, optimizer, average, state })
+    }
+
+    /// Puts back what [`Trainer::snapshot`] gave after `updates` updates of this trainer.
+    pub fn restore(&mut self, snapshot: &Snapshot, updates: u64) -> Result<()> {
+        for parameter in self.optimizer.parameters() {
+            match snapshot.weights.get(&parameter.name) {
+                Some(value) if value.dims() == parameter.var.dims() => parameter.var.set(value)?,
+                other => {
+                    return Err(TrainingError::argument(
+                        "Trainer::restore",
+                        format!("weight `{}` of shape {:?}", parameter.name, parameter.var.dims()),
+                        format!("{:?}", other.map(Tensor::dims)),
+                    ));
+                }
+            }
+        }
+        let by_name = |tensors: &BTreeMap<String, Tensor>| -> HashMap<String, Tensor> {
+            tensors.iter().map(|(name, tensor)| (name.clone(), tensor.clone())).collect()
+        };
+        self.optimizer.load_state(&by_name(&snapshot.optimizer), updates)?;
+        if let Some(average) = &mut self.average {
+            average.load_state(&by_name(&snapshot.average), self.optimizer.parameters())?;
+        }
+        Ok(())
+    }
+
+    fn weights(&self) -> Result<BTreeMap<String, Tensor>> {
+        self.parameters()
+            .iter()
+            .map(|parameter| Ok((parameter.name.clone(), parameter.var.as_detached_tensor().copy()?)))
+            .collect()
+    }
+}

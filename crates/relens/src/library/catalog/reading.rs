@@ -1,0 +1,193 @@
+//! What a search and a scan ask.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{OptionalExtension, Row};
+
+use super::path_bytes::{from_bytes, to_bytes};
+use super::{Catalog, CatalogImage, FileState, SkippedFile};
+use crate::embed::embeddings::Embeddings;
+use crate::error::{Error, Result};
+use crate::ranking::index::ExactIndex;
+
+const IMAGE_COLUMNS: &str = "id, path, size, modified, width, height";
+
+impl Catalog {
+    /// The number of pictures that can be found.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] or [`Error::Database`], as for every method here.
+    pub fn image_count(&self) -> Result<usize> {
+        self.count("SELECT count(*) FROM images")
+    }
+
+    /// The number of files that were left out.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] or [`Error::Database`].
+    pub fn skipped_count(&self) -> Result<usize> {
+        self.count("SELECT count(*) FROM skipped")
+    }
+
+    /// One picture.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if there is no such picture, for ids come from the index; [`Error::Database`].
+    pub fn image(&self, id: u64) -> Result<CatalogImage> {
+        let query = format!("SELECT {IMAGE_COLUMNS} FROM images WHERE id = ?1");
+        self.connection
+            .prepare_cached(&query)
+            .and_then(|mut statement| statement.query_row([id.cast_signed()], read_image).optional())
+            .map_err(|error| self.failed(error))?
+            .ok_or_else(|| self.corrupt(format!("a picture with the id {id}"), "none"))
+    }
+
+    /// The picture at `path`, if it is in the catalogue.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] or [`Error::Database`].
+    pub fn image_at(&self, path: &Path) -> Result<Option<CatalogImage>> {
+        let query = format!("SELECT {IMAGE_COLUMNS} FROM images WHERE path = ?1");
+        self.connection
+            .query_row(&query, [to_bytes(path)], read_image)
+            .optional()
+            .map_err(|error| self.failed(error))
+    }
+
+    /// Every picture under `directory`, with the state of its file when it was indexed.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] or [`Error::Database`].
+    pub fn images_under(&self, directory: &Path) -> Result<HashMap<PathBuf, FileState>> {
+        let query = "SELECT path, size, modified FROM images WHERE path >= ?1 AND path < ?2";
+        self.rows_under(query, directory, |row| {
+            Ok((read_path(row, 0)?, file_state(row.get(1)?, row.get(2)?)))
+        })
+    }
+
+    /// Every file under `directory` that was left out, with its state then; a file that could not be read has none, for
+    /// it is to be tried again.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] or [`Error::Database`].
+    pub fn skipped_under(&self, directory: &Path) -> Result<HashMap<PathBuf, Option<FileState>>> {
+        let query = "SELECT path, size, modified FROM skipped WHERE path >= ?1 AND path < ?2";
+        self.rows_under(query, directory, |row| Ok((read_path(row, 0)?, optional_state(row, 1)?)))
+    }
+
+    /// The files that were left out, in the order of their paths, at most `limit`.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] or [`Error::Database`].
+    pub fn skipped(&self, limit: usize) -> Result<Vec<SkippedFile>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let read = |row: &Row<'_>| {
+            Ok(SkippedFile { path: read_path(row, 0)?, state: optional_state(row, 1)?, reason: row.get(3)? })
+        };
+        self.connection
+            .prepare("SELECT path, size, modified, reason FROM skipped ORDER BY path LIMIT ?1")
+            .and_then(|mut statement| statement.query_map([limit], read)?.collect())
+            .map_err(|error| self.failed(error))
+    }
+
+    /// The captions of a picture.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] or [`Error::Database`].
+    pub fn captions(&self, image: u64) -> Result<Vec<String>> {
+        self.connection
+            .prepare_cached("SELECT text FROM captions WHERE image_id = ?1 ORDER BY position")
+            .and_then(|mut statement| statement.query_map([image.cast_signed()], |row| row.get(0))?.collect())
+            .map_err(|error| self.failed(error))
+    }
+
+    /// All vectors, ready for a search.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if a vector has another size than the model's or is not normalised; [`Error::Database`].
+    pub fn index(&self) -> Result<ExactIndex> {
+        let dim = self.model().dim;
+        let count = self.count("SELECT count(*) FROM vectors")?;
+        let mut ids = Vec::with_capacity(count);
+        let mut data = Vec::with_capacity(count * dim);
+        let mut statement = self
+            .connection
+            .prepare("SELECT image_id, vector FROM vectors ORDER BY image_id")
+            .map_err(|error| self.failed(error))?;
+        let mut rows = statement.query([]).map_err(|error| self.failed(error))?;
+        while let Some(row) = rows.next().map_err(|error| self.failed(error))? {
+            let id: i64 = row.get(0).map_err(|error| self.failed(error))?;
+            let value = row.get_ref(1).map_err(|error| self.failed(error))?;
+            let bytes = value.as_blob().unwrap_or(&[]);
+            if bytes.len() != dim * 4 {
+                let expected = format!("a vector of {} bytes for picture {id}", dim * 4);
+                return Err(self.corrupt(expected, format!("{} bytes", bytes.len())));
+            }
+            ids.push(id.cast_unsigned());
+            let (components, _) = bytes.as_chunks::<4>();
+            data.extend(components.iter().map(|bytes| f32::from_le_bytes(*bytes)));
+        }
+        let vectors = Embeddings::from_rows(dim, data)?;
+        vectors.ensure_normalised("vectors").map_err(|error| match error {
+            Error::NotNormalised { row, .. } | Error::NonFinite { row, .. } => {
+                let id = ids.get(row).copied().unwrap_or_default();
+                self.corrupt(format!("a vector of length 1 for picture {id}"), error.to_string())
+            }
+            other => other,
+        })?;
+        ExactIndex::from_parts(&self.model().fingerprint, ids, vectors)
+    }
+
+    fn count(&self, query: &str) -> Result<usize> {
+        let count: i64 =
+            self.connection.query_row(query, [], |row| row.get(0)).map_err(|error| self.failed(error))?;
+        Ok(usize::try_from(count).unwrap_or(0))
+    }
+
+    fn rows_under<T>(
+        &self,
+        query: &str,
+        directory: &Path,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<(PathBuf, T)>,
+    ) -> Result<HashMap<PathBuf, T>> {
+        // All paths that begin with "DIRECTORY/": those between it and "DIRECTORY0", for 0 follows / in ASCII.
+        let mut first = to_bytes(directory);
+        if first.last() != Some(&b'/') {
+            first.push(b'/');
+        }
+        let mut end = first.clone();
+        if let Some(last) = end.last_mut() {
+            *last += 1;
+        }
+        self.connection
+            .prepare(query)
+            .and_then(|mut statement| statement.query_map([first, end], read)?.collect())
+            .map_err(|error| self.failed(error))
+    }
+}
+
+fn read_path(row: &Row<'_>, column: usize) -> rusqlite::Result<PathBuf> {
+    Ok(from_bytes(row.get_ref(column)?.as_blob().unwrap_or(&[])))
+}
+
+fn file_state(size: i64, modified: i64) -> FileState {
+    FileState { size: size.cast_unsigned(), modified }
+}
+
+/// The state in `column` (size) and the next (time of change).
+fn optional_state(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<FileState>> {
+    let size: Option<i64> = row.get(column)?;
+    let modified: Option<i64> = row.get(column + 1)?;
+    Ok(size.zip(modified).map(|(size, modified)| file_state(size, modified)))
+}
+
+fn read_image(row: &Row<'_>) -> rusqlite::Result<CatalogImage> {
+    Ok(CatalogImage {
+        id: row.get::<_, i64>(0)?.cast_unsigned(),
+        path: read_path(row, 1)?,
+        state: file_state(row.get(2)?, row.get(3)?),
+        width: row.get(4)?,
+        height: row.get(5)?,
+    })
+}
