@@ -6,6 +6,7 @@
 
 mod bootstrap;
 mod metrics;
+pub mod perturbation;
 mod ranks;
 mod report;
 
