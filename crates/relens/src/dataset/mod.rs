@@ -3,6 +3,7 @@
 //! [`Dataset::open`] recognises a format by the file's content; each format has a reader of its own. A dataset is
 //! small (names and texts): the pictures themselves are opened only when they are embedded.
 
+mod asked_queries;
 mod caption_groups;
 mod clip_benchmark_csv;
 mod coco_captions;
@@ -27,6 +28,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
+pub use asked_queries::AskedQueries;
 pub use folder::IMAGE_EXTENSIONS;
 pub(crate) use folder::has_image_extension;
 pub use format::DatasetFormat;
