@@ -8,9 +8,9 @@ use clap::{Args, ValueEnum};
 use relens::embed::long_text::LongText;
 use relens::embed::retriever::{DEFAULT_MODEL, Precision, Retriever};
 use relens::model_hub::bundled;
-use relens::model_hub::{DownloadProgress, ModelHub, ModelReference};
+use relens::model_hub::{ModelHub, ModelReference};
 
-use crate::progress::{self, Progress};
+use crate::progress::{self, Reporter};
 
 static OFFLINE: AtomicBool = AtomicBool::new(false);
 
@@ -109,14 +109,14 @@ pub(crate) fn open(model: &str) -> Result<Retriever> {
         names if names.is_empty() => "no models are bundled".to_owned(),
         names => format!("bundled models: {names}"),
     };
-    let retriever = Retriever::load_from(&hub(), model, &mut Download::default());
+    let retriever = Retriever::load_from(&hub(), model, &mut Reporter::default());
     retriever.with_context(|| format!("the model `{model}` cannot be opened ({})", names()))
 }
 
 /// The directory of the model that was named, downloaded if it has to be.
 pub(crate) fn directory(model: &str) -> Result<PathBuf> {
     let directory =
-        ModelReference::parse(model).and_then(|model| model.directory(&hub(), &mut Download::default()));
+        ModelReference::parse(model).and_then(|model| model.directory(&hub(), &mut Reporter::default()));
     directory.with_context(|| format!("the model `{model}` cannot be opened"))
 }
 
@@ -130,29 +130,4 @@ pub(crate) fn tell_truncated(retriever: &Retriever) -> Result<()> {
     let (limit, name) = (retriever.tokenizer()?.context_length(), retriever.name());
     progress::note(&format!("{texts} long: {name} reads the first {limit} tokens (see --long-text)"));
     Ok(())
-}
-
-/// Shows how far a download has come.
-#[derive(Default)]
-pub(crate) struct Download {
-    file: Option<(Progress, u64, u64)>,
-}
-
-impl DownloadProgress for Download {
-    fn started(&mut self, file: &str, bytes: u64) {
-        self.file = Some((Progress::start(file, bytes), 0, bytes));
-    }
-
-    fn advanced(&mut self, bytes: u64) {
-        if let Some((progress, done, total)) = &mut self.file {
-            *done += bytes;
-            progress.update(*done, *total);
-        }
-    }
-
-    fn finished(&mut self) {
-        if let Some((progress, ..)) = self.file.take() {
-            progress.finish();
-        }
-    }
 }

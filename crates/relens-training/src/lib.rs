@@ -5,7 +5,6 @@ pub mod error;
 pub mod mining;
 pub mod objectives;
 pub mod optimizer;
-pub mod progress;
 pub mod random;
 pub mod reward;
 pub mod run;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use relens::dataset::{Dataset, DatasetImage, Split};
 use relens::embed::embeddings::Embeddings;
 use relens::llm::{ChatModel, ChatReply, ChatRequest, Deliver, LlmError, Part};
+use relens::progress::Silent;
 use relens::ranking::pipeline::TextEmbedder;
 use relens_training::TrainingError;
 use relens_training::mining::acceptance::AcceptanceSettings;
@@ -19,7 +20,6 @@ use relens_training::mining::prompts::Prompt;
 use relens_training::mining::record::{MinedQuery, PictureForm, Strategy, read};
 use relens_training::mining::run::{MINED, MiningRun};
 use relens_training::mining::strategy::{AskSettings, Asking, Blurring, ChallengeResponse, LlmStrategy};
-use relens_training::progress::Silent;
 
 const NOUNS: [&str; 8] = ["dog", "cat", "man", "girl", "bike", "ball", "car", "boat"];
 const COLOURS: [&str; 4] = ["red", "blue", "green", "black"];

@@ -13,6 +13,7 @@ pub mod library;
 pub mod llm;
 pub mod model_hub;
 pub mod pictures;
+pub mod progress;
 pub mod ranking;
 mod storage_error;
 

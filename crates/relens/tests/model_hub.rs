@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use relens::embed::retriever::Retriever;
-use relens::model_hub::{DownloadProgress, ModelHub};
+use relens::model_hub::ModelHub;
+use relens::progress::{Progress, Silent};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -90,20 +91,22 @@ fn respond(path: &str, directory: &Path, range: Option<(usize, Option<usize>)>) 
 #[derive(Default)]
 struct Recorded {
     files: Vec<(String, u64)>,
+    done: u64,
     bytes: u64,
     finished: usize,
 }
 
-impl DownloadProgress for Recorded {
-    fn started(&mut self, file: &str, bytes: u64) {
+impl Progress for Recorded {
+    fn begin(&mut self, file: &str, bytes: u64) {
         self.files.push((file.to_owned(), bytes));
     }
 
-    fn advanced(&mut self, bytes: u64) {
-        self.bytes += bytes;
+    fn advance(&mut self, bytes: u64) {
+        self.done = bytes;
     }
 
-    fn finished(&mut self) {
+    fn end(&mut self) {
+        self.bytes += std::mem::take(&mut self.done);
         self.finished += 1;
     }
 }
@@ -127,24 +130,25 @@ fn a_repository_is_downloaded_once_and_then_opened_without_the_network() {
     let texts = ["a dog runs"];
     assert_eq!(retriever.embed_texts(&texts).unwrap().row(0), local.embed_texts(&texts).unwrap().row(0));
 
-    Retriever::load_from(&hub.clone().with_offline(true), "hf-hub:some/model", &mut ()).unwrap();
-    Retriever::load_from(&hub, "hf-hub:some/model", &mut ()).unwrap();
+    Retriever::load_from(&hub.clone().with_offline(true), "hf-hub:some/model", &mut Silent).unwrap();
+    Retriever::load_from(&hub, "hf-hub:some/model", &mut Silent).unwrap();
     assert_eq!(server.requests(), Vec::<String>::new(), "the cache has it all");
 
     let snapshot = cache.path().join("models--some--model/snapshots").join(COMMIT);
     std::fs::remove_file(snapshot.join("open_clip_model.safetensors")).unwrap();
     let offline = hub.clone().with_offline(true);
-    let message = Retriever::load_from(&offline, "hf-hub:some/model", &mut ()).unwrap_err().to_string();
+    let message = Retriever::load_from(&offline, "hf-hub:some/model", &mut Silent).unwrap_err().to_string();
     assert!(message.contains(snapshot.to_str().unwrap()), "{message}");
     assert!(message.contains("open_clip_model.safetensors") && message.contains("offline"), "{message}");
-    Retriever::load_from(&hub, "hf-hub:some/model", &mut ()).unwrap();
+    Retriever::load_from(&hub, "hf-hub:some/model", &mut Silent).unwrap();
 }
 
 #[test]
 fn offline_the_error_names_the_path_that_was_looked_for() {
     let cache = tempfile::tempdir().unwrap();
     let hub = ModelHub::at(cache.path().to_owned(), "http://127.0.0.1:9").with_offline(true);
-    let message = Retriever::load_from(&hub, "ViT-B-32/laion2b_s34b_b79k", &mut ()).unwrap_err().to_string();
+    let message =
+        Retriever::load_from(&hub, "ViT-B-32/laion2b_s34b_b79k", &mut Silent).unwrap_err().to_string();
     let path = cache.path().join("models--laion--CLIP-ViT-B-32-laion2B-s34B-b79K/refs/main");
     assert!(message.contains(path.to_str().unwrap()) && message.contains("offline"), "{message}");
 }
@@ -156,7 +160,7 @@ fn a_repository_that_does_not_exist_or_holds_no_model_is_refused_by_name() {
     let server = Server::start(empty.path().to_owned());
     let hub = ModelHub::at(cache.path().to_owned(), &server.endpoint);
     for (name, expected) in [("hf-hub:some/model", "open_clip_config.json"), ("hf-hub:some/other", "404")] {
-        let message = Retriever::load_from(&hub, name, &mut ()).unwrap_err().to_string();
+        let message = Retriever::load_from(&hub, name, &mut Silent).unwrap_err().to_string();
         assert!(message.contains(name) && message.contains(expected), "{message}");
     }
 }

@@ -19,8 +19,8 @@ use super::low_quality::RankedUnits;
 use super::record::Strategy;
 use super::run::MiningRun;
 use super::strategy::LlmStrategy;
-use crate::progress::Progress;
 use crate::{Result, TrainingError};
+use relens::progress::Progress;
 
 /// The file of unfinished conversations in the run's directory.
 pub const TRANSITIONS: &str = "transitions.jsonl";

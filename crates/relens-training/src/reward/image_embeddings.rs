@@ -13,8 +13,8 @@ use relens_models::image_preprocessing::decode_image;
 use relens_models::weights::{ElementType, Weights, tensors_to_bytes};
 use sha2::{Digest, Sha256};
 
-use crate::progress::Progress;
 use crate::{Result, TrainingError};
+use relens::progress::Progress;
 
 /// Pictures decoded and embedded at once.
 const BATCH: usize = 64;

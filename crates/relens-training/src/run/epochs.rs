@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::Result;
-use crate::progress::Progress;
 use crate::run::checkpoint::CheckpointStore;
 use crate::run::log::JsonLinesLog;
 use crate::run::trainer::Trainer;
+use relens::progress::Progress;
 
 /// Where a run is; saved in every checkpoint.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

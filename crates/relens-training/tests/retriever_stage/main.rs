@@ -9,9 +9,9 @@ mod world;
 use std::path::Path;
 
 use relens::embed::retriever::Retriever;
+use relens::progress::{Progress, Silent};
 use relens_models::weights::Weights;
 use relens_training::TrainingError;
-use relens_training::progress::{Progress, Silent};
 use relens_training::run::checkpoint::CheckpointStore;
 use relens_training::stages::retriever::config::TrainedPart;
 use relens_training::stages::retriever::{RetrieverConfig, RunSummary, run};

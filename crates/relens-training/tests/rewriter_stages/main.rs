@@ -7,8 +7,8 @@ mod enhancing;
 mod faults;
 mod world;
 
+use relens::progress::Silent;
 use relens_training::TrainingError;
-use relens_training::progress::Silent;
 use relens_training::stages::denoise::DenoiseConfig;
 use relens_training::stages::grpo::GrpoConfig;
 use relens_training::stages::ppo::PpoConfig;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use relens::progress::Progress;
 use relens_models::weights::Weights;
 use relens_training::Result;
-use relens_training::progress::Progress;
 use relens_training::stages::denoise::DenoiseConfig;
 use relens_training::stages::rewriter::{RewriterStage, RunSummary};
 use serde_json::{Map, Value, json};
@@ -54,7 +54,7 @@ impl World {
             .collect();
         std::fs::write(world.path("annotations.jsonl"), lines.join("\n")).unwrap();
         let config = world.config::<DenoiseConfig>("fresh", "max_steps = 1", FRESH);
-        config.run(&mut relens_training::progress::Silent).unwrap();
+        config.run(&mut relens::progress::Silent).unwrap();
         world
     }
 
@@ -176,5 +176,5 @@ impl Progress for Listener {
 
 /// Runs a stage to its end.
 pub(crate) fn finish(stage: &impl RewriterStage) -> Result<RunSummary> {
-    stage.run(&mut relens_training::progress::Silent)
+    stage.run(&mut relens::progress::Silent)
 }

@@ -14,7 +14,8 @@ use crate::embed::embeddings::Embeddings;
 use crate::embed::long_text::{LongText, mean_of_windows};
 use crate::error::{Error, Result};
 use crate::model_hub::bundled;
-use crate::model_hub::{DownloadProgress, ModelHub, ModelReference};
+use crate::model_hub::{ModelHub, ModelReference};
+use crate::progress::{Progress, Silent};
 
 /// The bundled retriever that is used when none is named.
 pub const DEFAULT_MODEL: &str = "relens-mini";
@@ -57,14 +58,14 @@ impl Retriever {
     /// # Errors
     /// There is no such model, or it is malformed.
     pub fn load(model: &str) -> Result<Self> {
-        Self::load_from(&ModelHub::from_environment(), model, &mut ())
+        Self::load_from(&ModelHub::from_environment(), model, &mut Silent)
     }
 
     /// As [`Retriever::load`], from a hub of the caller's choice.
     ///
     /// # Errors
     /// As [`Retriever::load`].
-    pub fn load_from(hub: &ModelHub, model: &str, progress: &mut dyn DownloadProgress) -> Result<Self> {
+    pub fn load_from(hub: &ModelHub, model: &str, progress: &mut dyn Progress) -> Result<Self> {
         let reference = ModelReference::parse(model)?;
         let retriever = Self::open(reference.directory(hub, progress)?)?;
         // A directory of the hub's cache is called after its commit, which tells people nothing.

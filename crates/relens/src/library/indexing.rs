@@ -11,13 +11,17 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::{Library, ScanPlan, ScannedFile};
+use super::{Library, ScannedFile};
 use crate::embed::embeddings::Embeddings;
 use crate::error::{Error, Result};
 use crate::library::catalog::{IndexedImage, ModelIdentity, SkippedFile};
+use crate::progress::Progress;
 
 /// How many deletions are one transaction.
 const DELETIONS_PER_BATCH: usize = 1000;
+
+/// Skipped files that are named one by one; of the others the number is told.
+const NAMED_SKIPS: usize = 20;
 
 /// A picture as the image tower takes it, scaled down already.
 #[derive(Debug, Clone)]
@@ -53,26 +57,6 @@ pub trait ImageEmbedder: Sync {
     /// If the model fails; the pictures are then tried one by one.
     fn embed(&self, pictures: &[Self::Picture]) -> Result<Embeddings>;
 }
-
-/// Who watches the work.
-pub trait Progress: Sync {
-    /// The plan is made, work begins.
-    fn started(&self, _plan: &ScanPlan) {}
-
-    /// `files` more are done and saved, the ones left out included.
-    fn advanced(&self, _files: usize) {}
-
-    /// A file is left out.
-    fn skipped(&self, _file: &SkippedFile) {}
-
-    /// Whether to stop after the batch at hand.
-    fn is_cancelled(&self) -> bool {
-        false
-    }
-}
-
-/// Watches nothing.
-impl Progress for () {}
 
 /// How to index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,11 +108,13 @@ impl Library {
         root: &Path,
         embedder: &E,
         options: &IndexingOptions,
-        progress: &dyn Progress,
+        progress: &mut dyn Progress,
     ) -> Result<IndexingSummary> {
         self.catalog.ensure_model(&embedder.model().fingerprint)?;
         let plan = self.scan(root)?;
-        progress.started(&plan);
+        for warning in &plan.warnings {
+            progress.message(&format!("cannot be looked into: {}", warning.reason));
+        }
         let mut summary = IndexingSummary {
             unchanged: plan.unchanged,
             skipped: plan.known_skips,
@@ -144,6 +130,7 @@ impl Library {
             .build()
             .map_err(std::io::Error::other)?;
         let batch_size = options.batch_size.max(1);
+        let mut work = Work::begin(plan.files_to_read(), progress);
         for (files, counter) in [(&plan.new, Counter::Added), (&plan.changed, Counter::Updated)] {
             let batches: Vec<&[ScannedFile]> = files.chunks(batch_size).collect();
             std::thread::scope(|scope| {
@@ -158,9 +145,10 @@ impl Library {
                         }
                     }
                 });
-                self.embed_batches(batches, &receiver, embedder, progress, counter, &mut summary)
+                self.embed_batches(batches, &receiver, embedder, &mut work, counter, &mut summary)
             })?;
         }
+        work.end();
         Ok(summary)
     }
 
@@ -169,12 +157,12 @@ impl Library {
         batches: &[&[ScannedFile]],
         receiver: &Receiver<Vec<Prepared<E::Picture>>>,
         embedder: &E,
-        progress: &dyn Progress,
+        work: &mut Work<'_>,
         counter: Counter,
         summary: &mut IndexingSummary,
     ) -> Result<()> {
         for batch in batches {
-            summary.cancelled |= progress.is_cancelled();
+            summary.cancelled |= work.progress.cancelled();
             if summary.cancelled {
                 break;
             }
@@ -186,10 +174,45 @@ impl Library {
                 Counter::Updated => summary.updated += images.len(),
             }
             summary.skipped += skipped.len();
-            skipped.iter().for_each(|file| progress.skipped(file));
-            progress.advanced(batch.len());
+            work.advance(batch.len(), &skipped);
         }
         Ok(())
+    }
+}
+
+/// What is told of the files that are read.
+struct Work<'a> {
+    progress: &'a mut dyn Progress,
+    done: u64,
+    skipped: usize,
+}
+
+impl<'a> Work<'a> {
+    fn begin(files: usize, progress: &'a mut dyn Progress) -> Self {
+        // An empty task would show a bar for nothing.
+        if files > 0 {
+            progress.begin("index", files as u64);
+        }
+        Self { progress, done: 0, skipped: 0 }
+    }
+
+    fn advance(&mut self, files: usize, skipped: &[SkippedFile]) {
+        let named = NAMED_SKIPS.saturating_sub(self.skipped);
+        for file in skipped.iter().take(named) {
+            self.progress.message(&format!("skipped: {}", file.reason));
+        }
+        self.skipped += skipped.len();
+        self.done += files as u64;
+        self.progress.advance(self.done);
+    }
+
+    fn end(self) {
+        self.progress.end();
+        let unnamed = self.skipped.saturating_sub(NAMED_SKIPS);
+        if unnamed > 0 {
+            let text = format!("skipped: {unnamed} more files that cannot be read as pictures");
+            self.progress.message(&text);
+        }
     }
 }
 

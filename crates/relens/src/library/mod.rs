@@ -11,7 +11,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-pub use indexing::{ImageEmbedder, IndexingOptions, IndexingSummary, PreparedImage, Progress};
+pub use indexing::{ImageEmbedder, IndexingOptions, IndexingSummary, PreparedImage};
 pub use scan::{ScanPlan, ScanWarning, ScannedFile};
 
 use crate::enhancer::{Query, QueryEnhancer};

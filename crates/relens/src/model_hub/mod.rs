@@ -11,9 +11,10 @@ use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
 
 pub use names::{open_clip_names, repository_of};
-pub use repository::{DownloadProgress, ModelHub};
+pub use repository::ModelHub;
 
 use crate::error::{Error, Result};
+use crate::progress::Progress;
 
 /// What a repository's name begins with.
 pub const HUB_PREFIX: &str = "hf-hub:";
@@ -73,7 +74,7 @@ impl ModelReference {
     ///
     /// # Errors
     /// There is no such model, or it cannot be downloaded.
-    pub fn directory(&self, hub: &ModelHub, progress: &mut dyn DownloadProgress) -> Result<PathBuf> {
+    pub fn directory(&self, hub: &ModelHub, progress: &mut dyn Progress) -> Result<PathBuf> {
         match self {
             Self::Directory(path) => Ok(path.clone()),
             Self::Bundled(name) => bundled::model(name),

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use hf_hub::api::Progress;
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo, RepoType};
 use relens_models::dual_encoder::architecture::{Architecture, choose_weights, is_model_file};
 
 use crate::error::{Error, Result};
+use crate::progress::Progress;
 
 /// Set to 1 or true, nothing is downloaded.
 const OFFLINE_VARIABLE: &str = "HF_HUB_OFFLINE";
@@ -19,22 +19,6 @@ const CACHE_VARIABLE: &str = "HF_HUB_CACHE";
 const ENDPOINT_VARIABLE: &str = "HF_ENDPOINT";
 /// How often a download is taken up again.
 const RETRIES: usize = 3;
-
-/// Who wants to know how far a download has come.
-pub trait DownloadProgress {
-    /// A file of so many bytes is next.
-    fn started(&mut self, file: &str, bytes: u64);
-    /// So many more bytes of it have come.
-    fn advanced(&mut self, bytes: u64);
-    /// The file is there.
-    fn finished(&mut self);
-}
-
-impl DownloadProgress for () {
-    fn started(&mut self, _file: &str, _bytes: u64) {}
-    fn advanced(&mut self, _bytes: u64) {}
-    fn finished(&mut self) {}
-}
 
 /// The hub and its cache.
 #[derive(Debug, Clone)]
@@ -76,12 +60,7 @@ impl ModelHub {
     ///
     /// # Errors
     /// It is not in the cache and cannot be downloaded; the error names the path that was looked for.
-    pub fn directory(
-        &self,
-        name: &str,
-        revision: &str,
-        progress: &mut dyn DownloadProgress,
-    ) -> Result<PathBuf> {
+    pub fn directory(&self, name: &str, revision: &str, progress: &mut dyn Progress) -> Result<PathBuf> {
         let repository = Repo::with_revision(name.to_owned(), RepoType::Model, revision.to_owned());
         let refused = |reason: String| Error::Hub { model: format!("{}{name}", super::HUB_PREFIX), reason };
         let snapshot = self.snapshot(&repository);
@@ -115,7 +94,7 @@ impl ModelHub {
     }
 
     /// Downloads the files that make up the model, those alone that are not in the cache yet.
-    fn download(&self, repository: &Repo, progress: &mut dyn DownloadProgress) -> Result<(), String> {
+    fn download(&self, repository: &Repo, progress: &mut dyn Progress) -> Result<(), String> {
         let api = self.api().map_err(|error| error.to_string())?;
         let remote = api.repo(repository.clone());
         let listing = remote.info().map_err(|error| told(&error))?;
@@ -168,22 +147,22 @@ fn told(error: &ApiError) -> String {
 /// Turns the client's reports into ours: it starts every file twice, again at every retry, and then tells how much is
 /// there already.
 struct Forwarding<'a> {
-    progress: &'a mut dyn DownloadProgress,
+    progress: &'a mut dyn Progress,
     started: bool,
     position_follows: bool,
     done: u64,
 }
 
 impl<'a> Forwarding<'a> {
-    fn to(progress: &'a mut dyn DownloadProgress) -> Self {
+    fn to(progress: &'a mut dyn Progress) -> Self {
         Self { progress, started: false, position_follows: false, done: 0 }
     }
 }
 
-impl Progress for Forwarding<'_> {
+impl hf_hub::api::Progress for Forwarding<'_> {
     fn init(&mut self, size: usize, file: &str) {
         if !self.started {
-            self.progress.started(file, size as u64);
+            self.progress.begin(file, size as u64);
         }
         self.started = true;
         self.position_follows = true;
@@ -194,10 +173,10 @@ impl Progress for Forwarding<'_> {
         let more = if self.position_follows { size.saturating_sub(self.done) } else { size };
         self.position_follows = false;
         self.done = self.done.saturating_add(more);
-        self.progress.advanced(more);
+        self.progress.advance(self.done);
     }
 
     fn finish(&mut self) {
-        self.progress.finished();
+        self.progress.end();
     }
 }

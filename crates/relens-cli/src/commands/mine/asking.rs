@@ -12,8 +12,9 @@ use serde::Serialize;
 
 use super::data::{DataOptions, Opened};
 use super::endpoint::ModelOptions;
-use super::working::{Watch, finish};
+use super::working::finish;
 use crate::output::Output;
+use crate::progress::Reporter;
 use crate::{interrupt, progress};
 
 /// Conversations that are open for each request on its way: enough that a slow one holds nobody up.
@@ -76,7 +77,7 @@ impl AskingArguments {
         let window = self.model.endpoint.in_flight.saturating_mul(OPEN_PER_REQUEST);
         let worked = {
             let mut engine = Engine::new(&judge, strategy, &client, opened.acceptance, &mut run, window)?;
-            engine.work(self.limit, &mut Watch::default())
+            engine.work(self.limit, &mut Reporter::default())
         };
         tell_usage(&client);
         let outcome = worked?;

@@ -6,41 +6,9 @@ use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets};
 use relens_training::mining::run::{MINED, MiningRun, REPORT};
 use relens_training::mining::summary::Summary;
-use relens_training::progress::Progress as MiningProgress;
 
 use super::data::DataOptions;
-use crate::interrupt;
 use crate::output::Output;
-use crate::progress::Progress;
-
-/// Turns a run's reports into a bar or log lines.
-#[derive(Default)]
-pub(super) struct Watch {
-    task: Option<(Progress, u64)>,
-}
-
-impl MiningProgress for Watch {
-    fn begin(&mut self, task: &str, total: u64) {
-        self.task = Some((Progress::start(task, total), total));
-    }
-
-    fn advance(&mut self, done: u64) {
-        if let Some((progress, total)) = &self.task {
-            // Without a limit nobody knows how many there will be.
-            progress.update(done, done.max(*total));
-        }
-    }
-
-    fn end(&mut self) {
-        if let Some((progress, _)) = self.task.take() {
-            progress.finish();
-        }
-    }
-
-    fn cancelled(&mut self) -> bool {
-        interrupt::requested()
-    }
-}
 
 /// Makes the run's last files and shows its numbers.
 pub(super) fn finish(run: &MiningRun, data: &DataOptions, k: u32, json: bool) -> Result<()> {

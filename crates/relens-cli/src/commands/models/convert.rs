@@ -11,8 +11,9 @@ use relens_models::language_model::gguf::Gguf;
 use relens_models::weights::ElementType;
 
 use super::{megabytes, weights_bytes};
-use crate::model_choice::{self, Download};
+use crate::model_choice;
 use crate::output::Output;
+use crate::progress::Reporter;
 
 /// Write a model anew, as one safetensors file with numbers of the precision asked for.
 ///
@@ -71,7 +72,7 @@ impl ConvertArguments {
 
     fn rewrite(&self, element: ElementType) -> Result<()> {
         let source = ModelReference::parse(&self.model)?
-            .directory(&model_choice::hub(), &mut Download::default())
+            .directory(&model_choice::hub(), &mut Reporter::default())
             .with_context(|| format!("the model `{}` cannot be opened", self.model))?;
         Ok(convert(&source, &self.target, element)?)
     }

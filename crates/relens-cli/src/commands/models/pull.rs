@@ -6,8 +6,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 use relens::model_hub::ModelReference;
 
-use crate::model_choice::{self, Download};
+use crate::model_choice;
 use crate::output::{self, Output};
+use crate::progress::Reporter;
 
 /// Download a model into the Hugging Face hub's cache, and print its directory.
 ///
@@ -24,7 +25,7 @@ impl PullArguments {
     pub(super) fn run(&self) -> Result<()> {
         let reference = ModelReference::parse(&self.model)?;
         let directory = reference
-            .directory(&model_choice::hub(), &mut Download::default())
+            .directory(&model_choice::hub(), &mut Reporter::default())
             .with_context(|| format!("the model `{}` cannot be had", self.model))?;
         let mut output = Output::new();
         output.writer.write_all(output::path_bytes(&directory))?;

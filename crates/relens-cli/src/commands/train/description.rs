@@ -11,9 +11,9 @@ use relens_training::stages::description::{
 use serde_json::json;
 
 use super::refuse_to_overwrite;
-use super::watch::{Watch, measured};
 use crate::interrupt;
 use crate::output::{self, Output};
+use crate::progress::{Reporter, recalls};
 
 /// Train the adapter of the enhancer `adapter` with the retriever frozen (CLIP-GPT).
 ///
@@ -58,7 +58,7 @@ impl AdapterArguments {
     pub(super) fn run(self) -> Result<()> {
         let mut config = AdapterConfig::read(&self.run.config)?;
         self.run.prepare(&mut config.output)?;
-        self.run.show(train_adapter(&config, &mut Watch::default()), &config.output)
+        self.run.show(train_adapter(&config, &mut Reporter::default()), &config.output)
     }
 }
 
@@ -66,7 +66,7 @@ impl SelectionArguments {
     pub(super) fn run(self) -> Result<()> {
         let mut config = SelectionConfig::read(&self.run.config)?;
         self.run.prepare(&mut config.output)?;
-        self.run.show(train_selection(&config, &mut Watch::default()), &config.output)
+        self.run.show(train_selection(&config, &mut Reporter::default()), &config.output)
     }
 }
 
@@ -97,7 +97,7 @@ impl RunArguments {
             writeln!(
                 output.writer,
                 "best after epoch {best_epoch}, descriptions alone: {}",
-                measured(&metrics)
+                recalls(&metrics)
             )?;
             writeln!(output.writer, "What was learned is in {strong}{}{strong:#}", file.display())?;
         }

@@ -9,7 +9,7 @@ use relens_training::stages::fine_tune::{self, FineTuneConfig};
 use super::refuse_to_overwrite;
 use super::retriever::show;
 use super::rewriter::show_plan;
-use super::watch::Watch;
+use crate::progress::Reporter;
 use crate::{interrupt, model_choice};
 
 /// Fine-tune a whole retriever, CLIP and its kin included, with captions replaced by their rewrites.
@@ -74,7 +74,7 @@ impl FineTuneArguments {
         refuse_to_overwrite(&config.output, self.resume)?;
         let retriever = model_choice::open(start)?;
         interrupt::watch();
-        let summary = fine_tune::run(&config, &retriever, &mut Watch::default())
+        let summary = fine_tune::run(&config, &retriever, &mut Reporter::default())
             .with_context(|| format!("training into {} stopped", config.output.display()))?;
         show("model", &summary, self.json)
     }

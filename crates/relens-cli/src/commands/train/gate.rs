@@ -7,9 +7,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 use relens_training::stages::gate::{GateConfig, fit};
 
-use super::watch::Watch;
 use crate::interrupt;
 use crate::output::Output;
+use crate::progress::Reporter;
 
 /// Fit a rewriter's gate, which keeps the query as it is where its rewrite is predicted to hurt.
 ///
@@ -37,7 +37,7 @@ impl GateArguments {
             config.rewriter = rewriter;
         }
         interrupt::watch();
-        let report = fit(&config, &mut Watch::default())
+        let report = fit(&config, &mut Reporter::default())
             .with_context(|| format!("fitting the gate of {} stopped", config.rewriter.display()))?;
         let mut output = Output::new();
         if self.json {

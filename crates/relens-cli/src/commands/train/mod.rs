@@ -6,7 +6,6 @@ mod gate;
 mod retriever;
 mod rewriter;
 mod soft;
-mod watch;
 
 use std::path::Path;
 

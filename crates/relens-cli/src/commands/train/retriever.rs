@@ -9,9 +9,9 @@ use relens_training::stages::retriever::{RetrieverConfig, RunSummary, run};
 use serde_json::json;
 
 use super::refuse_to_overwrite;
-use super::watch::{Watch, measured};
 use crate::interrupt;
 use crate::output::{self, Output};
+use crate::progress::{Reporter, recalls};
 
 /// Train a retriever on captioned pictures.
 ///
@@ -47,7 +47,7 @@ impl RetrieverArguments {
         }
         refuse_to_overwrite(&config.output, self.resume)?;
         interrupt::watch();
-        let summary = run(&config, &mut Watch::default())
+        let summary = run(&config, &mut Reporter::default())
             .with_context(|| format!("training into {} stopped", config.output.display()))?;
         show("model", &summary, self.json)
     }
@@ -63,7 +63,7 @@ pub(super) fn show(what: &str, summary: &RunSummary, as_json: bool) -> Result<()
         writeln!(output.writer, "{report}")?;
     } else {
         let strong = output.style(output::strong());
-        writeln!(output.writer, "{steps} steps, best after step {best_step}: {}", measured(metrics))?;
+        writeln!(output.writer, "{steps} steps, best after step {best_step}: {}", recalls(metrics))?;
         writeln!(output.writer, "The {what} is in {strong}{}{strong:#}", model.display())?;
     }
     Ok(output.writer.flush()?)

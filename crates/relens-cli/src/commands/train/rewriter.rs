@@ -9,8 +9,8 @@ use relens_training::stages::rewriter::{Plan, RewriterStage, StagePaths};
 
 use super::refuse_to_overwrite;
 use super::retriever::show;
-use super::watch::Watch;
 use crate::output::Output;
+use crate::progress::Reporter;
 use crate::{interrupt, model_choice};
 
 /// What every stage of a rewriter takes.
@@ -74,7 +74,7 @@ impl RewriterArguments {
         refuse_to_overwrite(&directory, self.resume)?;
         interrupt::watch();
         let summary = stage
-            .run(&mut Watch::default())
+            .run(&mut Reporter::default())
             .with_context(|| format!("training into {} stopped", directory.display()))?;
         show("rewriter", &summary, self.json)
     }

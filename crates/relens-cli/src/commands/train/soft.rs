@@ -9,9 +9,9 @@ use relens_training::stages::soft::{SoftConfig, SoftSummary, train_soft};
 use serde_json::json;
 
 use super::refuse_to_overwrite;
-use super::watch::{Watch, measured};
 use crate::interrupt;
 use crate::output::{self, Output};
+use crate::progress::{Reporter, recalls};
 
 /// Distil what rewriting does to a query's embedding into a small network, for the enhancer `soft`.
 ///
@@ -45,7 +45,7 @@ impl SoftArguments {
         }
         refuse_to_overwrite(&config.output, self.resume)?;
         interrupt::watch();
-        let SoftSummary { model, best_epoch, metrics } = train_soft(&config, &mut Watch::default())
+        let SoftSummary { model, best_epoch, metrics } = train_soft(&config, &mut Reporter::default())
             .with_context(|| format!("training into {} stopped", config.output.display()))?;
         let mut output = Output::new();
         if self.json {
@@ -56,7 +56,7 @@ impl SoftArguments {
         }
         let strong = output.style(output::strong());
         let what = if best_epoch == 0 { "no epoch beats the query itself" } else { "rewritten queries" };
-        writeln!(output.writer, "best after epoch {best_epoch}, {what}: {}", measured(&metrics))?;
+        writeln!(output.writer, "best after epoch {best_epoch}, {what}: {}", recalls(&metrics))?;
         writeln!(output.writer, "The network is in {strong}{}{strong:#}", model.display())?;
         Ok(output.writer.flush()?)
     }

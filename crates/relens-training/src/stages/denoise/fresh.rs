@@ -13,10 +13,10 @@ use super::config::{DenoiseConfig, FreshModel};
 use super::copying_head;
 use crate::data::corpus::RewritingCorpus;
 use crate::data::{records, vocabulary};
-use crate::progress::Progress;
 use crate::random::{fill_normal, stream};
 use crate::stages::rewriter::PolicySettings;
 use crate::{Result, TrainingError};
+use relens::progress::Progress;
 
 /// The initial model's directory inside a run's.
 const INITIAL: &str = "initial";

@@ -21,9 +21,9 @@ use crate::Result;
 use crate::data::corpus::{Picture, RewritingCorpus};
 use crate::data::noise::corrupt;
 use crate::data::records;
-use crate::progress::Progress;
 use crate::random::stream;
 use crate::run::trainer::Trainer;
+use relens::progress::Progress;
 
 /// Trains a rewriter from scratch, or goes on with one, and exports the best weights.
 ///

@@ -14,8 +14,8 @@ use relens::ranking::pipeline::TextEmbedder;
 use relens_models::weights::{ElementType, Weights, save_tensors};
 use sha2::{Digest, Sha256};
 
-use crate::progress::Progress;
 use crate::{Result, TrainingError};
+use relens::progress::Progress;
 
 const TEXTS_PER_BLOCK: usize = 2048;
 const PICTURES_PER_BLOCK: usize = 256;

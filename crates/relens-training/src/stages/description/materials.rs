@@ -18,7 +18,7 @@ use super::config::{DataConfig, DescriptionConfig};
 use super::embedding_cache::EmbeddingCache;
 use super::network::Batch;
 use crate::Result;
-use crate::progress::Progress;
+use relens::progress::Progress;
 
 /// Queries whose entities are looked up together.
 const CAPTIONS_AT_ONCE: usize = 256;

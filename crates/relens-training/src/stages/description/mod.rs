@@ -24,7 +24,7 @@ pub use config::{AdapterConfig, SelectionConfig};
 pub use run::DescriptionSummary;
 
 use crate::Result;
-use crate::progress::Progress;
+use relens::progress::Progress;
 
 /// What the adapter stage writes into its run directory.
 pub const ADAPTER_FILE: &str = "adapter.safetensors";

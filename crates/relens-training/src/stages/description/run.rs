@@ -20,7 +20,6 @@ use crate::objectives::contrastive::{ContrastiveObjective, contrastive};
 use crate::objectives::targets::ContrastiveTargets;
 use crate::objectives::temperature::{MAX_LOGIT_SCALE, clamp_logit_scale};
 use crate::optimizer::{Gradients, NamedParameter};
-use crate::progress::Progress;
 use crate::random::stream;
 use crate::run::checkpoint::CheckpointStore;
 use crate::run::epochs::EpochState;
@@ -28,6 +27,7 @@ use crate::run::log::{JsonLinesLog, RunDirectory};
 use crate::run::trainer::{Trainer, TrainerConfig};
 use crate::schedule::{Decay, Schedule};
 use crate::{Result, TrainingError};
+use relens::progress::Progress;
 
 /// Checkpoints that are kept beside the best.
 const KEEP: usize = 2;

@@ -10,7 +10,7 @@
 //!
 //! ```no_run
 //! use relens::embed::retriever::Retriever;
-//! use relens_training::progress::Silent;
+//! use relens::progress::Silent;
 //! use relens_training::stages::fine_tune::{self, FineTuneConfig};
 //!
 //! let config = FineTuneConfig::read("configs/fine-tune.toml".as_ref())?;

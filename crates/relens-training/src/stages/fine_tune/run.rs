@@ -13,7 +13,6 @@ use super::export;
 use super::network::Network;
 use super::step::Workbench;
 use crate::objectives::temperature::{MAX_LOGIT_SCALE, clamp_logit_scale};
-use crate::progress::Progress;
 use crate::reward::{EmbeddingCache, embed_pictures};
 use crate::run::checkpoint::CheckpointStore;
 use crate::run::log::{JsonLinesLog, RunDirectory, object};
@@ -22,6 +21,7 @@ use crate::schedule::Schedule;
 use crate::stages::finished_model::{MODEL_DIRECTORY, RunSummary, finished};
 use crate::stages::retriever::data::Corpus;
 use crate::{Result, TrainingError};
+use relens::progress::Progress;
 
 /// Where a run is; saved in every checkpoint.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

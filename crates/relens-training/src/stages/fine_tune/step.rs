@@ -16,11 +16,11 @@ use super::config::FineTuneConfig;
 use super::network::Network;
 use crate::objectives::{ContrastiveObjective, ContrastiveTargets, contrastive};
 use crate::optimizer::{Gradients, NamedParameter};
-use crate::progress::Progress;
 use crate::run::gradient_cache::{ChunkedEncoder, cached_gradients, chunks};
 use crate::stages::retriever::data::{Corpus, Picture};
 use crate::stages::retriever::validation::{Measurement, append};
 use crate::{Result, TrainingError};
+use relens::progress::Progress;
 
 /// Pictures that are embedded at once where nothing is learned.
 const PICTURES: usize = 16;

@@ -12,7 +12,7 @@ use super::network::part_of;
 use super::run::prepare;
 use super::{FineTuneConfig, FineTunedPart, run};
 use crate::TrainingError;
-use crate::progress::{Progress, Silent};
+use relens::progress::{Progress, Silent};
 
 const TRAINING: usize = 6;
 const PICTURES: usize = 9;

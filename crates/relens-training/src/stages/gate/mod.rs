@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 
 use super::rewriter::{Environment, RetrieverSettings};
 use crate::data::corpus::CorpusConfig;
-use crate::progress::Progress;
 use crate::{Result, TrainingError};
+use relens::progress::Progress;
 
 /// The gate's file in the rewriter's directory.
 const GATE_FILE: &str = "gate.json";

@@ -16,10 +16,10 @@ use super::rewriter::{
 };
 use crate::objectives::{GroupRollouts, entropies, group_advantages, group_relative_loss};
 use crate::optimizer::{GradientAccumulator, Gradients};
-use crate::progress::Progress;
 use crate::reward::Judge;
 use crate::run::trainer::{Trainer, UpdateReport};
 use crate::{Result, TrainingError};
+use relens::progress::Progress;
 
 /// Trains a rewriter, or goes on with a run that was interrupted, and exports the best weights.
 ///

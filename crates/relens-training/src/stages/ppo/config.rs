@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use crate::data::candidates::CandidateConfig;
 use crate::data::corpus::CorpusConfig;
 use crate::objectives::AdvantageConfig;
-use crate::progress::Progress;
 use crate::reward::RewardConfig;
 use crate::stages::rewriter::config::{in_range, read_toml};
 use crate::stages::rewriter::plan::{plan, queries_at_hand};
@@ -16,6 +15,7 @@ use crate::stages::rewriter::{
     RewriterStage, RunSummary, Sampling, StagePaths, StageSettings,
 };
 use crate::{Result, TrainingError};
+use relens::progress::Progress;
 
 /// Settings of one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

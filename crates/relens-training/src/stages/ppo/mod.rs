@@ -22,10 +22,10 @@ use crate::objectives::{
     generalized_advantages, sequence_sums, whiten,
 };
 use crate::optimizer::{GradientAccumulator, Gradients};
-use crate::progress::Progress;
 use crate::reward::Judge;
 use crate::run::trainer::{Trainer, UpdateReport};
 use crate::{Result, TrainingError};
+use relens::progress::Progress;
 use relens_models::ops::target_log_probs;
 
 /// Trains a rewriter, or goes on with a run that was interrupted, and exports the best weights.

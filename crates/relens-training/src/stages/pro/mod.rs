@@ -21,9 +21,9 @@ use crate::objectives::{
     RankedCandidate, RewardStandardization, preference_ranking, rank_candidates, sequence_means,
 };
 use crate::optimizer::GradientAccumulator;
-use crate::progress::Progress;
 use crate::run::trainer::Trainer;
 use crate::{Result, TrainingError};
+use relens::progress::Progress;
 
 /// Trains a rewriter, or goes on with a run that was interrupted, and exports the best weights.
 ///

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::config::{CacheConfig, Precision};
-use crate::progress::Progress;
 use crate::{Result, TrainingError};
+use relens::progress::Progress;
 
 /// Rows of features in memory, in the precision of the cache.
 #[derive(Debug, Clone)]
@@ -283,7 +283,7 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::progress::Silent;
+    use relens::progress::Silent;
 
     fn cache(directory: &Path, precision: Precision) -> FeatureCache {
         FeatureCache::open(&CacheConfig { directory: directory.to_owned(), precision }).unwrap()

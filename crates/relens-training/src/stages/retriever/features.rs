@@ -15,8 +15,8 @@ use super::config::ViewConfig;
 use super::data::{Corpus, Picture};
 use super::feature_cache::{CacheKey, FeatureCache, FeatureRows, Fingerprint};
 use super::views::{View, drop_words};
-use crate::progress::Progress;
 use crate::{Result, TrainingError, random};
+use relens::progress::Progress;
 
 /// Pictures that go through the trunk at once.
 pub(super) const PICTURES: usize = 32;

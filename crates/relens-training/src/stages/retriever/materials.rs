@@ -20,7 +20,7 @@ use super::standardization::Standardization;
 use super::teacher::{TeacherInputs, Teachers};
 use super::views::View;
 use crate::Result;
-use crate::progress::Progress;
+use relens::progress::Progress;
 
 /// Pictures, texts, their features under the frozen towers, and the weights to begin with.
 #[derive(Debug)]

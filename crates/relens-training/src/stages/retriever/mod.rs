@@ -8,7 +8,7 @@
 //! folded into the exported weights; what is measured and exported are averaged weights.
 //!
 //! ```no_run
-//! use relens_training::progress::Silent;
+//! use relens::progress::Silent;
 //! use relens_training::stages::retriever::{self, RetrieverConfig};
 //!
 //! let config = RetrieverConfig::read("configs/retriever.toml".as_ref())?;

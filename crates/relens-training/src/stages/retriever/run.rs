@@ -14,13 +14,13 @@ use super::step::{LossReport, StepContext};
 use super::validation::Measurement;
 use crate::objectives::temperature::clamp_logit_scale;
 use crate::optimizer::GradientAccumulator;
-use crate::progress::Progress;
 use crate::run::checkpoint::{CheckpointStore, Snapshot};
 use crate::run::log::{JsonLinesLog, RunDirectory, object};
 use crate::run::trainer::{Trainer, TrainerConfig, UpdateReport};
 use crate::schedule::Schedule;
 use crate::stages::finished_model::{MODEL_DIRECTORY, RunSummary, finished};
 use crate::{Result, TrainingError};
+use relens::progress::Progress;
 
 /// Where a run is; saved in every checkpoint.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -14,8 +14,8 @@ use super::data::Corpus;
 use super::feature_cache::{CacheKey, FeatureCache, Fingerprint};
 use super::features::{ImageEncoding, ImageFeatures, POOLED, tower_fingerprint};
 use super::views::View;
-use crate::progress::Progress;
 use crate::{Result, TrainingError};
+use relens::progress::Progress;
 
 /// Texts that a teacher embeds at once.
 const TEXTS: usize = 256;

@@ -11,8 +11,8 @@ use relens::ranking::pipeline::TextEmbedder;
 use super::config::{RetrieverSettings, StageSettings};
 use crate::Result;
 use crate::data::corpus::{CorpusConfig, Picture, RewritingCorpus};
-use crate::progress::Progress;
 use crate::reward::{EmbeddingCache, Judge, RewardConfig, embed_pictures};
+use relens::progress::Progress;
 
 /// The corpus, and a retriever that is opened when it is first needed.
 pub(crate) struct Environment {

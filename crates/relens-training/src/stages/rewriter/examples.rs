@@ -5,7 +5,7 @@ use relens_models::tokenizer::TokenBatch;
 
 use super::policy::Policy;
 use crate::Result;
-use crate::progress::Progress;
+use relens::progress::Progress;
 
 /// Samples whose skipping is told one by one; the rest is counted.
 const NAMED_SAMPLES: usize = 3;

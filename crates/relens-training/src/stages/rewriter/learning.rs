@@ -9,12 +9,12 @@ use super::policy::Policy;
 use super::validation::{Measurement, Validator};
 use super::{MODEL_DIRECTORY, export};
 use crate::optimizer::NamedParameter;
-use crate::progress::Progress;
 use crate::run::checkpoint::CheckpointStore;
 use crate::run::log::{JsonLinesLog, RunDirectory};
 use crate::run::trainer::Trainer;
 use crate::stages::finished_model::{RunSummary, finished};
 use crate::{Result, TrainingError};
+use relens::progress::Progress;
 
 /// What one step tells the log.
 #[derive(Debug, Default)]

@@ -12,9 +12,9 @@ use super::environment::Environment;
 use crate::data::CandidateQuery;
 use crate::data::candidates;
 use crate::data::candidates::CandidateConfig;
-use crate::progress::Progress;
 use crate::reward::{Judge, RewardConfig, Rollout};
 use crate::{Result, TrainingError};
+use relens::progress::Progress;
 
 /// Queries that are scored at once.
 const QUERIES: usize = 32;
@@ -134,8 +134,8 @@ fn write(file: &Path, rewards: &[f32]) -> Result<()> {
 mod tests {
     use super::*;
     use crate::data::Candidate;
-    use crate::progress::Silent;
     use crate::reward::judge_that_breaks;
+    use relens::progress::Silent;
 
     #[test]
     fn a_candidate_whose_reward_is_not_finite_is_named() {

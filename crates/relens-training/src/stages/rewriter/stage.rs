@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::plan::Plan;
 use crate::Result;
-use crate::progress::Progress;
 use crate::stages::finished_model::RunSummary;
+use relens::progress::Progress;
 
 /// The files and directories of a stage's settings.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use super::environment::Environment;
 use super::policy::Policy;
 use super::rollouts;
 use crate::Result;
-use crate::progress::Progress;
+use relens::progress::Progress;
 
 /// The cut-offs that are reported.
 const RECALL_AT: [usize; 3] = [1, 5, 10];

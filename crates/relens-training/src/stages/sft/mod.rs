@@ -5,7 +5,7 @@
 //! rewriter to leave such queries alone (`keep_share`).
 //!
 //! ```no_run
-//! use relens_training::progress::Silent;
+//! use relens::progress::Silent;
 //! use relens_training::stages::rewriter::RewriterStage;
 //! use relens_training::stages::sft::{self, SftConfig};
 //!
@@ -27,9 +27,9 @@ use super::rewriter::{
 };
 use crate::Result;
 use crate::data::CandidateQuery;
-use crate::progress::Progress;
 use crate::random::stream;
 use crate::run::trainer::Trainer;
+use relens::progress::Progress;
 
 /// Trains a rewriter, or goes on with a run that was interrupted, and exports the best weights.
 ///

@@ -6,9 +6,9 @@ use relens::embed::retriever::Retriever;
 
 use super::config::SoftConfig;
 use crate::data::CandidateQuery;
-use crate::progress::Progress;
 use crate::stages::rewriter::{Environment, scored_candidates};
 use crate::{Result, TrainingError};
+use relens::progress::Progress;
 
 /// Texts that are embedded at once.
 const TEXTS: usize = 512;

@@ -16,7 +16,7 @@ pub use config::{NetworkSettings, ObjectiveSettings, SoftConfig, TrainingSetting
 pub use run::SoftSummary;
 
 use crate::Result;
-use crate::progress::Progress;
+use relens::progress::Progress;
 
 /// Trains a soft rewriter, or goes on with a run that was interrupted, and writes the best epoch's network.
 ///

@@ -13,7 +13,6 @@ use super::config::SoftConfig;
 use super::materials::{Materials, tensor};
 use super::network::SoftNetwork;
 use crate::optimizer::Gradients;
-use crate::progress::Progress;
 use crate::random::stream;
 use crate::run::checkpoint::CheckpointStore;
 use crate::run::epochs::EpochState;
@@ -22,6 +21,7 @@ use crate::run::trainer::{Trainer, TrainerConfig};
 use crate::schedule::{Decay, Schedule};
 use crate::stages::rewriter::MODEL_DIRECTORY;
 use crate::{Result, TrainingError};
+use relens::progress::Progress;
 
 /// Checkpoints that are kept beside the best.
 const KEEP: usize = 2;

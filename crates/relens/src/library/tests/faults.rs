@@ -13,7 +13,7 @@ fn child_that_is_killed_while_indexing() {
     let mut slow = embedder();
     slow.delay = Duration::from_millis(5);
     let mut library = Library::open_or_create(&directory.join("library"), &(&slow).model()).unwrap();
-    library.index_directory(&directory.join("pictures"), &&slow, &OPTIONS, &()).unwrap();
+    library.index_directory(&directory.join("pictures"), &&slow, &OPTIONS, &mut Silent).unwrap();
 }
 
 #[test]
@@ -76,8 +76,9 @@ fn child_that_meets_a_full_disk() {
     assert!(matches!(error, Error::DiskFull { .. }), "{error}");
 
     let mut library = Library::open_or_create(&directory.join("library"), &(&embedder()).model()).unwrap();
-    let error =
-        library.index_directory(&directory.join("pictures"), &&embedder(), &OPTIONS, &()).unwrap_err();
+    let error = library
+        .index_directory(&directory.join("pictures"), &&embedder(), &OPTIONS, &mut Silent)
+        .unwrap_err();
     assert!(matches!(error, Error::NotWritable { .. } | Error::DiskFull { .. }), "{error}");
     assert!(error.to_string().contains("relens.db: "), "{error}");
     assert!(error.to_string().contains("is kept"), "{error}");

@@ -2,7 +2,7 @@ mod faults;
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::embed::embeddings::Embeddings;
 use crate::enhancer::Identity;
+use crate::progress::{Progress, Silent};
 use crate::ranking::index::Index;
 use crate::ranking::pipeline::TextEmbedder;
 use crate::ranking::pipeline::tests::WordCounts;
@@ -87,27 +88,27 @@ impl<'a> ImageEmbedder for &'a TextPictures {
 /// Remembers what it was told.
 #[derive(Default)]
 struct Watcher {
-    advanced: AtomicUsize,
-    skipped: Mutex<Vec<String>>,
-    stop_after: Option<usize>,
-    started: AtomicBool,
+    done: u64,
+    messages: Vec<String>,
+    stop_after: Option<u64>,
+    started: bool,
 }
 
 impl Progress for Watcher {
-    fn started(&self, _: &ScanPlan) {
-        self.started.store(true, Ordering::SeqCst);
+    fn begin(&mut self, _: &str, _: u64) {
+        self.started = true;
     }
 
-    fn advanced(&self, files: usize) {
-        self.advanced.fetch_add(files, Ordering::SeqCst);
+    fn advance(&mut self, files: u64) {
+        self.done = files;
     }
 
-    fn skipped(&self, file: &crate::library::catalog::SkippedFile) {
-        self.skipped.lock().unwrap().push(file.reason.clone());
+    fn message(&mut self, text: &str) {
+        self.messages.push(text.to_owned());
     }
 
-    fn is_cancelled(&self) -> bool {
-        self.stop_after.is_some_and(|files| self.advanced.load(Ordering::SeqCst) >= files)
+    fn cancelled(&mut self) -> bool {
+        self.stop_after.is_some_and(|files| self.done >= files)
     }
 }
 
@@ -141,7 +142,7 @@ impl Place {
     }
 
     fn index(&self, embedder: &TextPictures) -> IndexingSummary {
-        self.library().index_directory(&self.pictures(), &embedder, &OPTIONS, &()).unwrap()
+        self.library().index_directory(&self.pictures(), &embedder, &OPTIONS, &mut Silent).unwrap()
     }
 
     fn found(&self, query: &str) -> Vec<PathBuf> {
@@ -183,13 +184,13 @@ fn a_picture_that_cannot_be_used_is_left_out_and_named_once() {
     place.write("c.jpg", "panic");
     place.write("d.jpg", "no known word: a zero vector");
     place.write("e.jpg", "cat");
-    let watcher = Watcher::default();
+    let mut watcher = Watcher::default();
     let (embedder, mut library) = (embedder(), place.library());
-    let summary = library.index_directory(&place.pictures(), &&embedder, &OPTIONS, &watcher).unwrap();
+    let summary = library.index_directory(&place.pictures(), &&embedder, &OPTIONS, &mut watcher).unwrap();
     assert_eq!((summary.added, summary.skipped), (2, 3));
-    assert!(watcher.started.load(Ordering::SeqCst));
-    assert_eq!(watcher.advanced.load(Ordering::SeqCst), 5);
-    let reasons = watcher.skipped.lock().unwrap().join("\n");
+    assert!(watcher.started);
+    assert_eq!(watcher.done, 5);
+    let reasons = watcher.messages.join("\n");
     assert!(reasons.contains("decoding: expected a picture, found nothing"), "{reasons}");
     assert!(reasons.contains("c.jpg: the decoder failed"), "{reasons}");
     assert!(reasons.contains("d.jpg: picture embeddings: row 0 has length 0, expected 1"), "{reasons}");
@@ -229,7 +230,7 @@ fn threads_do_not_change_the_ids() {
         }
         let options = IndexingOptions { jobs, batch_size: 7 };
         let mut library = place.library();
-        library.index_directory(&place.pictures(), &&embedder(), &options, &()).unwrap();
+        library.index_directory(&place.pictures(), &&embedder(), &options, &mut Silent).unwrap();
         let ids = (0..30).map(|number| {
             let path = place.pictures().join(format!("{number:02}.jpg"));
             library.catalog().image_at(&path).unwrap().map(|image| image.id)
@@ -245,9 +246,9 @@ fn a_stopped_run_keeps_what_is_done_and_the_next_continues() {
     for number in 0..20 {
         place.write(&format!("{number:02}.jpg"), "dog");
     }
-    let watcher = Watcher { stop_after: Some(8), ..Watcher::default() };
+    let mut watcher = Watcher { stop_after: Some(8), ..Watcher::default() };
     let mut library = place.library();
-    let summary = library.index_directory(&place.pictures(), &&embedder(), &OPTIONS, &watcher).unwrap();
+    let summary = library.index_directory(&place.pictures(), &&embedder(), &OPTIONS, &mut watcher).unwrap();
     assert_eq!((summary.added, summary.cancelled), (8, true));
     let summary = place.index(&embedder());
     assert_eq!((summary.unchanged, summary.added, summary.cancelled), (8, 12, false));
@@ -260,7 +261,7 @@ fn a_model_that_always_fails_is_no_fault_of_the_pictures() {
     place.write("b.jpg", "cat");
     let mut broken = embedder();
     broken.broken_model = true;
-    let result = place.library().index_directory(&place.pictures(), &&broken, &OPTIONS, &());
+    let result = place.library().index_directory(&place.pictures(), &&broken, &OPTIONS, &mut Silent);
     assert!(matches!(result, Err(Error::EmptyQuery)));
     assert_eq!(place.index(&embedder()).added, 2);
 }
@@ -270,8 +271,9 @@ fn places_that_are_no_folder_of_pictures_are_named() {
     let place = Place::new();
     let file = place.write("a.jpg", "dog");
     let mut library = place.library();
-    let mut index =
-        |root: &Path| library.index_directory(root, &&embedder(), &OPTIONS, &()).unwrap_err().to_string();
+    let mut index = |root: &Path| {
+        library.index_directory(root, &&embedder(), &OPTIONS, &mut Silent).unwrap_err().to_string()
+    };
     assert!(index(&file).contains("expected a directory of pictures, found the file"));
     assert!(index(&place.pictures().join("missing")).contains("missing"));
     let error = Library::open_or_create(&file, &(&embedder()).model()).unwrap_err().to_string();

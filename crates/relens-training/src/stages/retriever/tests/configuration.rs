@@ -5,7 +5,7 @@ use std::path::Path;
 use super::super::config::{DataConfig, RetrieverConfig};
 use super::super::data::Corpus;
 use super::tiny;
-use crate::progress::Silent;
+use relens::progress::Silent;
 
 const MINIMAL: &str = r#"
 output = "runs/mini"

@@ -11,7 +11,7 @@ use relens_models::weights::Weights;
 use super::RunSummary;
 use super::config::{RetrieverConfig, TrainedPart};
 use super::run::run_on;
-use crate::progress::{Progress, Silent};
+use relens::progress::{Progress, Silent};
 
 /// Runs the tiny stage in `config.output`.
 fn train(config: &RetrieverConfig, progress: &mut dyn Progress) -> crate::Result<RunSummary> {

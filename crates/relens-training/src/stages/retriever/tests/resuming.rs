@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::{tiny, train};
 use crate::TrainingError;
-use crate::progress::{Progress, Silent};
 use crate::run::checkpoint::CheckpointStore;
+use relens::progress::{Progress, Silent};
 
 /// Set in the processes that are going to fail: where they train.
 const CHILD: &str = "RELENS_TEST_FAILING_RUN";

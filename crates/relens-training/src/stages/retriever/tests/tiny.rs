@@ -23,8 +23,8 @@ use super::super::features::TextFeatures;
 use super::super::materials::Materials;
 use super::super::standardization::Standardization;
 use crate::optimizer::AdamWConfig;
-use crate::progress::Silent;
 use crate::random;
+use relens::progress::Silent;
 
 const TRAINING: usize = 24;
 const VALIDATION: usize = 8;
