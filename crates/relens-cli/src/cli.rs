@@ -80,7 +80,7 @@ impl Cli {
             Command::Rewrite(arguments) => arguments.run(),
             Command::Explain(arguments) => arguments.run(),
             Command::Faithfulness(arguments) => arguments.run(),
-            Command::Run(arguments) => arguments.run(),
+            Command::Run(arguments) => arguments.run(check),
             Command::Report(arguments) => arguments.run(),
             Command::Kb(command) => command.run(),
             Command::Mine(command) => command.run(),
@@ -91,10 +91,17 @@ impl Cli {
     }
 }
 
-/// An error for a command line that cannot be meant; it ends with exit code 2.
-pub(crate) fn usage_error(message: impl std::fmt::Display) -> anyhow::Error {
-    use clap::CommandFactory;
-    Cli::command().error(clap::error::ErrorKind::ValueValidation, message).into()
+/// Whether these words, without the program's name, are a command line that can be run.
+///
+/// # Errors
+/// The first line of what clap would say.
+fn check(arguments: &[String]) -> std::result::Result<(), String> {
+    let line = std::iter::once("relens").chain(arguments.iter().map(String::as_str));
+    let first_line = |message: &str| message.lines().next().unwrap_or_default().to_owned();
+    match Cli::try_parse_from(line) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(first_line(&error.to_string()).trim_start_matches("error: ").to_owned()),
+    }
 }
 
 #[cfg(test)]

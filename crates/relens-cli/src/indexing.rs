@@ -7,7 +7,7 @@ use relens::embed::retriever::Retriever;
 use relens::library::{ImageEmbedder, IndexingOptions, IndexingSummary, Library};
 
 use crate::interrupt;
-use crate::progress::Reporter;
+use crate::reporter::Reporter;
 
 /// Whether what another model indexed is thrown away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use relens::llm::{ApiKey, Budget, ClientSettings, JsonMode, Prices, RetrySettings};
 
-use crate::cli::usage_error;
+use crate::usage::usage_error;
 
 /// The endpoint.
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@
 mod cli;
 mod commands;
 mod enhancer_choice;
+mod image_embedding;
 mod indexing;
 mod interrupt;
 mod library_location;
@@ -14,12 +15,14 @@ mod logging;
 mod model_choice;
 mod output;
 mod output_file;
-mod picture_embedding;
+mod pixel_explanation;
 mod progress;
 mod query_results;
 mod ranking_output;
 mod recipe;
 mod report;
+mod reporter;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -28,7 +31,7 @@ use clap::Parser;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What a finished command tells its caller: the work could not be done.
+/// Exit status 1: the command failed.
 const FAILED: u8 = 1;
 
 fn main() -> ExitCode {

@@ -10,7 +10,8 @@ use relens::embed::retriever::{DEFAULT_MODEL, Precision, Retriever};
 use relens::model_hub::bundled;
 use relens::model_hub::{ModelHub, ModelReference};
 
-use crate::progress::{self, Reporter};
+use crate::progress;
+use crate::reporter::Reporter;
 
 static OFFLINE: AtomicBool = AtomicBool::new(false);
 

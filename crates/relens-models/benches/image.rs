@@ -16,8 +16,8 @@ use reference::texture;
 use relens_models::image_preprocessing::{
     DecodeLimits, Interpolation, PreprocessConfig, Preprocessor, decode_image_bytes, resize,
 };
+use relens_models::parameters::Parameters;
 use relens_models::towers::efficientnet::EfficientNet;
-use relens_models::weights::Parameters;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use candle_core::{Device, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use relens_models::ops;
+use relens_models::parameters::Parameters;
 use relens_models::tokenizer::TokenBatch;
 use relens_models::towers::bert::{BertConfig, BertModel};
-use relens_models::weights::{ElementType, Parameters, Weights, tensors_to_bytes};
+use relens_models::weights::{ElementType, Weights, tensors_to_bytes};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -18,8 +18,8 @@ use std::time::Instant;
 use relens_models::language_model::generation::{GenerationConfig, generate};
 use relens_models::language_model::open_with_storage;
 use relens_models::ops::QuantizedFormat;
+use relens_models::parameters::LinearStorage;
 use relens_models::tokenizer::TokenBatch;
-use relens_models::weights::LinearStorage;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

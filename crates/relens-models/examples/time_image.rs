@@ -16,8 +16,9 @@ use std::io::BufRead;
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
+use relens_models::parameters::Parameters;
 use relens_models::towers::efficientnet::{EfficientNet, EfficientNetConfig};
-use relens_models::weights::{Parameters, Weights};
+use relens_models::weights::Weights;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -18,9 +18,10 @@ use std::time::Instant;
 
 use candle_core::Tensor;
 use relens_models::ops;
+use relens_models::parameters::Parameters;
 use relens_models::tokenizer::{TokenBatch, Tokenizer};
 use relens_models::towers::bert::{BertConfig, BertModel};
-use relens_models::weights::{Parameters, Weights};
+use relens_models::weights::Weights;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -8,6 +8,7 @@ pub mod language_model;
 pub mod layers;
 pub mod lora;
 pub mod ops;
+pub mod parameters;
 pub mod tokenizer;
 pub mod towers;
 pub mod weights;

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use candle_core::{Device, Tensor};
 use relens_models::dual_encoder::DualEncoder;
 use relens_models::dual_encoder::architecture::{Architecture, ImageEncoder, TextEncoder, open_weights};
+use relens_models::parameters::Parameters;
 use relens_models::tokenizer::TokenBatch;
-use relens_models::weights::Parameters;
 use support::{assert_close, fixture_path, values};
 
 fn directory(name: &str) -> PathBuf {

@@ -10,9 +10,10 @@ use candle_core::Tensor;
 use rand::SeedableRng;
 use relens_models::layers::DropoutGenerator;
 use relens_models::ops;
+use relens_models::parameters::Parameters;
 use relens_models::tokenizer::{TokenBatch, Tokenizer};
 use relens_models::towers::bert::{BertConfig, BertModel};
-use relens_models::weights::{ElementType, Parameters, Weights, save_tensors};
+use relens_models::weights::{ElementType, Weights, save_tensors};
 use support::{assert_close, fixture, fixture_path, values};
 
 fn tiny_config() -> BertConfig {

@@ -9,8 +9,9 @@ use image::RgbImage;
 use reference::efficientnet::{lite, pictures, tiny, weights};
 use relens_models::image_preprocessing::decode_image;
 use relens_models::ops::depthwise_conv2d;
+use relens_models::parameters::Parameters;
 use relens_models::towers::efficientnet::{EfficientNet, EfficientNetConfig};
-use relens_models::weights::{Parameters, Weights};
+use relens_models::weights::Weights;
 use support::{assert_close, check_gradients, fixture, gradients, random, values};
 
 fn frozen(config: EfficientNetConfig) -> EfficientNet {

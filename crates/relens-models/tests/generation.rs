@@ -13,8 +13,9 @@ use relens_models::language_model::generation::{
 use relens_models::language_model::t5::{T5Config, T5Model};
 use relens_models::language_model::{self, CheckpointedPass, Decoder, LanguageModel, PromptTargetBatch};
 use relens_models::layers::DropoutGenerator;
+use relens_models::parameters::Parameters;
 use relens_models::tokenizer::TokenBatch;
-use relens_models::weights::{Parameters, Weights};
+use relens_models::weights::Weights;
 use serde_json::Value;
 use support::{fixture_path, values};
 

@@ -10,8 +10,9 @@ use relens_models::language_model::LanguageModel;
 use relens_models::language_model::gguf::Gguf;
 use relens_models::language_model::llama::LlamaModel;
 use relens_models::ops::QuantizedFormat;
+use relens_models::parameters::LinearStorage;
 use relens_models::tokenizer::TokenBatch;
-use relens_models::weights::{ElementType, LinearStorage};
+use relens_models::weights::ElementType;
 use support::{assert_close, fixture, fixture_path, values};
 
 fn path() -> PathBuf {

@@ -12,7 +12,8 @@ use relens_models::language_model::t5::{T5Config, T5Model};
 use relens_models::language_model::{LanguageModel, PromptTargetBatch};
 use relens_models::layers::DropoutGenerator;
 use relens_models::lora::{LoraAdapter, LoraConfig};
-use relens_models::weights::{Parameters, Weights};
+use relens_models::parameters::Parameters;
+use relens_models::weights::Weights;
 use serde_json::Value;
 use support::{assert_close, fixture_path};
 

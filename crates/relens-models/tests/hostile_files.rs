@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use relens_models::dual_encoder::architecture::{Architecture, ImageEncoder, TextEncoder, open_weights};
-use relens_models::weights::{Parameters, Weights};
+use relens_models::parameters::Parameters;
+use relens_models::weights::Weights;
 use serde_json::Value;
 use support::fixture_path;
 

@@ -11,7 +11,8 @@ use relens_models::layers::{
     ConcatenatedLinear, Dropout, DropoutGenerator, Embedding, LayerNorm, Linear, RmsNorm, SelfAttention,
 };
 use relens_models::ops::{self, AttentionConfig, AttentionMask};
-use relens_models::weights::{ElementType, Parameters, Weights, tensors_to_bytes};
+use relens_models::parameters::Parameters;
+use relens_models::weights::{ElementType, Weights, tensors_to_bytes};
 use support::{assert_close, random, values};
 
 /// A checkpoint in half precision, whose linear weights are stored `[out, in]`.

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Tensor};
 use relens_models::language_model::llama::{LlamaConfig, LlamaModel};
 use relens_models::language_model::{LanguageModel, PromptTargetBatch};
+use relens_models::parameters::Parameters;
 use relens_models::tokenizer::TokenBatch;
-use relens_models::weights::{Parameters, Weights};
+use relens_models::weights::Weights;
 use support::{assert_close, fixture, fixture_path};
 
 const FAMILIES: [&str; 8] =

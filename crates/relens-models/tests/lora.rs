@@ -12,10 +12,9 @@ use relens_models::language_model::LanguageModel;
 use relens_models::language_model::gguf::Gguf;
 use relens_models::language_model::llama::{LlamaConfig, LlamaModel};
 use relens_models::lora::{LoraAdapter, LoraConfig};
+use relens_models::parameters::{LinearStorage, Parameters};
 use relens_models::tokenizer::TokenBatch;
-use relens_models::weights::{
-    ElementType, LinearStorage, Parameters, TrainableParameter, Weights, tensors_to_bytes,
-};
+use relens_models::weights::{ElementType, TrainableParameter, Weights, tensors_to_bytes};
 use support::{assert_close, fixture, fixture_path, random, values};
 
 const CASES: [(&str, &str); 2] = [("qwen2", "attention"), ("llama3", "every_map")];

@@ -10,8 +10,9 @@ use rand::SeedableRng;
 use relens_models::language_model::t5::{T5Config, T5Model};
 use relens_models::language_model::{LanguageModel, PromptTargetBatch};
 use relens_models::layers::DropoutGenerator;
+use relens_models::parameters::Parameters;
 use relens_models::tokenizer::TokenBatch;
-use relens_models::weights::{Parameters, TrainableParameters, Weights};
+use relens_models::weights::{TrainableParameters, Weights};
 use serde_json::Value;
 use support::{assert_close, fixture, fixture_path, values};
 

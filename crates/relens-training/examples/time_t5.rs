@@ -21,7 +21,7 @@ use relens_models::dual_encoder::architecture::open_weights;
 use relens_models::language_model::generation::{CopySpeculation, GenerationConfig, generate};
 use relens_models::language_model::t5::{T5Config, T5Model};
 use relens_models::language_model::{LanguageModel, PromptTargetBatch};
-use relens_models::weights::Parameters;
+use relens_models::parameters::Parameters;
 use relens_training::optimizer::{AdamW, AdamWConfig, Gradients, NamedParameter, check_and_clip};
 
 #[global_allocator]

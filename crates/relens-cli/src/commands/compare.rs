@@ -19,7 +19,7 @@ use relens::evaluation::{
 use relens::ranking::pipeline::TextEmbedder;
 use serde::{Deserialize, Serialize};
 
-use crate::commands::eval::embed_images;
+use crate::image_embedding::embed_dataset;
 use crate::library_location;
 use crate::model_choice::ModelOption;
 use crate::output::Output;
@@ -184,7 +184,7 @@ impl CompareArguments {
 
 fn embedded(dataset: Dataset, retriever: &Arc<Retriever>) -> Result<Embedded> {
     dataset.ensure_images_exist()?;
-    let images = embed_images(&dataset, retriever)?;
+    let images = embed_dataset(&dataset, retriever)?;
     let embedder: Arc<dyn TextEmbedder> = retriever.clone();
     Ok(Embedded { dataset, images, embedder: Arc::new(RememberingEmbedder::new(embedder)) })
 }

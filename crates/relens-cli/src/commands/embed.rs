@@ -7,10 +7,11 @@ use anyhow::Result;
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 
+use crate::image_embedding::embed_images;
+use crate::model_choice;
 use crate::model_choice::ModelOption;
 use crate::output::{self, Output};
-use crate::picture_embedding::embed_pictures;
-use crate::{cli, model_choice};
+use crate::usage::usage_error;
 
 /// How many inputs are embedded before their vectors are printed: many inputs need little memory.
 const BATCH: usize = 32;
@@ -51,12 +52,12 @@ struct EmbeddingLine<'a> {
 impl EmbedArguments {
     pub(crate) fn run(self) -> Result<()> {
         if let Some(position) = self.text.iter().position(|text| text.trim().is_empty()) {
-            return Err(cli::usage_error(format!("text number {} is empty", position + 1)));
+            return Err(usage_error(format!("text number {} is empty", position + 1)));
         }
         let retriever = self.model.open()?;
         let mut output = Output::new();
         for paths in self.image.chunks(BATCH) {
-            let embeddings = embed_pictures(&retriever, paths)?;
+            let embeddings = embed_images(&retriever, paths)?;
             for (path, embedding) in paths.iter().zip(embeddings.iter()) {
                 self.write(&mut output, "image", output::path_bytes(path), embedding)?;
             }

@@ -13,16 +13,15 @@ use relens::embed::embeddings::Embeddings;
 use relens::embed::retriever::Retriever;
 use relens::enhancer::QueryEnhancer;
 use relens::enhancer::rewriter::Gallery;
-use relens::error::Error;
 use relens::evaluation::{RankingMetrics, RetrievalReport, evaluate};
 use relens::ranking::index::ExactIndex;
 use serde::Serialize;
 
 use crate::enhancer_choice::EnhancerOption;
+use crate::image_embedding::embed_dataset;
 use crate::model_choice::ModelOption;
 use crate::output::Output;
 use crate::output_file::write_whole;
-use crate::picture_embedding::{PICTURES_PER_BATCH, embed_pictures};
 use crate::progress::Progress;
 use crate::query_results::{QueryResults, Recorder};
 use crate::{interrupt, model_choice};
@@ -99,7 +98,7 @@ impl EvalArguments {
         let retriever = Arc::new(self.model.open()?);
         let gallery = Gallery::default();
         let enhancer = self.enhancer.open_for(Some(retriever.clone()), gallery.clone())?;
-        let images = embed_images(&dataset, &retriever)?;
+        let images = embed_dataset(&dataset, &retriever)?;
         set_gallery(&gallery, &retriever, &images)?;
         let (progress, total) = (Progress::start("captions", 0), dataset.caption_count() as u64);
         let done = std::cell::Cell::new(0);
@@ -146,22 +145,6 @@ struct PerQuery<'a> {
     report: &'a RetrievalReport,
     #[serde(flatten)]
     results: QueryResults,
-}
-
-/// Embeds the dataset's pictures in order. One that cannot be read is an error: without it the numbers would lie.
-pub(crate) fn embed_images(dataset: &Dataset, retriever: &Retriever) -> Result<Embeddings> {
-    let (mut embeddings, total) = (Embeddings::new(retriever.dim()), dataset.images.len() as u64);
-    let progress = Progress::start("pictures", total);
-    for batch in dataset.images.chunks(PICTURES_PER_BATCH) {
-        if interrupt::requested() {
-            return Err(Error::Cancelled.into());
-        }
-        let paths: Vec<&Path> = batch.iter().map(|image| image.path.as_path()).collect();
-        embeddings.append(&embed_pictures(retriever, &paths)?)?;
-        progress.update(embeddings.rows() as u64, total);
-    }
-    progress.finish();
-    Ok(embeddings)
 }
 
 fn show(report: &RetrievalReport) -> Result<()> {

@@ -14,10 +14,10 @@ use relens::explanation::{Cells, DifferentiableScore, RetrievalScore};
 use relens_models::image_preprocessing::decode_image;
 use serde::Serialize;
 
-use crate::commands::explain::PixelOptions;
 use crate::interrupt;
 use crate::model_choice::ModelOption;
 use crate::output::Output;
+use crate::pixel_explanation::PixelArguments;
 use crate::progress::Progress;
 
 /// Measure whether heat maps find what a score depends on.
@@ -53,7 +53,7 @@ pub(crate) struct FaithfulnessArguments {
     points: u8,
 
     #[command(flatten)]
-    pixels: PixelOptions,
+    pixels: PixelArguments,
 
     #[command(flatten)]
     model: ModelOption,

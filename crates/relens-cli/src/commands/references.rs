@@ -10,7 +10,7 @@ use relens::embed::retriever::Retriever;
 use relens::error::Error;
 use relens::ranking::reference_pairs::{REFERENCE_FILE, ReferencePairs};
 
-use crate::commands::eval::embed_images;
+use crate::image_embedding::embed_dataset;
 use crate::interrupt;
 use crate::model_choice::ModelOption;
 use crate::output::Output;
@@ -59,7 +59,7 @@ impl ReferencesArguments {
         dataset.images.retain(|image| image.captions.len() >= wanted);
         dataset.ensure_images_exist()?;
         let retriever = self.model.open()?;
-        let images = embed_images(&dataset, &retriever)?;
+        let images = embed_dataset(&dataset, &retriever)?;
         let captions = embed_captions(&dataset.images, wanted, &retriever)?;
         let (pictures, count) = (images.rows(), captions.rows());
         ReferencePairs::new(captions, images)?.save(&self.out)?;

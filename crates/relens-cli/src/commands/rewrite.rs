@@ -12,11 +12,12 @@ use relens::error::Error;
 use serde::Serialize;
 
 use crate::enhancer_choice::EnhancerOption;
+use crate::interrupt;
 use crate::model_choice::ModelOption;
 use crate::output::{self, Output};
 use crate::output_file::write_streaming;
 use crate::progress::Progress;
-use crate::{cli, interrupt};
+use crate::usage::usage_error;
 
 /// Queries that are enhanced together.
 const QUERIES_PER_BATCH: usize = 64;
@@ -120,11 +121,11 @@ impl RewriteArguments {
 
     fn queries(&self) -> Result<Vec<Query>> {
         if let Some(query) = &self.query {
-            return Ok(vec![Query::new(query).map_err(cli::usage_error)?]);
+            return Ok(vec![Query::new(query).map_err(usage_error)?]);
         }
         interrupt::watch();
         let (Some(annotations), Some(images)) = (&self.annotations, &self.images) else {
-            return Err(cli::usage_error("expected a query, or --annotations with --images"));
+            return Err(usage_error("expected a query, or --annotations with --images"));
         };
         let mut dataset = Dataset::open(annotations, images)?;
         if let Some(split) = &self.split {

@@ -4,10 +4,9 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, Parser};
+use clap::Args;
 use serde_json::json;
 
-use crate::cli::Cli;
 use crate::interrupt;
 use crate::output::{self, Output};
 use crate::recipe::digest::Digests;
@@ -61,12 +60,13 @@ struct Told<'a> {
 }
 
 impl RunArguments {
-    pub(crate) fn run(self) -> Result<()> {
+    /// Runs the recipe; `check` says whether a command line is one that relens takes.
+    pub(crate) fn run(self, check: fn(&[String]) -> Result<(), String>) -> Result<()> {
         let recipe = Recipe::read(&self.recipe, &self.set)?;
         let stages = recipe.needed_for(self.until.as_deref())?;
         // A command line that cannot be meant is found before the first hour of work, not after it.
         for stage in &stages {
-            check_command(stage)?;
+            check_command(stage, check)?;
         }
         let told = if self.plan {
             planned(&stages)
@@ -106,15 +106,13 @@ impl RunArguments {
     }
 }
 
-fn check_command(stage: &Stage) -> Result<()> {
+fn check_command(stage: &Stage, check: fn(&[String]) -> Result<(), String>) -> Result<()> {
     for arguments in [
         stage.command.clone(),
         [stage.command.as_slice(), stage.resume.as_deref().unwrap_or_default()].concat(),
     ] {
-        let line = std::iter::once("relens".to_owned()).chain(arguments);
-        if let Err(error) = Cli::try_parse_from(line) {
-            let (name, told) = (&stage.name, error.to_string());
-            let reason = told.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        if let Err(reason) = check(&arguments) {
+            let name = &stage.name;
             bail!("stage `{name}`: `relens {}` cannot be run: {reason}", stage.command.join(" "));
         }
     }

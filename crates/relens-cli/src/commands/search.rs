@@ -14,12 +14,13 @@ use relens::ranking::index::Index;
 use relens::ranking::pipeline::Pipeline;
 
 use crate::enhancer_choice::EnhancerOption;
+use crate::image_embedding::embed_images;
 use crate::library_location::LibraryOption;
+use crate::model_choice;
 use crate::model_choice::{LongTextOption, PrecisionOption};
 use crate::output::Output;
-use crate::picture_embedding::embed_pictures;
 use crate::ranking_output::{self, FoundPicture};
-use crate::{cli, model_choice};
+use crate::usage::usage_error;
 
 /// Find pictures by a description, or by another picture.
 ///
@@ -63,7 +64,7 @@ pub(crate) struct SearchArguments {
 impl SearchArguments {
     pub(crate) fn run(self) -> Result<()> {
         // Checked here and not by clap, which would print a query of any length back.
-        let query = self.query.as_deref().map(Query::new).transpose().map_err(cli::usage_error)?;
+        let query = self.query.as_deref().map(Query::new).transpose().map_err(usage_error)?;
         let library = Library::open(&self.library.directory()?)?;
         let retriever = Arc::new(self.long_text.apply(self.retriever(&library)?));
         let k = self.k as usize;
@@ -127,7 +128,7 @@ fn search_by_picture(
     k: usize,
 ) -> Result<Vec<FoundImage>> {
     let index = library.index(retriever.fingerprint())?;
-    let query = embed_pictures(retriever, &[picture])?;
+    let query = embed_images(retriever, &[picture])?;
     let hits = index.search(&query, k)?.pop().unwrap_or_default();
     Ok(library.resolve(&hits)?)
 }

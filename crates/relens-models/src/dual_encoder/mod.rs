@@ -18,8 +18,8 @@ pub use config::{CONFIG_FILE, DualEncoderConfig, HeadKind, ModelConfig, TextConf
 
 use crate::dual_encoder::architecture::{Architecture, ImageEncoder, TextEncoder, open_weights};
 use crate::error::{ModelError, Result};
+use crate::parameters::{LinearStorage, Parameters};
 use crate::tokenizer::{TokenBatch, Tokenizer};
-use crate::weights::{LinearStorage, Parameters};
 
 /// The weights' file name inside a model directory.
 pub const WEIGHTS_FILE: &str = "open_clip_model.safetensors";

@@ -8,8 +8,8 @@ use super::LanguageModel;
 use crate::dual_encoder::architecture::open_weights;
 use crate::language_model::llama::{LlamaConfig, LlamaModel};
 use crate::language_model::t5::{T5Config, T5Model};
+use crate::parameters::{LinearStorage, Parameters};
 use crate::tokenizer::Tokenizer;
-use crate::weights::{LinearStorage, Parameters};
 use crate::{ModelError, Result};
 
 /// The file that says what a model is.

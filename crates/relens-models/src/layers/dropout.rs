@@ -2,13 +2,9 @@
 
 use candle_core::Tensor;
 use rand::Rng;
-use rand_chacha::ChaCha8Rng;
 
 use crate::Result;
-use crate::ops::{self, DropoutMask};
-
-/// Where training draws its masks from; its state can be saved with a checkpoint.
-pub type DropoutGenerator = ChaCha8Rng;
+use crate::ops::{self, DropoutGenerator, DropoutMask};
 
 /// Sets a share of the elements to zero while training.
 #[derive(Debug, Clone, Copy)]

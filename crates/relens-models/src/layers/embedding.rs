@@ -3,7 +3,8 @@
 use candle_core::{Device, Tensor};
 
 use crate::ops;
-use crate::weights::{Parameters, StoredTensor};
+use crate::parameters::Parameters;
+use crate::weights::StoredTensor;
 use crate::{ModelError, Result};
 
 /// A table of vectors, one for each id.

@@ -2,9 +2,9 @@
 
 use candle_core::Tensor;
 
-use super::{AdapterMode, LowRankMap};
+use crate::lora::{AdapterMode, LowRankMap};
 use crate::ops::{self, Activation, Finish, Int8Matrix, QuantizedMatrix};
-use crate::weights::{LinearWeight, Parameters};
+use crate::parameters::{LinearWeight, Parameters};
 use crate::{ModelError, Result};
 
 /// x·W + b, and what an adapter adds.

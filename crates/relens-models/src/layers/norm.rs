@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use crate::Result;
 use crate::ops;
-use crate::weights::Parameters;
+use crate::parameters::Parameters;
 
 /// Layer normalisation with weight and bias.
 #[derive(Debug, Clone)]

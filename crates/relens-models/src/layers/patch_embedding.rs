@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use crate::ops;
-use crate::weights::Parameters;
+use crate::parameters::Parameters;
 use crate::{ModelError, Result};
 
 /// A convolution whose stride is its kernel, computed as one product over all patches.

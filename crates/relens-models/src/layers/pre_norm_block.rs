@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use super::{ConcatenatedLinear, Dropout, LayerNorm, Linear, SelfAttention};
 use crate::Result;
 use crate::ops::{self, Activation, AttentionConfig, AttentionMask};
-use crate::weights::Parameters;
+use crate::parameters::Parameters;
 
 /// The sizes and names of a [`PreNormBlock`].
 #[derive(Debug, Clone, Copy)]

@@ -8,8 +8,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::config::LoraConfig;
-use crate::layers::{AdapterMode, AdapterState, DropoutGenerator, LowRankMap};
-use crate::ops::DropoutMask;
+use super::low_rank_map::{AdapterMode, AdapterState, LowRankMap};
+use crate::ops::{DropoutGenerator, DropoutMask};
 use crate::weights::{StoredLayout, TrainableParameters, Weights};
 use crate::{ModelError, Result};
 

@@ -1,6 +1,7 @@
 //! Dropout (Srivastava et al., 2014) whose mask is computed, not stored.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
+use rand_chacha::ChaCha8Rng;
 
 use super::arguments::{Elements, contiguous_f32, elements, refuse, tensor_from};
 use super::instruction_set::vectorized;
@@ -9,6 +10,9 @@ use crate::Result;
 
 /// Rough cost of one element, in multiply-adds.
 const COST: usize = 6;
+
+/// Where training draws its masks from; its state can be saved with a checkpoint.
+pub type DropoutGenerator = ChaCha8Rng;
 
 /// Which elements are set to zero: a pure function of the seed and the element's place.
 ///

@@ -42,7 +42,7 @@ pub use attention::{
     cached_attention,
 };
 pub use depthwise_convolution::depthwise_conv2d;
-pub use dropout::{DropoutMask, dropout};
+pub use dropout::{DropoutGenerator, DropoutMask, dropout};
 pub use embedding::embedding;
 pub use gated_activation::gated_activation;
 pub use int8::{Int8Matrix, int8_linear};

@@ -2,8 +2,9 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 
-use super::{ElementType, Parameters, Weights, save_tensors, tensors_to_bytes};
+use super::{ElementType, Weights, save_tensors, tensors_to_bytes};
 use crate::error::ModelError;
+use crate::parameters::Parameters;
 
 fn sample() -> BTreeMap<String, Tensor> {
     let matrix = Tensor::from_vec((0..6).map(|i| i as f32 - 2.5).collect(), (2, 3), &Device::Cpu).unwrap();

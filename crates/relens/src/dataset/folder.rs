@@ -8,17 +8,7 @@ use super::caption_groups::cleaned_caption;
 use super::text_lines::for_each_line;
 use super::{Dataset, DatasetImage, Split};
 use crate::error::{Error, Result};
-
-/// The endings of file names that are taken for pictures, lower case.
-pub const IMAGE_EXTENSIONS: [&str; 13] =
-    ["jpg", "jpeg", "jpe", "jfif", "png", "gif", "webp", "bmp", "tif", "tiff", "ppm", "qoi", "tga"];
-
-/// Whether a file's name ends like a picture's.
-pub(crate) fn has_image_extension(path: &Path) -> bool {
-    path.extension().and_then(|extension| extension.to_str()).is_some_and(|extension| {
-        IMAGE_EXTENSIONS.iter().any(|candidate| extension.eq_ignore_ascii_case(candidate))
-    })
-}
+use crate::pictures::image_files::has_image_extension;
 
 /// Reads the folder and those below it, hidden ones left out, in the order of the paths.
 pub(super) fn read(directory: &Path) -> Result<Dataset> {

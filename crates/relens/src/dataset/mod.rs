@@ -29,8 +29,6 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 pub use asked_queries::AskedQueries;
-pub use folder::IMAGE_EXTENSIONS;
-pub(crate) use folder::has_image_extension;
 pub use format::DatasetFormat;
 pub use split::Split;
 use split_slice::SplitSlice;

@@ -10,8 +10,9 @@ use serde_json::Value;
 
 use super::caption_groups::cleaned_caption;
 use super::shards::{has_shards, shards};
-use super::{Dataset, DatasetImage, Split, has_image_extension, name_from_path};
+use super::{Dataset, DatasetImage, Split, name_from_path};
 use crate::error::{Error, Result};
+use crate::pictures::image_files::has_image_extension;
 use crate::pictures::tar_archive;
 
 /// Whether `path` is an archive, or a folder with archives in it.

@@ -5,9 +5,10 @@ use std::path::Path;
 use candle_core::Tensor;
 use relens_models::dual_encoder::{TEXT_CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE};
 use relens_models::ops::{l2_normalize, mean_pool};
+use relens_models::parameters::Parameters;
 use relens_models::tokenizer::Tokenizer;
 use relens_models::towers::bert::{BertConfig, BertModel};
-use relens_models::weights::{Parameters, Weights};
+use relens_models::weights::Weights;
 
 use crate::embed::embeddings::Embeddings;
 use crate::error::{Error, Result};

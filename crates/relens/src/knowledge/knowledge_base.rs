@@ -14,7 +14,7 @@ use crate::model_hub::bundled;
 /// The name of the bundled knowledge base among the bundled models.
 pub const BUNDLED: &str = "evd";
 /// The entities inside the bundled knowledge base's directory.
-pub const BUNDLED_FILE: &str = "knowledge.jsonl";
+pub const BUNDLED_FILE: &str = bundled::KNOWLEDGE_FILE;
 /// The knowledge base inside relens's home directory, once a person has edited it.
 pub const HOME_FILE: &str = "evd.db";
 

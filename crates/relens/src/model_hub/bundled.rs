@@ -11,12 +11,16 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use crate::enhancer::rewriter::settings::SETTINGS_FILE;
 use crate::error::{Error, Result};
-use crate::knowledge::knowledge_base;
 
 /// The environment variable that names a directory with `models/` and `gallery/` in it.
 pub const DATA_VARIABLE: &str = "RELENS_DATA";
+
+/// The file that makes a directory a bundled knowledge base.
+pub const KNOWLEDGE_FILE: &str = "knowledge.jsonl";
+
+/// The file that makes a directory a rewriter.
+pub const REWRITER_FILE: &str = "relens_rewriter.json";
 
 /// The directory of a bundled model, for example `models/relens-mini`.
 ///
@@ -73,9 +77,8 @@ fn locate_in(roots: &[PathBuf], relative: &str) -> Result<PathBuf> {
 fn model_names_in(roots: &[PathBuf]) -> Vec<String> {
     let entries =
         roots.iter().filter_map(|root| fs_err::read_dir(root.join("models")).ok()).flatten().flatten();
-    let is_other = |directory: &Path| {
-        [knowledge_base::BUNDLED_FILE, SETTINGS_FILE].iter().any(|file| directory.join(file).is_file())
-    };
+    let is_other =
+        |directory: &Path| [KNOWLEDGE_FILE, REWRITER_FILE].iter().any(|file| directory.join(file).is_file());
     let names: BTreeSet<String> = entries
         .filter(|entry| entry.path().is_dir() && !is_other(&entry.path()))
         .filter_map(|entry| entry.file_name().into_string().ok())
@@ -102,10 +105,10 @@ mod tests {
         assert_eq!(locate_in(&roots, "models/b").unwrap(), first.path().join("models/b"));
         assert_eq!(locate_in(&roots, "models/a").unwrap(), second.path().join("models/a"));
         assert_eq!(model_names_in(&roots), ["a", "b"]);
-        fs_err::write(first.path().join("models/b").join(knowledge_base::BUNDLED_FILE), "").unwrap();
+        fs_err::write(first.path().join("models/b").join(KNOWLEDGE_FILE), "").unwrap();
         fs_err::remove_dir(second.path().join("models/b")).unwrap();
         assert_eq!(model_names_in(&roots), ["a"], "a knowledge base is no retriever");
-        fs_err::write(second.path().join("models/a").join(SETTINGS_FILE), "").unwrap();
+        fs_err::write(second.path().join("models/a").join(REWRITER_FILE), "").unwrap();
         assert_eq!(model_names_in(&roots), [""; 0], "nor is a rewriter");
     }
 

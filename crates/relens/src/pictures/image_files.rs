@@ -3,8 +3,18 @@
 use std::io::Read;
 use std::path::Path;
 
-use crate::dataset::has_image_extension;
 use crate::pictures::video;
+
+/// The endings of file names that are taken for pictures, lower case.
+const IMAGE_EXTENSIONS: [&str; 13] =
+    ["jpg", "jpeg", "jpe", "jfif", "png", "gif", "webp", "bmp", "tif", "tiff", "ppm", "qoi", "tga"];
+
+/// Whether a file's name ends like a picture's.
+pub(crate) fn has_image_extension(path: &Path) -> bool {
+    path.extension().and_then(|extension| extension.to_str()).is_some_and(|extension| {
+        IMAGE_EXTENSIONS.iter().any(|candidate| extension.eq_ignore_ascii_case(candidate))
+    })
+}
 
 /// Whether `path` is worth decoding: by its ending, or by its first bytes if it has no ending. Videos are.
 pub(crate) fn may_be_image(path: &Path) -> bool {

@@ -12,9 +12,9 @@ use relens_models::image_preprocessing::{
     DecodeLimits, RgbImage, decode_animation, decode_image, decode_image_bytes, uniform_positions,
 };
 
-use crate::dataset::has_image_extension;
 use crate::error::{Error, Result};
 use crate::pictures::archive;
+use crate::pictures::image_files::has_image_extension;
 
 /// How many frames are looked at.
 pub const FRAMES: usize = 12;

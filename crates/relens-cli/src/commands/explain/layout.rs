@@ -3,7 +3,8 @@
 use image::RgbImage;
 
 use super::canvas::{BLACK, Canvas, GREY, Lettering, Place};
-use super::{Detail, Method, Side, WeightedAttribution, heat};
+use super::{Side, WeightedAttribution, heat};
+use crate::pixel_explanation::{Detail, Method};
 
 /// A picture's longer side on the sheet.
 const PANEL: u32 = 380;

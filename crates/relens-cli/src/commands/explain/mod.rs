@@ -9,25 +9,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use image::{ImageFormat, RgbImage};
 use relens::embed::embeddings::Embeddings;
 use relens::embed::retriever::Retriever;
 use relens::enhancer::{EnhancedQuery, Identity, Query, QueryEnhancer};
-use relens::explanation::integrated_gradients::{IntegratedGradientsConfig, integrated_gradients};
-use relens::explanation::mask::{MaskConfig, optimize_mask};
+use relens::explanation::RetrievalScore;
 use relens::explanation::words::{TextAttribution, explain_words};
-use relens::explanation::{Baseline, DifferentiableScore, RetrievalScore, SaliencyMap};
 use relens::ranking::pipeline::embed_enhanced;
 use relens_models::image_preprocessing::decode_image;
 use serde::Serialize;
 
-use crate::cli;
 use crate::enhancer_choice::EnhancerOption;
 use crate::model_choice::ModelOption;
 use crate::output::Output;
 use crate::output_file::write_whole;
+use crate::pixel_explanation::{Detail, PixelArguments, PixelExplanation, PreparedPair};
 use crate::progress::Progress;
+use crate::usage::usage_error;
 
 /// Show which pixels and which words the score of a query and a picture comes from.
 ///
@@ -52,7 +51,7 @@ pub(crate) struct ExplainArguments {
     out: PathBuf,
 
     #[command(flatten)]
-    pixels: PixelOptions,
+    pixels: PixelArguments,
 
     #[command(flatten)]
     enhancer: EnhancerOption,
@@ -63,64 +62,6 @@ pub(crate) struct ExplainArguments {
     /// Print one JSON object: {"query", "image", "method", "baseline", "steps", "explanations": […]}.
     #[arg(long)]
     json: bool,
-}
-
-/// How pixels are explained.
-#[derive(Debug, Clone, Copy, Args)]
-pub(crate) struct PixelOptions {
-    /// The method for the pixels.
-    #[arg(long, value_enum, default_value = "integrated_gradients")]
-    pub(crate) method: Method,
-
-    /// Steps of integrated_gradients between baseline and picture, or descent steps of mask (default: 64 or 15).
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..))]
-    steps: Option<u16>,
-
-    /// What the picture is compared with.
-    #[arg(long, value_enum, default_value = "blur")]
-    pub(crate) baseline: BaselineName,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
-#[value(rename_all = "snake_case")]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Method {
-    /// What each pixel adds to the score (Sundararajan et al., 2017).
-    IntegratedGradients,
-    /// The smallest part that the score cannot do without (I-GOS, Qi et al., 2020).
-    Mask,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum BaselineName {
-    /// The model's mean colour.
-    Grey,
-    /// Black.
-    Black,
-    /// The picture, blurred.
-    Blur,
-}
-
-/// A picture as the model reads it, and its baseline.
-pub(crate) struct PreparedPair {
-    pub(crate) picture: Vec<f32>,
-    pub(crate) baseline: Vec<f32>,
-}
-
-/// What was found out about the pixels.
-pub(crate) struct PixelExplanation {
-    pub(crate) map: SaliencyMap,
-    score: f32,
-    baseline_score: f32,
-    detail: Detail,
-}
-
-#[derive(Debug, Clone, Copy, Serialize)]
-#[serde(untagged)]
-enum Detail {
-    Gradients { attributed: f64, completeness_error: f64, unadjusted_completeness_error: f64 },
-    Mask { masked_score: f32, masked_area: f32 },
 }
 
 /// One column of the picture: the query as it was typed, or as the enhancer rewrote it.
@@ -140,70 +81,9 @@ struct WeightedAttribution {
 /// Texts of an enhanced query whose words are explained, the weightiest first.
 const EXPLAINED_TEXTS: usize = 3;
 
-impl PixelOptions {
-    pub(crate) fn steps(self) -> usize {
-        let default = match self.method {
-            Method::IntegratedGradients => IntegratedGradientsConfig::default().steps,
-            Method::Mask => MaskConfig::default().iterations,
-        };
-        self.steps.map_or(default, usize::from)
-    }
-
-    pub(crate) fn prepare(self, retriever: &Retriever, picture: &RgbImage) -> Result<PreparedPair> {
-        let baseline = match self.baseline {
-            BaselineName::Grey => Baseline::Grey,
-            BaselineName::Black => Baseline::Black,
-            BaselineName::Blur => Baseline::Blur,
-        };
-        let baseline = baseline.prepared(picture, retriever.preprocessor())?;
-        let mut prepared = vec![0.0; baseline.len()];
-        retriever.preprocessor().normalise_into(picture, &mut prepared)?;
-        Ok(PreparedPair { picture: prepared, baseline })
-    }
-
-    pub(crate) fn explain(
-        self,
-        score: &dyn DifferentiableScore,
-        pair: &PreparedPair,
-        progress: &dyn Fn(usize),
-    ) -> Result<PixelExplanation> {
-        let (picture, baseline) = (pair.picture.as_slice(), pair.baseline.as_slice());
-        if self.method == Method::Mask {
-            let config = MaskConfig { iterations: self.steps(), ..MaskConfig::default() };
-            let found = optimize_mask(score, picture, baseline, config, progress)?;
-            let detail = Detail::Mask { masked_score: found.masked_score, masked_area: found.area };
-            let (score, baseline_score) = (found.score, found.baseline_score);
-            return Ok(PixelExplanation { map: found.map, score, baseline_score, detail });
-        }
-        let config =
-            IntegratedGradientsConfig { steps: self.steps(), ..IntegratedGradientsConfig::default() };
-        let found = integrated_gradients(score, picture, baseline, config, progress)?;
-        let detail = Detail::Gradients {
-            attributed: found.map.sum(),
-            completeness_error: found.completeness_error(),
-            unadjusted_completeness_error: found.unadjusted_completeness_error(),
-        };
-        let (score, baseline_score) = (found.score, found.baseline_score);
-        Ok(PixelExplanation { map: found.map, score, baseline_score, detail })
-    }
-}
-
-impl PixelExplanation {
-    /// By how much the pixels miss the difference that they explain, as they are and before their steps were adjusted;
-    /// none for a mask.
-    pub(crate) fn completeness_errors(&self) -> Option<[f64; 2]> {
-        match self.detail {
-            Detail::Gradients { completeness_error, unadjusted_completeness_error, .. } => {
-                Some([completeness_error, unadjusted_completeness_error])
-            }
-            Detail::Mask { .. } => None,
-        }
-    }
-}
-
 impl ExplainArguments {
     pub(crate) fn run(self) -> Result<()> {
-        let query = Query::new(&self.query).map_err(cli::usage_error)?;
+        let query = Query::new(&self.query).map_err(usage_error)?;
         let retriever = Arc::new(self.model.open()?);
         let enhancer = self.enhancer.open(Some(retriever.clone()))?;
         let picture = decode_image(&self.image)?;
@@ -274,7 +154,7 @@ struct Explainer<'a> {
     retriever: &'a Retriever,
     pair: PreparedPair,
     embedding: Embeddings,
-    options: PixelOptions,
+    options: PixelArguments,
 }
 
 impl Explainer<'_> {

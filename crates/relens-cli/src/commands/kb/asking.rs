@@ -11,9 +11,10 @@ use relens::knowledge::collection::{
 };
 use relens::llm::{Budget, ClientSettings, LlmClient, Prices};
 
+use crate::interrupt;
 use crate::llm_endpoint::EndpointOptions;
 use crate::progress::{self, Progress};
-use crate::{cli, interrupt};
+use crate::usage::usage_error;
 
 /// The log of replies in the output directory.
 const REPLIES_FILE: &str = "replies.jsonl";
@@ -97,7 +98,7 @@ impl AskingOptions {
 fn left(budget: Budget, prices: Prices, prompt_tokens: u64, completion_tokens: u64) -> Result<Budget> {
     let spent = prices.cost(prompt_tokens, completion_tokens);
     if budget.cost.is_some_and(|cost| cost.is_nan() || cost < 0.0) {
-        return Err(cli::usage_error("--budget: expected an amount of at least 0"));
+        return Err(usage_error("--budget: expected an amount of at least 0"));
     }
     Ok(Budget {
         cost: budget.cost.map(|cost| (cost - spent).max(0.0)),

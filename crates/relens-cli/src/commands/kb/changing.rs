@@ -8,7 +8,8 @@ use relens::knowledge::store::Revision;
 use relens::knowledge::{Description, Entity, KnowledgeStore, Sense, Source};
 
 use super::{store, unknown_entity};
-use crate::{cli, progress};
+use crate::progress;
+use crate::usage::usage_error;
 
 /// What an entity is and has.
 #[derive(Debug, Args)]
@@ -122,7 +123,7 @@ impl AddArguments {
         let name = normalise_name(&self.name);
         let name = store.entity(&name)?.map_or(name, |entity| entity.name);
         if descriptions.is_empty() && (self.options.alias.is_empty() || store.entity(&name)?.is_none()) {
-            return Err(cli::usage_error("say what it looks like with --has or what it is with --is"));
+            return Err(usage_error("say what it looks like with --has or what it is with --is"));
         }
         let options = self.options;
         let revision = store.edit("add", &name, |entity| {

@@ -14,7 +14,7 @@ use super::data::{DataOptions, Opened};
 use super::endpoint::ModelOptions;
 use super::working::finish;
 use crate::output::Output;
-use crate::progress::Reporter;
+use crate::reporter::Reporter;
 use crate::{interrupt, progress};
 
 /// Conversations that are open for each request on its way: enough that a slow one holds nobody up.

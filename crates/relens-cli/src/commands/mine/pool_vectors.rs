@@ -8,7 +8,7 @@ use relens::embed::embeddings::Embeddings;
 use relens::embed::retriever::Retriever;
 use relens::ranking::index::{ExactIndex, Index};
 
-use crate::commands::eval::embed_images;
+use crate::image_embedding::embed_dataset;
 use crate::library_location;
 
 /// The vectors of the data set's pictures, `[pictures, dim]`, from the cache in relens's home if they are there.
@@ -24,7 +24,7 @@ pub(super) fn of(dataset: &Dataset, retriever: &Retriever) -> Result<Embeddings>
             Err(error) => tracing::info!("computed again: {error}"),
         }
     }
-    let vectors = embed_images(dataset, retriever)?;
+    let vectors = embed_dataset(dataset, retriever)?;
     if let Some(path) = path {
         let saved = ExactIndex::from_parts(&fingerprint, ids, vectors.clone())?.save(&path);
         // Without the cache the next run is slower, nothing else.

@@ -13,7 +13,7 @@ use relens_models::weights::ElementType;
 use super::{megabytes, weights_bytes};
 use crate::model_choice;
 use crate::output::Output;
-use crate::progress::Reporter;
+use crate::reporter::Reporter;
 
 /// Write a model anew, as one safetensors file with numbers of the precision asked for.
 ///

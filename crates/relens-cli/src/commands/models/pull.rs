@@ -8,7 +8,7 @@ use relens::model_hub::ModelReference;
 
 use crate::model_choice;
 use crate::output::{self, Output};
-use crate::progress::Reporter;
+use crate::reporter::Reporter;
 
 /// Download a model into the Hugging Face hub's cache, and print its directory.
 ///

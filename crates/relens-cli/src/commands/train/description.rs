@@ -13,7 +13,7 @@ use serde_json::json;
 use super::refuse_to_overwrite;
 use crate::interrupt;
 use crate::output::{self, Output};
-use crate::progress::{Reporter, recalls};
+use crate::reporter::{Reporter, recalls};
 
 /// Train the adapter of the enhancer `adapter` with the retriever frozen (CLIP-GPT).
 ///

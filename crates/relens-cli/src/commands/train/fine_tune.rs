@@ -9,7 +9,7 @@ use relens_training::stages::fine_tune::{self, FineTuneConfig};
 use super::refuse_to_overwrite;
 use super::retriever::show;
 use super::rewriter::show_plan;
-use crate::progress::Reporter;
+use crate::reporter::Reporter;
 use crate::{interrupt, model_choice};
 
 /// Fine-tune a whole retriever, CLIP and its kin included, with captions replaced by their rewrites.

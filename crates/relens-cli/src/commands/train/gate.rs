@@ -9,7 +9,7 @@ use relens_training::stages::gate::{GateConfig, fit};
 
 use crate::interrupt;
 use crate::output::Output;
-use crate::progress::Reporter;
+use crate::reporter::Reporter;
 
 /// Fit a rewriter's gate, which keeps the query as it is where its rewrite is predicted to hurt.
 ///

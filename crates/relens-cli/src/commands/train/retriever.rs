@@ -11,7 +11,7 @@ use serde_json::json;
 use super::refuse_to_overwrite;
 use crate::interrupt;
 use crate::output::{self, Output};
-use crate::progress::{Reporter, recalls};
+use crate::reporter::{Reporter, recalls};
 
 /// Train a retriever on captioned pictures.
 ///

@@ -10,7 +10,7 @@ use relens_training::stages::rewriter::{Plan, RewriterStage, StagePaths};
 use super::refuse_to_overwrite;
 use super::retriever::show;
 use crate::output::Output;
-use crate::progress::Reporter;
+use crate::reporter::Reporter;
 use crate::{interrupt, model_choice};
 
 /// What every stage of a rewriter takes.

@@ -5,11 +5,11 @@ use candle_core::Tensor;
 use super::projection::{Projection, ProjectionConfig};
 use crate::Result;
 use crate::ops::l2_normalize;
+use crate::parameters::Parameters;
 use crate::towers::efficientnet::{EfficientNet, EfficientNetConfig};
 use crate::towers::eva02::{Eva02, Eva02Config};
 use crate::towers::modified_resnet::{ModifiedResNet, ModifiedResNetConfig};
 use crate::towers::vision_transformer::{VisionTransformer, VisionTransformerConfig};
-use crate::weights::Parameters;
 
 /// An image tower, where the checkpoint keeps it, and its projection.
 #[derive(Debug, Clone)]

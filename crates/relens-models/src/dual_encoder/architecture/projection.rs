@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use crate::Result;
 use crate::layers::Linear;
 use crate::ops::Activation;
-use crate::weights::{LinearStorage, Parameters};
+use crate::parameters::{LinearStorage, Parameters};
 
 /// How a checkpoint stores a projection.
 #[derive(Debug, Clone, PartialEq, Eq)]

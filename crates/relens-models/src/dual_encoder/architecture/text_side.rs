@@ -4,10 +4,10 @@ use candle_core::Tensor;
 
 use super::projection::{Projection, ProjectionConfig};
 use crate::ops::{embedding, l2_normalize, mean_pool};
+use crate::parameters::Parameters;
 use crate::tokenizer::{TokenBatch, TokenizerSettings};
 use crate::towers::bert::{BertConfig, BertModel};
 use crate::towers::text_transformer::{TextTransformer, TextTransformerConfig};
-use crate::weights::Parameters;
 use crate::{ModelError, Result};
 
 /// A text tower, where the checkpoint keeps it, and its projection.

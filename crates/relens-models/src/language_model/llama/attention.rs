@@ -6,7 +6,7 @@ use super::config::{LlamaConfig, Projections};
 use crate::Result;
 use crate::layers::{ConcatenatedLinear, Linear, RmsNorm};
 use crate::ops::{self, AttentionConfig, AttentionMask, RotaryLayout};
-use crate::weights::Parameters;
+use crate::parameters::Parameters;
 
 /// The cosines and sines of every token's angles; none where positions enter by distance.
 pub(super) type Angles = Option<(Tensor, Tensor)>;

@@ -6,7 +6,7 @@ use super::config::LlamaConfig;
 use crate::Result;
 use crate::layers::{ConcatenatedLinear, Linear};
 use crate::ops::{self, Activation};
-use crate::weights::Parameters;
+use crate::parameters::Parameters;
 
 /// contract(activation(gate(x)) ∘ expand(x))
 #[derive(Debug, Clone)]

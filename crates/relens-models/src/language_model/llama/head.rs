@@ -6,7 +6,7 @@ use super::config::LlamaConfig;
 use crate::Result;
 use crate::layers::Linear;
 use crate::ops;
-use crate::weights::Parameters;
+use crate::parameters::Parameters;
 
 /// One row of a matrix for every token, multiplied with the hidden state.
 #[derive(Debug, Clone)]

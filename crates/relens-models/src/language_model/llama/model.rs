@@ -13,8 +13,8 @@ use super::rotary_angles::RotaryAngles;
 use crate::layers::{Embedding, RmsNorm};
 use crate::lora::LoraAdapter;
 use crate::ops::{self, AttentionConfig};
+use crate::parameters::Parameters;
 use crate::tokenizer::TokenBatch;
-use crate::weights::Parameters;
 use crate::{ModelError, Result};
 
 /// A decoder of the Llama family.

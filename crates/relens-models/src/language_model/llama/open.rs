@@ -9,8 +9,8 @@ use super::config_file::token_ids;
 use super::model::LlamaModel;
 use crate::dual_encoder::architecture::open_weights;
 use crate::language_model::gguf::Gguf;
+use crate::parameters::{LinearStorage, Parameters};
 use crate::tokenizer::Tokenizer;
-use crate::weights::{LinearStorage, Parameters};
 use crate::{ModelError, Result};
 
 /// The longest texts that a tokenizer is asked for.

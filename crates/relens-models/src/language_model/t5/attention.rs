@@ -6,7 +6,7 @@ use super::T5Config;
 use crate::Result;
 use crate::layers::{ConcatenatedLinear, Dropout, DropoutGenerator, Linear, RmsNorm};
 use crate::ops::{self, AttentionConfig, AttentionMask};
-use crate::weights::Parameters;
+use crate::parameters::Parameters;
 
 /// T5 does not scale its scores; the initialisation of the queries does it.
 fn attention_config(config: &T5Config, mask: AttentionMask) -> AttentionConfig {

@@ -9,7 +9,7 @@ use super::relative_position::RelativePositionBias;
 use crate::Result;
 use crate::layers::{Dropout, DropoutGenerator, RmsNorm};
 use crate::ops::AttentionMask;
-use crate::weights::Parameters;
+use crate::parameters::Parameters;
 
 #[derive(Debug, Clone)]
 pub(super) struct Encoder {

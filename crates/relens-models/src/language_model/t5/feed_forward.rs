@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use super::T5Config;
 use crate::layers::{Dropout, DropoutGenerator, Linear, RmsNorm};
 use crate::ops::{self, Activation};
-use crate::weights::Parameters;
+use crate::parameters::Parameters;
 use crate::{ModelError, Result};
 
 /// hidden + wo(activation(wi(norm(hidden)))), or with activation(wi_0(x)) ∘ wi_1(x) inside.

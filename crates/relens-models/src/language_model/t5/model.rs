@@ -16,8 +16,8 @@ use crate::language_model::{CheckpointedPass, Decoder, LanguageModel, PromptTarg
 use crate::layers::{DropoutGenerator, Embedding, Linear};
 use crate::lora::LoraAdapter;
 use crate::ops;
+use crate::parameters::Parameters;
 use crate::tokenizer::TokenBatch;
-use crate::weights::Parameters;
 
 /// A T5 with its output layer.
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use super::T5Config;
-use crate::weights::Parameters;
+use crate::parameters::Parameters;
 use crate::{Result, ops};
 
 /// A table of biases by bucket and head.

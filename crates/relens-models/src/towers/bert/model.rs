@@ -7,8 +7,8 @@ use crate::layers::{
     ConcatenatedLinear, Dropout, DropoutGenerator, Embedding, LayerNorm, Linear, SelfAttention,
 };
 use crate::ops::{Activation, AttentionConfig, AttentionMask};
+use crate::parameters::Parameters;
 use crate::tokenizer::TokenBatch;
-use crate::weights::Parameters;
 use crate::{ModelError, Result};
 
 /// A BERT encoder without pooler: token ids in, hidden states out.

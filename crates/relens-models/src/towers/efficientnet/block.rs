@@ -7,7 +7,7 @@ use super::convolution::NormalizedConvolution;
 use super::fused::{DepthwiseWeights, Expansion, FusedBlock, PackedWeights};
 use crate::Result;
 use crate::ops::relu6;
-use crate::weights::Parameters;
+use crate::parameters::Parameters;
 
 /// An inverted residual (Sandler et al., 2018): expand, filter each channel, project; or, for the first block, a
 /// depthwise separable convolution, which does not expand.

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use crate::ops::arguments::refuse;
 use crate::ops::{depthwise_conv2d, linear};
-use crate::weights::Parameters;
+use crate::parameters::Parameters;
 use crate::{ModelError, Result};
 
 /// A convolution without bias, and the batch normalisation behind it with frozen statistics.

@@ -4,7 +4,8 @@
 //! ```no_run
 //! use relens_models::towers::efficientnet::{EfficientNet, EfficientNetConfig};
 //! use relens_models::image_preprocessing::{PreprocessConfig, Preprocessor, decode_image};
-//! use relens_models::weights::{Parameters, Weights};
+//! use relens_models::parameters::Parameters;
+//! use relens_models::weights::Weights;
 //!
 //! let parameters = Parameters::frozen(Weights::open("model.safetensors")?);
 //! let config = EfficientNetConfig::from_timm_name("tf_efficientnet_lite0")?;

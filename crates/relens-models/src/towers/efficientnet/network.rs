@@ -11,7 +11,7 @@ use super::fused::{FusedNetwork, Pictures};
 use crate::Result;
 use crate::ops::arguments::{Elements, contiguous_f32, refuse};
 use crate::ops::{mean_pool, relu6};
-use crate::weights::Parameters;
+use crate::parameters::Parameters;
 
 const PICTURE_CHANNELS: usize = 3;
 const STEM_KERNEL: usize = 3;

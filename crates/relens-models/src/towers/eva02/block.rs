@@ -7,7 +7,7 @@ use super::{EPS, Eva02Config};
 use crate::Result;
 use crate::layers::{ConcatenatedLinear, LayerNorm, Linear};
 use crate::ops::{self, Activation, AttentionConfig, AttentionMask, RotaryLayout};
-use crate::weights::Parameters;
+use crate::parameters::Parameters;
 
 /// Attention with rotary positions, then SwiGLU, each normalised before and inside.
 #[derive(Debug, Clone)]

@@ -11,7 +11,7 @@ use candle_core::Tensor;
 use self::block::Eva02Block;
 use self::rotary_grid::RotaryGrid;
 use crate::layers::{LayerNorm, Linear, PatchEmbedding};
-use crate::weights::Parameters;
+use crate::parameters::Parameters;
 use crate::{ModelError, Result};
 
 /// Added to the variance by all norms.

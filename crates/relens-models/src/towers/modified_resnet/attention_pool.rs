@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use super::{ModifiedResNetConfig, final_side};
 use crate::Result;
 use crate::layers::{CrossAttention, Linear};
-use crate::weights::{LinearStorage, Parameters};
+use crate::parameters::{LinearStorage, Parameters};
 
 /// The mean of all places attends to the places and to itself; positions are learned.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use super::EXPANSION;
 use super::convolution::{NormalizedConvolution, average_pool};
 use super::fused::{Convolution, FusedBottleneck};
 use crate::Result;
-use crate::weights::Parameters;
+use crate::parameters::Parameters;
 
 /// 1×1, 3×3, 1×1 convolutions beside a shortcut; a stride is an average pool before the last convolution.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use crate::weights::Parameters;
+use crate::parameters::Parameters;
 use crate::{ModelError, Result, ops};
 
 /// Added to the variance by batch normalisation, PyTorch's default.

@@ -18,7 +18,7 @@ use self::convolution::{NormalizedConvolution, average_pool};
 use self::fused::FusedTrunk;
 use crate::ops::TensorElements;
 use crate::ops::arguments::contiguous_f32;
-use crate::weights::Parameters;
+use crate::parameters::Parameters;
 use crate::{ModelError, Result};
 
 /// Output channels of a block for each of its inner channels.

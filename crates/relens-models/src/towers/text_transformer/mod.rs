@@ -14,8 +14,8 @@ pub use config::{TextPooling, TextTransformerConfig, TextTransformerNames};
 use self::class_token::ClassTokenPlan;
 use crate::layers::{Embedding, LayerNorm, PreNormBlock};
 use crate::ops;
+use crate::parameters::Parameters;
 use crate::tokenizer::TokenBatch;
-use crate::weights::Parameters;
 use crate::{ModelError, Result};
 
 /// A text transformer with its pooling, without the projection to the shared space.

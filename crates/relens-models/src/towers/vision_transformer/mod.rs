@@ -15,7 +15,7 @@ pub use names::{AttentionPoolNames, PoolProjectionNames, VisionTransformerNames}
 
 use self::pooling::{Pooling, even_offsets};
 use crate::layers::{LayerNorm, PatchEmbedding, PreNormBlock};
-use crate::weights::Parameters;
+use crate::parameters::Parameters;
 use crate::{ModelError, Result};
 
 /// A vision transformer with its pooling, without the projection to the shared space.

@@ -7,7 +7,7 @@ use super::names::{AttentionPoolNames, PoolProjectionNames};
 use crate::Result;
 use crate::layers::{CrossAttention, FeedForward, LayerNorm, Linear};
 use crate::ops;
-use crate::weights::{LinearStorage, Parameters};
+use crate::parameters::{LinearStorage, Parameters};
 
 /// What [`ImagePooling`] names, with its tensors.
 #[derive(Debug, Clone)]

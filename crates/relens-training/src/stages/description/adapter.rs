@@ -10,9 +10,8 @@ use relens_models::layers::{
     ConcatenatedLinear, Dropout, DropoutGenerator, LayerNorm, Linear, SelfAttention,
 };
 use relens_models::ops::{AttentionConfig, AttentionMask, l2_normalize, mean_pool};
-use relens_models::weights::{
-    ElementType, Parameters, TrainableParameters, Weights, save_tensors, tensors_to_bytes,
-};
+use relens_models::parameters::Parameters;
+use relens_models::weights::{ElementType, TrainableParameters, Weights, save_tensors, tensors_to_bytes};
 
 use super::ADAPTER_FILE;
 use super::config::{AdapterConfig, AdapterSettings, in_range};

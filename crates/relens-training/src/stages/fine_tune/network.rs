@@ -8,7 +8,8 @@ use relens_models::dual_encoder::DualEncoder;
 use relens_models::dual_encoder::architecture::{
     Architecture, ImageEncoder, ImageSide, ProjectionConfig, TextEncoder, TextSide,
 };
-use relens_models::weights::{Parameters, TrainableParameters};
+use relens_models::parameters::Parameters;
+use relens_models::weights::TrainableParameters;
 
 use super::config::{FineTunedPart, ModelSettings};
 use crate::optimizer::NamedParameter;

@@ -2,10 +2,11 @@
 
 use candle_core::{Device, Tensor};
 use relens_models::image_preprocessing::Preprocessor;
+use relens_models::parameters::Parameters;
 use relens_models::tokenizer::Tokenizer;
 use relens_models::towers::bert::BertModel;
 use relens_models::towers::efficientnet::{EfficientNet, EfficientNetConfig};
-use relens_models::weights::{Parameters, Weights};
+use relens_models::weights::Weights;
 
 use super::assembly::Pretrained;
 use super::config::RetrieverConfig;

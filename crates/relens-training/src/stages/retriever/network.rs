@@ -7,10 +7,11 @@ use candle_core::{Tensor, Var};
 use rand_chacha::ChaCha8Rng;
 use relens_models::dual_encoder::architecture::Projection;
 use relens_models::ops::{l2_normalize, mean_pool};
+use relens_models::parameters::Parameters;
 use relens_models::tokenizer::TokenBatch;
 use relens_models::towers::bert::BertModel;
 use relens_models::towers::efficientnet::{EfficientNet, EfficientNetConfig};
-use relens_models::weights::{Parameters, StoredLayout, TrainableParameters, Weights};
+use relens_models::weights::{StoredLayout, TrainableParameters, Weights};
 
 use super::assembly::Pretrained;
 use super::config::{PhaseConfig, TrainedPart};

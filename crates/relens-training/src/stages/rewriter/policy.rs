@@ -13,8 +13,9 @@ use relens_models::dual_encoder::architecture::open_weights;
 use relens_models::language_model::{self, CheckpointedPass, LanguageModel, PromptTargetBatch};
 use relens_models::layers::DropoutGenerator;
 use relens_models::lora::LoraAdapter;
+use relens_models::parameters::Parameters;
 use relens_models::tokenizer::{TokenBatch, Tokenizer};
-use relens_models::weights::{Parameters, TrainableParameters, Weights};
+use relens_models::weights::{TrainableParameters, Weights};
 
 use super::config::StageSettings;
 use super::model_sizes::ModelSizes;

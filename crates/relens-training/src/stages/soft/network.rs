@@ -10,9 +10,8 @@ use relens::enhancer::soft::{SETTINGS_FILE, SoftRewriterSettings, WEIGHTS_FILE};
 use relens_models::atomic_file::write_atomically;
 use relens_models::layers::{Dropout, DropoutGenerator, Linear};
 use relens_models::ops::{gelu_tanh, l2_normalize};
-use relens_models::weights::{
-    ElementType, Parameters, TrainableParameters, Weights, save_tensors, tensors_to_bytes,
-};
+use relens_models::parameters::Parameters;
+use relens_models::weights::{ElementType, TrainableParameters, Weights, save_tensors, tensors_to_bytes};
 
 use super::config::NetworkSettings;
 use crate::Result;

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::super::entity_finder::EntitySettings;
 use super::super::mix::Mix;
 use crate::error::{Error, Result};
+use crate::model_hub::bundled;
 
 /// The file's name inside a model directory.
-pub const SETTINGS_FILE: &str = "relens_rewriter.json";
+pub const SETTINGS_FILE: &str = bundled::REWRITER_FILE;
 
 /// Where the template takes the query.
 pub const QUERY_PLACE: &str = "{query}";

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor};
 use rand::RngExt;
 use relens_models::dual_encoder::{DualEncoderConfig, HeadKind};
+use relens_models::parameters::Parameters;
 use relens_models::tokenizer::Tokenizer;
 use relens_models::towers::bert::{BertConfig, BertModel};
-use relens_models::weights::{ElementType, Parameters, Weights, tensors_to_bytes};
+use relens_models::weights::{ElementType, Weights, tensors_to_bytes};
 use serde_json::json;
 
 use super::super::assembly::Pretrained;

@@ -95,7 +95,7 @@ impl LowRankMap {
     }
 
     /// The changes of maps that were joined, given with their numbers of outputs; none if there are none.
-    pub(super) fn side_by_side<'a>(maps: impl Iterator<Item = (Option<&'a Self>, usize)>) -> Option<Self> {
+    pub(crate) fn side_by_side<'a>(maps: impl Iterator<Item = (Option<&'a Self>, usize)>) -> Option<Self> {
         let (mut parts, mut outputs, mut state) = (Vec::new(), 0, None);
         for (map, width) in maps {
             if let Some(map) = map {
@@ -110,7 +110,7 @@ impl LowRankMap {
     }
 
     /// The same without gradients; it shares the numbers and follows the same adapter.
-    pub(super) fn detached(&self) -> Self {
+    pub(crate) fn detached(&self) -> Self {
         let part = |part: &Part| Part { down: part.down.detach(), up: part.up.detach(), ..part.clone() };
         Self { parts: self.parts.iter().map(part).collect(), state: self.state.clone(), ..self.clone() }
     }

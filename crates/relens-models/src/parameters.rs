@@ -1,17 +1,14 @@
 //! What modules are built from: frozen tensors, or variables that training moves.
 
-use std::collections::BTreeMap;
-use std::fmt::{self, Debug, Display};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fmt::Display;
+use std::sync::Arc;
 
-use candle_core::{Tensor, Var};
+use candle_core::Tensor;
 
-use super::reading::Weights;
-use super::stored::StoredTensor;
 use crate::error::Result;
-use crate::layers::LowRankMap;
-use crate::lora::LoraAdapter;
+use crate::lora::{LoraAdapter, LowRankMap};
 use crate::ops::{Int8Matrix, QuantizedFormat, QuantizedMatrix};
+use crate::weights::{StoredLayout, StoredTensor, TrainableParameters, Weights};
 
 /// A place inside [`Weights`], from which a module takes its tensors by their local names.
 ///
@@ -49,30 +46,6 @@ pub enum LinearWeight {
     Quantized(QuantizedMatrix),
     /// Frozen, in eight bits with a scale for each output; activations are rounded, too.
     Int8(Int8Matrix),
-}
-
-/// The variables that were handed out while modules were built, by full checkpoint name.
-pub struct TrainableParameters {
-    selects: Box<dyn Fn(&str) -> bool + Send + Sync>,
-    entries: Mutex<BTreeMap<String, TrainableParameter>>,
-}
-
-/// One variable and how its checkpoint stores it.
-#[derive(Clone, Debug)]
-pub struct TrainableParameter {
-    /// The variable; cloning shares it.
-    pub var: Var,
-    /// How the checkpoint stores it.
-    pub layout: StoredLayout,
-}
-
-/// How a variable relates to the tensor in the checkpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoredLayout {
-    /// The same shape.
-    AsStored,
-    /// A matrix whose checkpoint form is the transpose, `[out_features, in_features]`.
-    Transposed,
 }
 
 impl Parameters {
@@ -141,7 +114,7 @@ impl Parameters {
 
     /// Whether this local name is handed out as a variable.
     pub fn is_trainable(&self, name: &str) -> bool {
-        self.trainable.as_ref().is_some_and(|trainable| (trainable.selects)(&self.full_name(name)))
+        self.trainable.as_ref().is_some_and(|trainable| trainable.selects(&self.full_name(name)))
     }
 
     /// Whether any name may be handed out as a variable, an adapter's included.
@@ -236,90 +209,9 @@ impl Parameters {
         layout: StoredLayout,
         load: impl FnOnce() -> Result<Tensor>,
     ) -> Result<Tensor> {
-        match self.trainable.as_ref().filter(|trainable| (trainable.selects)(name)) {
+        match self.trainable.as_ref().filter(|trainable| trainable.selects(name)) {
             None => load(),
             Some(trainable) => trainable.variable(name, layout, load),
         }
-    }
-}
-
-impl TrainableParameters {
-    /// None yet; those of the names that `selects` picks will be variables.
-    pub(crate) fn selecting(selects: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
-        Self { selects: Box::new(selects), entries: Mutex::new(BTreeMap::new()) }
-    }
-
-    /// The variable of this name, made of what `load` gives when it is asked for the first time.
-    pub(crate) fn variable(
-        &self,
-        name: &str,
-        layout: StoredLayout,
-        load: impl FnOnce() -> Result<Tensor>,
-    ) -> Result<Tensor> {
-        let mut entries = self.lock();
-        if let Some(parameter) = entries.get(name) {
-            return Ok(parameter.var.as_tensor().clone());
-        }
-        let var = Var::from_tensor(&load()?)?;
-        let tensor = var.as_tensor().clone();
-        entries.insert(name.to_owned(), TrainableParameter { var, layout });
-        Ok(tensor)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, TrainableParameter>> {
-        // A panic elsewhere cannot leave the map half-written: insertion is its only change.
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// All variables with their checkpoint names, sorted by name.
-    pub fn entries(&self) -> Vec<(String, TrainableParameter)> {
-        self.lock().iter().map(|(name, parameter)| (name.clone(), parameter.clone())).collect()
-    }
-
-    /// The total number of trainable elements.
-    pub fn element_count(&self) -> usize {
-        self.lock().values().map(|parameter| parameter.var.elem_count()).sum()
-    }
-
-    /// The present values in the checkpoint's layout, detached from the graph.
-    ///
-    /// # Errors
-    /// The tensor library failed to copy.
-    pub fn export(&self) -> Result<BTreeMap<String, Tensor>> {
-        self.entries()
-            .into_iter()
-            .map(|(name, parameter)| Ok((name, parameter.layout.to_stored(parameter.var.as_tensor())?)))
-            .collect()
-    }
-}
-
-impl StoredLayout {
-    /// The checkpoint's form of a variable's value, a copy.
-    ///
-    /// # Errors
-    /// The tensor library failed to copy.
-    pub fn to_stored(self, value: &Tensor) -> Result<Tensor> {
-        let detached = value.detach();
-        Ok(match self {
-            Self::AsStored => detached.copy()?,
-            Self::Transposed => detached.t()?.contiguous()?,
-        })
-    }
-
-    /// The variable's form of a checkpoint's tensor.
-    ///
-    /// # Errors
-    /// The tensor library failed to copy.
-    pub fn from_stored(self, value: &Tensor) -> Result<Tensor> {
-        Ok(match self {
-            Self::AsStored => value.copy()?,
-            Self::Transposed => value.t()?.contiguous()?,
-        })
-    }
-}
-
-impl Debug for TrainableParameters {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("TrainableParameters").field("entries", &*self.lock()).finish_non_exhaustive()
     }
 }
