@@ -143,6 +143,7 @@ impl Parameters {
     /// As [`Weights::tensor`].
     pub fn linear_weight(&self, name: &str, in_features: usize, out_features: usize) -> Result<Tensor> {
         let name = self.full_name(name);
+        // Turned round once at loading: every later product reads its columns side by side.
         let load = || Ok(self.weights.tensor(&name, &[out_features, in_features])?.t()?.contiguous()?);
         self.hand_out(&name, StoredLayout::Transposed, load)
     }

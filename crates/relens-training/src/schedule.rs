@@ -34,6 +34,9 @@ pub struct Schedule {
 
 impl Schedule {
     /// Checks that the numbers make sense together.
+    ///
+    /// # Errors
+    /// The learning rate, its floor or the warm-up is out of its range.
     pub fn validated(self) -> Result<Self> {
         if self.peak.is_nan() || self.peak < 0.0 || self.peak.is_infinite() {
             return Err(TrainingError::setting("learning_rate", "a number of at least 0", &self.peak));

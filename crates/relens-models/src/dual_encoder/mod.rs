@@ -194,6 +194,7 @@ impl<T> Lazy<T> {
         if let Some(value) = self.value.get() {
             return Ok(value);
         }
+        // One thread builds while the others wait: built twice, a large tower would need its memory twice.
         let _building = self.building.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(value) = self.value.get() {
             return Ok(value);

@@ -18,6 +18,7 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<(RgbImage, O
     // that it passes only if nothing but the marker is missing; the rest of what strictness refuses is harmless.
     let options = DecoderOptions::default()
         .set_strict_mode(!has_end_of_image(bytes))
+        // The limit is on the area, which is checked below; the library's limits are on the sides.
         .set_max_width(usize::MAX)
         .set_max_height(usize::MAX)
         .jpeg_set_out_colorspace(ColorSpace::RGB);

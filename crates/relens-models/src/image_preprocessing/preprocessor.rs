@@ -106,6 +106,7 @@ impl Preprocessor {
         }
         for (values, levels) in normalised.chunks_exact_mut(3).zip(fitted.chunks_exact(3)) {
             for ((value, &level), channel) in values.iter_mut().zip(levels).zip(0..3) {
+                // A look-up: there are 256 levels, and a division for every pixel would cost more than the resizing.
                 *value = self.levels[usize::from(level)][channel];
             }
         }
@@ -116,6 +117,7 @@ impl Preprocessor {
     fn fit_shortest(&self, picture: &RgbImage) -> Result<RgbImage> {
         let (source_width, source_height) = picture.dimensions();
         let size = self.config.size;
+        // The size of the whole resized image, of which only the crop is made: resampling commutes with cropping.
         let (width, height) = shortest_size(picture.dimensions(), (size.width, size.height));
         let (left, top) = (centred(width, size.width), centred(height, size.height));
         let horizontal = f64::from(source_width) / width;

@@ -153,6 +153,7 @@ impl Resampling {
         if self.order == PassOrder::ColumnsFirst {
             return self.pass(picture, region, width, height);
         }
+        // Only rows that the second pass reads are filtered: of a long image, the crop needs few.
         let (first_row, rows) = self.rows_needed(picture, region, height);
         let band = SourceRegion { top: f64::from(first_row), height: f64::from(rows), ..region };
         let filtered_rows = self.pass(picture, band, width, rows)?;
@@ -177,6 +178,7 @@ impl Resampling {
             ResizeOptions::new().resize_alg(ResizeAlg::Convolution(self.interpolation.filter())).crop(
                 region.left,
                 region.top,
+                // The slack that `fits` allows is cut off again: the library allows none.
                 region.width.min(f64::from(source_width) - region.left),
                 region.height.min(f64::from(source_height) - region.top),
             );

@@ -40,6 +40,7 @@ impl WayBack<'_> {
         gradient: &Tensor,
         output: impl FnOnce(&[Tensor; N]) -> Result<Tensor>,
     ) -> Result<Vec<Tensor>> {
+        // The inputs become leaves: the tape of this layer ends there, and is freed before the next one is made.
         let leaves = inputs.into_iter().map(Var::from_tensor).collect::<Result<Vec<_>, _>>()?;
         let tensors = std::array::from_fn(|place| leaves[place].as_tensor().clone());
         // The gradient of Σ output · gradient with respect to the output is the gradient.
@@ -47,6 +48,8 @@ impl WayBack<'_> {
         for variable in self.variables {
             if let Some(part) = found.remove(variable) {
                 let part = part.detach();
+                // A variable may be used by several layers (tied tables, shared biases): its gradients add up,
+                // detached, so that no tape outlives its layer.
                 let sum = match self.store.remove(variable) {
                     Some(before) => (before + part)?.detach(),
                     None => part,

@@ -53,6 +53,8 @@ impl KeyValueCache {
         let elements = elements.get()?;
         for (row, pair) in self.rows.iter_mut().zip(offsets.windows(2)) {
             for token in elements[pair[0] * stride..pair[1] * stride].chunks_exact(stride) {
+                // Each row has buffers of its own: rows grow by different numbers of tokens and leave at different
+                // times.
                 row.keys.extend_from_slice(&token[first..first + self.width]);
                 row.values.extend_from_slice(&token[first + self.width..end]);
             }

@@ -38,6 +38,7 @@ impl CrossAttention {
         let batch = offsets.len().saturating_sub(1);
         let rows = queries.dim(0)?;
         let each = rows.checked_div(batch).unwrap_or(0);
+        // Every sequence has as many queries, so their offsets need not be passed.
         let query_offsets: Vec<usize> = (0..=batch).map(|sequence| sequence * each).collect();
         let projected = self.key_value.forward(context)?;
         let width = projected.dim(1)? / 2;

@@ -73,6 +73,8 @@ impl Embedding {
                 found: format!("id {id}"),
             });
         }
+        // Row by row out of the mapped file: the operating system reads the pages that these ids lie on and no
+        // others.
         let mut vectors = vec![0.0f32; ids.len() * self.width];
         for (&id, vector) in ids.iter().zip(vectors.chunks_exact_mut(self.width.max(1))) {
             table.read_row(id as usize, vector)?;

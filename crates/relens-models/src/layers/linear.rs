@@ -131,6 +131,7 @@ impl Linear {
         let Some(adapter) = &self.adapter else { return self.forward_plain(x) };
         match (adapter.mode(), &self.weight) {
             (AdapterMode::Disabled, _) => self.forward_plain(x),
+            // Quantised weights cannot take the products in without rounding anew, so they fall through and add them.
             (AdapterMode::Merged, LinearWeight::Dense(weight)) => {
                 ops::linear(x, &adapter.merged_weight(weight)?, self.bias.as_ref())
             }
@@ -146,7 +147,10 @@ impl Linear {
         }
     }
 
-    /// activation(x·W + b), fused when nothing tracks gradients. Shapes and errors as [`Linear::forward`].
+    /// activation(x·W + b), fused when nothing tracks gradients. Shapes as [`Linear::forward`].
+    ///
+    /// # Errors
+    /// As [`Linear::forward`].
     pub fn forward_activated(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
         self.forward_finished(x, Finish { activation: Some(activation), residual: None })
     }
@@ -206,11 +210,13 @@ impl ConcatenatedLinear {
                 found: format!("{} maps", parts.len()),
             });
         }
+        // Joined weights would be copies, and the optimizer moves the originals.
         if parts.iter().any(Linear::is_trainable) {
             return Ok(Self { parts, joined: None });
         }
         match join(&parts)? {
             None => Ok(Self { parts, joined: None }),
+            // The parts are let go: kept, the weights would be in memory twice.
             joined => Ok(Self { parts: Vec::new(), joined }),
         }
     }
@@ -279,6 +285,7 @@ fn join(parts: &[Linear]) -> Result<Option<Linear>> {
     let biases: Option<Vec<&Tensor>> = parts.iter().map(|part| part.bias.as_ref()).collect();
     let bias = biases.map(|biases| Tensor::cat(&biases, 0)).transpose()?;
     let widths = parts.iter().map(Linear::outputs).collect::<Result<Vec<_>>>()?;
+    // Adapters stay apart inside: each has its own A, whose inputs are dropped by its own seed.
     let adapter = LowRankMap::side_by_side(parts.iter().map(|part| part.adapter.as_ref()).zip(widths));
     Ok(Some(Linear { weight, bias, adapter }))
 }

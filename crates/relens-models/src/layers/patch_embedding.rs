@@ -47,6 +47,8 @@ impl PatchEmbedding {
         let side = self.patch_size;
         let (rows, columns) = (height / side, width / side);
         let whole = images.narrow(1, 0, rows * side)?.narrow(2, 0, columns * side)?.contiguous()?;
+        // A convolution whose patches do not overlap is a product: pixels of a patch are moved together, and one
+        // product over all patches replaces it.
         let patches = whole
             .reshape((count, rows, side, columns, side * 3))?
             .permute((0, 1, 3, 2, 4))?

@@ -170,6 +170,7 @@ impl PreNormBlock {
     ) -> Result<Tensor> {
         let gathered = self.attention.gather(&self.attention_norm.forward(hidden)?, mix)?;
         let hidden = match &self.attention_scale {
+            // Without a scale between them, map and residual are fused; with one they cannot be.
             None => self.attention.output().forward_onto(hidden, &gathered)?,
             Some(scale) => add_scaled(hidden, &self.attention.output().forward(&gathered)?, scale)?,
         };

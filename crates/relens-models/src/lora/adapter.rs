@@ -152,6 +152,7 @@ impl LoraAdapter {
                 None => Ok(Tensor::from_vec(start(), (shape[1], shape[0]), &Device::Cpu)?),
             })
         };
+        // By the map's name: what is drawn for it does not depend on the order in which a network is built.
         let stream = fingerprint(module);
         let down = tensor("A", [rank, inputs], &|| self.uniform(stream, rank * inputs, inputs))?;
         let up = tensor("B", [outputs, rank], &|| vec![0.0; rank * outputs])?;
@@ -165,6 +166,7 @@ impl LoraAdapter {
         let mut generator = ChaCha8Rng::seed_from_u64(self.seed);
         generator.set_stream(stream);
         let bound = 1.0 / (inputs.max(1) as f32).sqrt();
+        // 24 bits, as many as a single-precision number holds.
         let mut draw = || (generator.next_u32() >> 8) as f32 / (1u32 << 24) as f32;
         (0..count).map(|_| (2.0 * draw() - 1.0) * bound).collect()
     }
@@ -208,6 +210,7 @@ impl LoraAdapter {
                 let (path, expected) = (weights.path().to_owned(), Vec::new());
                 return Err(ModelError::MissingTensor { path, name, expected });
             };
+            // Both are in PEFT's layout here, `[outputs, rank]` and `[rank, inputs]`, whose product is the weight's.
             let shifted = (weight + (up.matmul(down)? * scale)?)?;
             tensors.insert(name, shifted);
         }

@@ -49,6 +49,7 @@ impl AdapterState {
     }
 
     pub(crate) fn set_mode(&self, mode: AdapterMode) {
+        // Before the mode: a map that sees the new mode then also sees that its merged weight is old.
         self.version.fetch_add(1, Ordering::SeqCst);
         self.lock().mode = mode;
     }
@@ -144,9 +145,12 @@ impl LowRankMap {
         for part in &self.parts {
             zeros(&mut columns, part.first - end)?;
             let dropped = match dropout {
+                // Maps that were joined must drop what they would have dropped apart, or a run would depend on the
+                // joining.
                 Some(mask) => &ops::dropout(x, mask.fork(part.stream))?,
                 None => x,
             };
+            // The scale is applied at the bottleneck, where there are fewest numbers.
             let small = (ops::linear(dropped, &part.down, None)? * part.scale)?;
             columns.push(ops::linear(&small, &part.up, None)?);
             end = part.first + part.outputs;
@@ -182,6 +186,7 @@ impl LowRankMap {
             end = part.first + part.outputs;
         }
         columns.push(zeros(self.outputs - end)?);
+        // The weight itself is not touched, so that taking the adapter out again is exact.
         let sum = (weight.detach() + Tensor::cat(&columns, 1)?)?;
         *merged = Some((version, sum.clone()));
         Ok(sum)

@@ -73,6 +73,7 @@ pub(crate) fn activate(activation: Activation, xs: &mut [f32]) {
         Activation::Gelu => each!(xs, |x| gelu_pair(x).0),
         Activation::GeluTanh => each!(xs, |x| gelu_tanh_pair(x).0),
         Activation::QuickGelu => each!(xs, |x| x * sigmoid(QUICK_GELU_SLOPE * x)),
+        // Not `max`: it would turn NaN into 0 and hide a broken layer.
         Activation::Relu => each!(xs, |x| if x < 0.0 { 0.0 } else { x }),
         Activation::Relu6 => each!(xs, |x| relu6_value(x)),
         Activation::Silu => each!(xs, |x| x * sigmoid(x)),
@@ -92,6 +93,7 @@ vectorized! {
             Activation::GeluTanh => each!(gradients, xs, |x| gelu_tanh_pair(x).1),
             Activation::QuickGelu => each!(gradients, xs, |x| swish_derivative(x, QUICK_GELU_SLOPE)),
             Activation::Relu => each!(gradients, xs, |x| if x > 0.0 { 1.0 } else { 0.0 }),
+            // The derivative at the corners is 0, as in PyTorch.
             Activation::Relu6 => each!(gradients, xs, |x| if x > 0.0 && x < 6.0 { 1.0 } else { 0.0 }),
             Activation::Silu => each!(gradients, xs, |x| swish_derivative(x, 1.0)),
             Activation::Tanh => each!(gradients, xs, |x| tanh_derivative(x)),
@@ -109,6 +111,8 @@ fn relu6_value(x: f32) -> f32 {
 #[inline(always)]
 fn gelu_pair(x: f32) -> (f32, f32) {
     let (erf, gaussian) = erf_and_gaussian(x * std::f32::consts::FRAC_1_SQRT_2);
+    // Value and derivative share the error function and the Gaussian; the caller that needs one of the two gets it at
+    // no further cost, because the compiler drops the other after inlining.
     let cumulative = 0.5f32.mul_add(erf, 0.5);
     (x * cumulative, (x * INVERSE_SQRT_2PI).mul_add(gaussian, cumulative))
 }
@@ -177,27 +181,42 @@ pub fn activation(x: &Tensor, activation: Activation) -> Result<Tensor> {
     Ok(contiguous_f32("activation", x)?.apply_op1(Elementwise(activation))?)
 }
 
-/// [`Activation::Gelu`] of every element. Shapes and errors as [`activation`].
+/// [`Activation::Gelu`] of every element.
+///
+/// # Errors
+/// As [`activation`].
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
     activation(x, Activation::Gelu)
 }
 
-/// [`Activation::GeluTanh`] of every element. Shapes and errors as [`activation`].
+/// [`Activation::GeluTanh`] of every element.
+///
+/// # Errors
+/// As [`activation`].
 pub fn gelu_tanh(x: &Tensor) -> Result<Tensor> {
     activation(x, Activation::GeluTanh)
 }
 
-/// [`Activation::QuickGelu`] of every element. Shapes and errors as [`activation`].
+/// [`Activation::QuickGelu`] of every element.
+///
+/// # Errors
+/// As [`activation`].
 pub fn quick_gelu(x: &Tensor) -> Result<Tensor> {
     activation(x, Activation::QuickGelu)
 }
 
-/// [`Activation::Relu6`] of every element. Shapes and errors as [`activation`].
+/// [`Activation::Relu6`] of every element.
+///
+/// # Errors
+/// As [`activation`].
 pub fn relu6(x: &Tensor) -> Result<Tensor> {
     activation(x, Activation::Relu6)
 }
 
-/// [`Activation::Silu`] of every element. Shapes and errors as [`activation`].
+/// [`Activation::Silu`] of every element.
+///
+/// # Errors
+/// As [`activation`].
 pub fn silu(x: &Tensor) -> Result<Tensor> {
     activation(x, Activation::Silu)
 }

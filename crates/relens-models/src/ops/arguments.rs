@@ -62,6 +62,8 @@ pub(crate) struct Elements<'a> {
 
 impl<'a> Elements<'a> {
     pub(crate) fn of(tensor: &'a Tensor) -> Self {
+        // The guard holds the storage's lock, so it must outlive the slice: callers bind it before they ask for
+        // numbers.
         let (storage, layout) = tensor.storage_and_layout();
         Self { storage, layout }
     }

@@ -38,6 +38,8 @@ impl DepthwiseConvolution {
 
     /// `[channels, taps]`, as checkpoints have it, to `[taps, channels]`.
     fn taps_first(&self, weight: &[f32]) -> Vec<f32> {
+        // With taps outermost, the inner loop multiplies channels that lie side by side in weight and activation
+        // alike.
         let mut transposed = vec![0.0; weight.len()];
         for (channel, taps) in weight.chunks_exact(self.taps()).enumerate() {
             for (tap, value) in taps.iter().enumerate() {
@@ -53,6 +55,7 @@ impl DepthwiseConvolution {
         let mut joined = Vec::with_capacity(self.taps() * self.horizontal.outputs);
         for kernel_row in 0..self.kernel {
             let input_y = (y * self.stride + kernel_row).checked_sub(self.vertical.before);
+            // Padding is never written out: a tap that would read it has nothing to add.
             let Some(input_y) = input_y.filter(|row| *row < self.height) else { continue };
             let input_row = (image * self.height + input_y) * self.width;
             self.join_columns(kernel_row, input_row, row * self.horizontal.outputs, &mut joined);
@@ -65,6 +68,7 @@ impl DepthwiseConvolution {
         let (image, y) = (row / self.height, row % self.height);
         let mut joined = Vec::with_capacity(self.taps() * self.horizontal.outputs);
         for kernel_row in 0..self.kernel {
+            // The way back asks which outputs looked at this row. With a stride, only every so many taps did.
             let Some(offset) = (y + self.vertical.before).checked_sub(kernel_row) else { continue };
             let output_y = offset / self.stride;
             if offset.is_multiple_of(self.stride) && output_y < self.vertical.outputs {
@@ -96,6 +100,7 @@ impl DepthwiseConvolution {
         for_row_blocks(&mut output, self.output_row(), self.taps(), |first, block| {
             for (output, row) in block.chunks_exact_mut(self.output_row()).zip(first..) {
                 for pixel in output.chunks_exact_mut(self.channels) {
+                    // The sums begin at the bias, which saves a pass over the output at the end.
                     pixel.copy_from_slice(bias);
                 }
                 let start = row * self.output_row();
@@ -136,6 +141,7 @@ impl DepthwiseConvolution {
         let rows = self.batch * self.vertical.outputs;
         let taps_length = self.taps() * self.channels;
         let cost = self.output_row() * self.taps();
+        // Weight and bias are summed in one reduction: both read the same rows of the upstream gradient.
         let mut sums = reduce_rows(rows, taps_length + self.channels, cost, |rows, partial| {
             let (taps, bias) = partial.split_at_mut(taps_length);
             add_rows(bias, &upstream[rows.start * self.output_row()..rows.end * self.output_row()]);
@@ -148,6 +154,7 @@ impl DepthwiseConvolution {
         });
         let bias = sums.split_off(taps_length);
         let mut weight = vec![0.0; taps_length];
+        // Back to the checkpoint's order, in which the variable is stored.
         for (tap, values) in sums.chunks_exact(self.channels).enumerate() {
             for (channel, value) in values.iter().enumerate() {
                 weight[channel * self.taps() + tap] = *value;

@@ -33,6 +33,7 @@ impl CustomOp1 for Embedding {
         let (rows, width) = arg.dims2()?;
         let grad_res = grad_res.contiguous()?;
         let upstream = Elements::of(&grad_res);
+        // On one thread: two ids may be equal, so threads would have to lock rows or sum in an order that varies.
         let mut gradient = vec![0.0f32; rows * width];
         for (&id, g) in self.ids.iter().zip(upstream.get()?.chunks_exact(width.max(1))) {
             let start = id as usize * width;

@@ -65,6 +65,8 @@ impl CustomOp2 for GatedActivation {
         let mut value_gradient = vec![0.0f32; gates.len()];
         for_row_blocks(&mut value_gradient, 1, COST, |first, block| {
             let range = first..first + block.len();
+            // activation(gate) is computed again: keeping it from the forward pass would cost as much memory as the
+            // output.
             block.copy_from_slice(&gates[range.clone()]);
             activate_block(self.0, block);
             multiply_elements(block, &upstream[range]);

@@ -16,6 +16,7 @@ pub(crate) enum InstructionSet {
 pub(crate) fn detected() -> InstructionSet {
     #[cfg(target_arch = "x86_64")]
     {
+        // All of what a function is compiled with has to be there: one missing instruction is a crash.
         let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
         let wide = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")

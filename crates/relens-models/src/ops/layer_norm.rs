@@ -15,6 +15,7 @@ const COST: usize = 8;
 #[inline(always)]
 fn moments(row: &[f32], eps: f32) -> (f32, f32) {
     let width = row.len() as f32;
+    // Two passes, mean first: Σx² − (Σx)² would cancel where the mean is large against the deviation.
     let mean = sum(row) / width;
     (mean, 1.0 / (sum_of_squared_deviations(row, mean) / width + eps).sqrt())
 }
@@ -50,6 +51,8 @@ vectorized! {
     fn input_gradient_rows(xs: &[f32], weight: &[f32], upstream: &[f32], gradients: &mut [f32], eps: f32) {
         let width = weight.len();
         let inputs = xs.chunks_exact(width).zip(upstream.chunks_exact(width));
+        // One buffer for all rows of a block; x̂ is needed twice, and recomputing it costs less than keeping it for
+        // all rows.
         let mut normalized = vec![0.0f32; width];
         for (gradient, (x, g)) in gradients.chunks_exact_mut(width).zip(inputs) {
             let (mean, inverse_deviation) = moments(x, eps);
@@ -125,6 +128,7 @@ impl CustomOp3 for LayerNorm {
         if !weight.track_op() && !bias.track_op() {
             return Ok((dx, None, None));
         }
+        // Both in one reduction: they read the same rows.
         let mut dw = self.parameter_gradients(xs, upstream, ws.len());
         let db = dw.split_off(ws.len());
         Ok((dx, Some(tensor_from(dw, weight)?), Some(tensor_from(db, bias)?)))
@@ -196,6 +200,7 @@ pub fn residual_layer_norm(
     check(NAME, x, weight, bias)?;
     expect_dims(NAME, "residual", residual, x.dims())?;
     if [x, residual, weight, bias].iter().any(|t| t.track_op()) {
+        // The fused form has no backward pass; two recorded steps have one each.
         return layer_norm(&(x + residual)?, weight, bias, eps);
     }
     let (x, residual) = (contiguous_f32(NAME, x)?, contiguous_f32(NAME, residual)?);

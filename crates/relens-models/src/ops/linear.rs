@@ -70,6 +70,8 @@ impl Epilogue<'_> {
 fn affine(x: &[f32], weight: &[f32], epilogue: Epilogue<'_>, of: Linear) -> Vec<f32> {
     let Linear { inputs, outputs, .. } = of;
     let rows = x.len().checked_div(inputs).unwrap_or(0);
+    // Not zeroed: the product overwrites everything, and clearing a large output would be a pass over memory for
+    // nothing.
     let mut data = Vec::with_capacity(rows * outputs);
     // SAFETY: the capacity is reserved, and the product writes every element before anything reads it.
     let output = unsafe { MatrixMut::from_raw(data.as_mut_ptr(), rows, outputs, outputs) };
@@ -102,6 +104,8 @@ impl Linear {
     fn matrix(self, weight: &[f32]) -> Matrix<'_> {
         match self.transposed {
             false => Matrix::new(weight, self.inputs, self.outputs, self.outputs),
+            // Strides are swapped, nothing is copied: a table of vectors is too large to be turned round at every
+            // step.
             true => Matrix::new(weight, self.outputs, self.inputs, self.inputs).transposed(),
         }
     }
@@ -127,6 +131,7 @@ impl Linear {
         let x = Matrix::new(x, rows, self.inputs, self.inputs);
         let upstream = Matrix::new(upstream, rows, self.outputs, self.outputs);
         match self.transposed {
+            // The gradient is laid out as the variable is, so that the optimizer walks through both in step.
             false => product(x.transposed(), upstream, self.inputs, self.outputs, weight.shape()),
             true => product(upstream.transposed(), x, self.outputs, self.inputs, weight.shape()),
         }
@@ -310,6 +315,7 @@ pub fn linear_finished(
     const NAME: &str = "linear_finished";
     let tensors = [Some(x), Some(weight), bias, finish.residual];
     if tensors.into_iter().flatten().any(Tensor::track_op) {
+        // The fused form keeps nothing that a backward pass could use.
         let mut output = linear(x, weight, bias)?;
         if let Some(function) = finish.activation {
             output = activation(&output, function)?;
@@ -328,6 +334,7 @@ pub fn linear_finished(
     }
     let bias = bias.map(|bias| contiguous_f32(NAME, bias)).transpose()?;
     let residual = finish.residual.map(|residual| contiguous_f32(NAME, residual)).transpose()?;
+    // The guards hold the storages while the slices are in use, so they are bound first.
     let guards = (Elements::of(&x), Elements::of(&weight));
     let more = (bias.as_ref().map(Elements::of), residual.as_ref().map(Elements::of));
     let epilogue = Epilogue {

@@ -44,11 +44,13 @@ impl<'a> Matrix<'a> {
 
     fn row_range(self, range: Range<usize>) -> Self {
         assert!(range.end <= self.rows);
+        // An empty matrix may begin behind its data.
         let start = (range.start * self.row_stride).min(self.data.len());
         Self { data: &self.data[start..], rows: range.len(), ..self }
     }
 
     fn column_range(self, range: Range<usize>) -> Self {
+        // Rows and columns differ in their strides alone.
         self.transposed().row_range(range).transposed()
     }
 }
@@ -149,6 +151,7 @@ pub(crate) fn multiply(
             false,
             false,
             false,
+            // Threads are split by `for_each_block`, which knows what follows the product.
             Parallelism::None,
         );
     }
@@ -167,6 +170,7 @@ pub(crate) fn multiply_parallel(
     right: Matrix<'_>,
     finish: impl Fn(&mut MatrixMut<'_>, Range<usize>, Range<usize>) + Sync,
 ) {
+    // A core multiplies and adds sixteen pairs at once where it has the widest registers.
     let cost = output.rows.saturating_mul(output.columns).saturating_mul(left.columns) / 16;
     for_each_block(output, cost, COLUMN_MULTIPLE, |block, rows, columns| {
         let (left, right) = (left.row_range(rows.clone()), right.column_range(columns.clone()));
@@ -184,10 +188,13 @@ pub(crate) fn for_each_block(
     work: impl Fn(&mut MatrixMut<'_>, Range<usize>, Range<usize>) + Sync,
 ) {
     let (rows, columns) = (output.rows, output.columns);
+    // One block for each thread: smaller ones would pack the shared factor more often than they balance.
     let tasks = task_count(cost).min(rayon::current_num_threads());
     if tasks == 1 {
         let mut output = output;
         work(&mut output, 0..rows, 0..columns);
+    // Blocks of rows share the right factor, blocks of columns the left one. With few rows the right factor is the
+    // larger, and each part of it should be read by one thread alone.
     } else if rows >= ROWS_WORTH_SPLITTING {
         output.split_rows(rows.div_ceil(tasks)).into_par_iter().for_each(|(range, mut block)| {
             work(&mut block, range, 0..columns);

@@ -16,6 +16,7 @@ vectorized! {
         for row in rows.chunks_exact(width) {
             add_assign(mean, row);
         }
+        // width / numbers is 1 / rows.
         scale(mean, width as f32 / rows.len() as f32);
     }
 }

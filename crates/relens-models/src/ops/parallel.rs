@@ -32,6 +32,7 @@ pub(crate) fn for_row_blocks<T: Send>(
         return;
     }
     let rows = output.len() / row_length;
+    // Rows are written by one task each, so the split may depend on the threads without changing a bit.
     let tasks = task_count(output.len().saturating_mul(cost_per_element));
     if tasks == 1 {
         return kernel(0, output);
@@ -49,6 +50,7 @@ pub(crate) fn reduce_rows(
     cost_per_row: usize,
     kernel: impl Fn(std::ops::Range<usize>, &mut [f32]) + Sync,
 ) -> Vec<f32> {
+    // Sums of floating-point numbers depend on their order: the blocks are cut by rows, never by threads.
     let block = |i: usize| (i * REDUCTION_ROWS)..((i + 1) * REDUCTION_ROWS).min(rows);
     let partial = |i: usize| {
         let mut partial = vec![0.0f32; length];
@@ -62,6 +64,7 @@ pub(crate) fn reduce_rows(
         (0..blocks).into_par_iter().map(partial).collect()
     };
     let mut partials = partials.into_iter();
+    // In order, on one thread, for the same reason.
     let mut total = partials.next().unwrap_or_else(|| vec![0.0f32; length]);
     for partial in partials {
         add_row(&mut total, &partial);

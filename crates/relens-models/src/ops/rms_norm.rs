@@ -13,6 +13,7 @@ const COST: usize = 6;
 
 #[inline(always)]
 fn inverse_root_mean_square(row: &[f32], eps: f32) -> f32 {
+    // Deviations from 0: the mean is not taken out.
     1.0 / (sum_of_squared_deviations(row, 0.0) / row.len() as f32 + eps).sqrt()
 }
 
@@ -36,6 +37,8 @@ vectorized! {
             for (d, (&g, &w)) in gradient.iter_mut().zip(g.iter().zip(weight)) {
                 *d = g * w;
             }
+            // x̂ is x·inverse; the factor stands outside of the dot product twice, so that x̂ itself is never
+            // written.
             let projection = dot(gradient, x) / width as f32 * inverse * inverse;
             for (d, &x) in gradient.iter_mut().zip(x) {
                 *d = (-x).mul_add(projection, *d) * inverse;

@@ -43,6 +43,7 @@ impl Rotary {
             return;
         }
         for_row_blocks(data, width, COST, |first, tokens| {
+            // All heads of a token turn by the same angles, so the tables have one row a token.
             let angles = first * pairs..(first + tokens.len() / width) * pairs;
             let tables = (&cos[angles.clone()], &sin[angles]);
             let sizes = [width, self.rotated_heads * head_dim, head_dim, pairs];
@@ -134,6 +135,7 @@ impl CustomOp3 for Rotary {
         let mut gradient = guards.0.get()?.to_vec();
         let (heads, head_dim) = sizes(x.dims());
         let pairs = cos.dims().last().copied().unwrap_or(0);
+        // A rotation is orthogonal: its transpose, which the gradient goes through, turns back.
         let inverse = Self { direction: -self.direction, ..*self };
         inverse.rotate(&mut gradient, heads, head_dim, guards.1.get()?, guards.2.get()?, pairs);
         Ok((Some(tensor_from(gradient, x)?), None, None))
@@ -182,6 +184,7 @@ pub fn rotary_leading_heads(
         }
     };
     expect_dims(NAME, "sin", sin, &[tokens, pairs])?;
+    // No gradient is computed for them; refusing is better than a gradient that is silently missing.
     if cos.track_op() || sin.track_op() {
         return Err(refuse(NAME, "constant angles", "angles that track gradients"));
     }

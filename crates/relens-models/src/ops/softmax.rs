@@ -16,6 +16,7 @@ const COST: usize = 16;
 pub(crate) fn softmax_in_place(row: &mut [f32]) {
     let largest = max(row);
     for x in row.iter_mut() {
+        // The largest exponent is 0 then: nothing overflows, and the sum is at least 1.
         *x = exp(*x - largest);
     }
     let total = sum(row);
@@ -28,6 +29,7 @@ fn log_softmax_in_place(row: &mut [f32], exponentials: &mut [f32]) {
     for (e, &x) in exponentials.iter_mut().zip(row.iter()) {
         *e = exp(x - largest);
     }
+    // From the sum, not by the logarithm of each probability: those that round to 0 would become −∞.
     let log_total = largest + sum(exponentials).ln();
     for x in row {
         *x -= log_total;
@@ -36,6 +38,7 @@ fn log_softmax_in_place(row: &mut [f32], exponentials: &mut [f32]) {
 
 vectorized! {
     fn normalize_rows(rows: &mut [f32], width: usize, logarithm: bool) {
+        // The logarithm keeps the scores, so its exponentials need room of their own.
         let mut exponentials = vec![0.0f32; if logarithm { width } else { 0 }];
         for row in rows.chunks_exact_mut(width) {
             if logarithm {
@@ -59,6 +62,8 @@ vectorized! {
             if logarithm {
                 let shared = sum(g);
                 for ((d, &y), &g) in gradient.iter_mut().zip(y).zip(g) {
+                    // The forward pass gave log-probabilities; exp gives back the probabilities that the gradient is
+                    // made of.
                     *d = g - exp(y) * shared;
                 }
             } else {

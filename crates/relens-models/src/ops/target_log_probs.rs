@@ -21,6 +21,7 @@ const BLOCK: usize = 256;
 fn row_log_sum_exp(row: &[f32]) -> f32 {
     let largest = max(row);
     let mut total = 0.0f32;
+    // Block by block on the stack: a vocabulary of 150,000 would not fit into the fastest cache.
     let mut exponentials = [0.0f32; BLOCK];
     for block in row.chunks(BLOCK) {
         let exponentials = &mut exponentials[..block.len()];
@@ -49,7 +50,9 @@ vectorized! {
         let rows = gradients.chunks_exact_mut(classes).zip(logits.chunks_exact(classes));
         for (i, (gradient, row)) in rows.enumerate() {
             let target = of.targets[i] as usize;
+            // log p = logit − log Σ, so the normaliser follows from what the forward pass gave.
             let (g, log_normalizer) = (of.upstream[i], row[target] - of.log_probs[i]);
+            // Tokens that a loss masks out get no exponentials.
             if g == 0.0 {
                 gradient.fill(0.0);
                 continue;

@@ -11,6 +11,8 @@ const LANES: usize = 32;
 
 #[inline(always)]
 fn reduce(xs: &[f32], start: f32, lane: impl Fn(f32, f32) -> f32, join: impl Fn(f32, f32) -> f32) -> f32 {
+    // Independent sums hide the latency of an addition, and their number is fixed so that the order, and with it the
+    // rounding, is the same on every machine.
     let mut running = [start; LANES];
     let chunks = xs.chunks_exact(LANES);
     let tail = chunks.remainder();
@@ -22,6 +24,7 @@ fn reduce(xs: &[f32], start: f32, lane: impl Fn(f32, f32) -> f32, join: impl Fn(
     for (r, &x) in running.iter_mut().zip(tail) {
         *r = lane(*r, x);
     }
+    // Halves are joined pairwise: the order of the widest machine, written out for all.
     let mut width = LANES / 2;
     while width > 0 {
         let (low, high) = running.split_at_mut(width);
@@ -58,6 +61,7 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let length = a.len().min(b.len());
     let (a, b) = (&a[..length], &b[..length]);
     let mut running = [0.0f32; LANES];
+    // Lanes are indexed over slices of known length, which the compiler unrolls and keeps in registers.
     let whole = length - length % LANES;
     for (x, y) in a[..whole].chunks_exact(LANES).zip(b[..whole].chunks_exact(LANES)) {
         for lane in 0..LANES {
@@ -67,6 +71,7 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     for (lane, (x, y)) in a[whole..].iter().zip(&b[whole..]).enumerate() {
         running[lane] = x.mul_add(*y, running[lane]);
     }
+    // A whole chunk and no tail: `sum` only joins the lanes.
     sum(&running)
 }
 
@@ -104,10 +109,12 @@ pub(crate) fn exp(x: f32) -> f32 {
     const LN2_LOW: f32 = -2.121_944_4e-4;
     const LOWEST: f32 = -87.3;
     const HIGHEST: f32 = 88.37;
+    // Comparisons that are false for NaN, so that it passes through to the result.
     let clamped = if x > HIGHEST { HIGHEST } else { x };
     let clamped = if clamped < LOWEST { LOWEST } else { clamped };
     let shifted = clamped.mul_add(std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
+    // ln 2 in two parts: the high one has few bits, so n · high is exact and r keeps its last digits.
     let r = n.mul_add(-LN2_LOW, n.mul_add(-LN2_HIGH, clamped));
     let mut p = 1.0f32 / 5040.0;
     p = p.mul_add(r, 1.0 / 720.0);
@@ -117,6 +124,7 @@ pub(crate) fn exp(x: f32) -> f32 {
     p = p.mul_add(r, 0.5);
     p = p.mul_add(r, 1.0);
     p = p.mul_add(r, 1.0);
+    // The integer goes straight into the exponent bits: a multiplication by 2ⁿ without a table.
     let power = f32::from_bits(shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23);
     let value = p * power;
     let value = if x < LOWEST { 0.0 } else { value };
@@ -131,6 +139,7 @@ pub(crate) fn tanh(x: f32) -> f32 {
     let square = x * x;
     let numerator = x * square.mul_add(square + 105.0, 945.0);
     let denominator = square.mul_add(square.mul_add(15.0, 420.0), 945.0);
+    // Both forms are computed and one is chosen: a branch would keep the loop from being vectorised.
     let near = numerator / denominator;
     let far = 1.0 - 2.0 / (exp(2.0 * x) + 1.0);
     if x.abs() < 0.55 { near } else { far }
@@ -147,6 +156,7 @@ pub(crate) fn sigmoid(x: f32) -> f32 {
 /// Abramowitz and Stegun, formula 7.1.26.
 #[inline(always)]
 pub(crate) fn erf_and_gaussian(x: f32) -> (f32, f32) {
+    // The formula is for x ≥ 0; erf is odd.
     let magnitude = x.abs();
     let gaussian = exp(-(x * x));
     let t = 1.0 / magnitude.mul_add(0.327_591_1, 1.0);

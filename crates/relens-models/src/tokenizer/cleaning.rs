@@ -46,6 +46,7 @@ impl TextCleaning {
 /// Removes ASCII punctuation and capitals. Underscores count as spaces.
 fn canonicalize(text: &str) -> String {
     let kept: String =
+        // Before the punctuation goes, of which it is a part: the words on both sides stay apart.
         text.chars().map(|c| if c == '_' { ' ' } else { c }).filter(|c| !c.is_ascii_punctuation()).collect();
     collapse_whitespace(&kept.to_lowercase())
 }

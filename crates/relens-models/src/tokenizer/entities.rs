@@ -29,6 +29,7 @@ fn leading_entity(text: &str) -> Option<&str> {
     let after = text.strip_prefix('&')?;
     let name = after.strip_prefix('#').unwrap_or(after);
     let length = name.bytes().take_while(u8::is_ascii_alphanumeric).count();
+    // The semicolon is required: without it, `AT&T` and query strings would be taken for entities.
     let is_entity = (1..=LONGEST_NAME).contains(&length) && name.as_bytes().get(length) == Some(&b';');
     is_entity.then(|| text.get(..text.len() - name.len() + length + 1)).flatten()
 }

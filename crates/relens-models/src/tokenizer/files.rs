@@ -115,6 +115,7 @@ fn clip(path: &Path, words: &Map<String, Value>, merges: &Value, flavour: Tokeni
         json!({"id": id, "content": name, "single_word": false, "lstrip": false, "rstrip": false,
                "normalized": false, "special": true})
     };
+    // open_clip cleans texts in code of its own, before they come here.
     let (added_tokens, normalizer) = if hugging_face {
         let normalizers = json!([
             {"type": "NFC"},

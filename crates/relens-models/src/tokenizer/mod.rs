@@ -124,6 +124,7 @@ impl Tokenizer {
         }
         let truncation = TruncationParams { max_length: context_length, ..TruncationParams::default() };
         inner.with_truncation(Some(truncation)).map_err(|error| refuse(error.to_string()))?;
+        // Batches are packed; a model that needs padding gets it from `padded`, at its own length.
         inner.with_padding(None);
         let cleaning = TextCleaning::None;
         Ok(Self { inner, path: path.to_owned(), context_length, cleaning, padding: None })
@@ -209,6 +210,7 @@ impl Tokenizer {
         let is_end = |&end: &usize| text.is_char_boundary(end);
         let words =
             text.match_indices(char::is_whitespace).map(|(start, _)| start).filter(|&start| start > 0);
+        // More text gives no fewer tokens, so the longest fitting start is found by halving.
         for ends in [words.collect::<Vec<usize>>(), (1..text.len()).filter(is_end).collect()] {
             let (mut fitting, mut beyond) = (0, ends.len());
             while fitting < beyond {

@@ -22,6 +22,7 @@ pub(super) fn repaired(text: &str) -> String {
         is_html |= line.contains('<');
         repaired.push_str(&repaired_line(line, is_html));
     }
+    // Twice, because open_clip does it twice: `&amp;lt;` becomes `<` in its training texts.
     let once = htmlize::unescape(repaired.as_str());
     htmlize::unescape(once.as_ref()).into_owned()
 }

@@ -84,6 +84,7 @@ fn read(path: &Path, length: u64) -> Result<Tensors, String> {
         let Some(tensor) = archive.get(name).map_err(|error| format!("tensor `{name}`: {error}"))? else {
             continue;
         };
+        // Counters and position numbers are not needed.
         let Some(dtype) = stored_type(tensor.dtype()) else { continue };
         let bytes = little_endian_bytes(&tensor).map_err(|error| format!("tensor `{name}`: {error}"))?;
         tensors.push((plain_name(name), dtype, tensor.dims().to_vec(), bytes));

@@ -70,6 +70,7 @@ impl Weights {
     pub fn overlaid(&self, changes: &Self) -> Result<Self> {
         let mut entries = self.entries.as_ref().clone();
         for (name, stored) in changes.entries.iter() {
+            // A change must replace something: one under a wrong name would silently do nothing.
             self.stored(name, &stored.shape)?;
             entries.insert(name.clone(), stored.clone());
         }

@@ -146,6 +146,7 @@ impl StoredTensor {
             .par_chunks_mut(CONVERSION_CHUNK)
             .zip(bytes.par_chunks(chunk_bytes))
             .enumerate()
+            // The first in the file's order, so that threads do not change which element is named.
             .find_map_first(|(chunk, (values, bytes))| {
                 convert(element, bytes, values);
                 self.refuse_non_finite(values, chunk * CONVERSION_CHUNK).err()
@@ -240,6 +241,7 @@ impl StoredTensor {
         let half = head_dim / 2;
         let from = |row: usize| {
             let (head, within) = (row / head_dim, row % head_dim);
+            // Pairs (2i, 2i + 1) of llama.cpp become (i, i + half) of Hugging Face.
             head * head_dim + 2 * (within % half) + within / half
         };
         let ordered = (0..rows).flat_map(|row| &bytes[from(row) * row_bytes..][..row_bytes]);
@@ -255,6 +257,7 @@ fn convert(element: ElementType, bytes: &[u8], values: &mut [f32]) {
                 *value = f32::from_le_bytes(*bytes);
             }
         }
+        // The fast conversion needs aligned halves, which a tensor in a mapped file need not be.
         ElementType::F16 => match bytemuck::try_cast_slice::<u8, f16>(bytes) {
             Ok(halves) if cfg!(target_endian = "little") => halves.convert_to_f32_slice(values),
             _ => {

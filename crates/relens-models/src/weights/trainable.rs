@@ -51,6 +51,7 @@ impl TrainableParameters {
         load: impl FnOnce() -> Result<Tensor>,
     ) -> Result<Tensor> {
         let mut entries = self.lock();
+        // Asked for twice (a tied table), it is one variable with one gradient.
         if let Some(parameter) = entries.get(name) {
             return Ok(parameter.var.as_tensor().clone());
         }

@@ -56,6 +56,7 @@ fn encode(name: &str, values: &[f32], element: ElementType) -> Result<Vec<u8>> {
         position,
         found: values[position],
     };
+    // Refused while the old file still stands: a run that diverged must not replace good weights.
     if let Some(position) = values.iter().position(|value| !value.is_finite()) {
         return Err(overflow(position));
     }

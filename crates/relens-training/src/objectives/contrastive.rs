@@ -55,6 +55,9 @@ pub struct ContrastiveLoss {
 /// - images: `[images, width]`, L2-normalised
 /// - texts: `[texts, width]`, L2-normalised
 /// - logit_scale: `[]` or `[1]`
+///
+/// # Errors
+/// The embeddings have two widths, or the targets are for other numbers of images and texts.
 pub fn contrastive(
     images: &Tensor,
     texts: &Tensor,

@@ -14,6 +14,9 @@ use crate::{Result, TrainingError};
 /// - logits: `[rows, classes]`, f32
 /// - targets: `[rows, classes]`, f32, every row summing to 1 (or to 0)
 /// - output: `[]`
+///
+/// # Errors
+/// The shapes differ.
 pub fn cross_entropy_with_targets(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
     if logits.rank() != 2 || logits.dims() != targets.dims() || logits.elem_count() == 0 {
         return Err(TrainingError::argument(

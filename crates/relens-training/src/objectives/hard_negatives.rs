@@ -17,6 +17,9 @@ const EXCLUDED: f64 = -1e9;
 /// - similarities: `[images, texts]`, cosines
 /// - positives: `[images, texts]`, 1 where the text belongs to the image
 /// - output: `[]`
+///
+/// # Errors
+/// The shapes differ, or there are fewer than two images.
 pub fn max_hinge_triplet(similarities: &Tensor, positives: &Tensor, margin: f64) -> Result<Tensor> {
     if similarities.dims() != positives.dims() || similarities.rank() != 2 || similarities.dim(0)? < 2 {
         return Err(TrainingError::argument(
@@ -49,6 +52,9 @@ fn hardest(rows: &Tensor) -> Result<Tensor> {
 ///
 /// # Shapes
 /// - similarities, positives, output: `[rows, classes]`
+///
+/// # Errors
+/// The shapes differ.
 pub fn hard_negative_log_weights(similarities: &Tensor, positives: &Tensor, beta: f64) -> Result<Tensor> {
     let similarities = similarities.detach();
     let positives = positives.detach();

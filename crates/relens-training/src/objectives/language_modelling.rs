@@ -54,6 +54,9 @@ pub fn masked_cross_entropy(
 /// # Shapes
 /// - logits: `[tokens, vocabulary]`
 /// - output: `tokens` many
+///
+/// # Errors
+/// The logits are not two-dimensional f32.
 pub fn entropies(logits: &Tensor) -> Result<Vec<f32>> {
     let log_probs = log_softmax_last_dim(&logits.detach())?;
     Ok((log_probs.exp()? * &log_probs)?.sum(1)?.neg()?.to_vec1()?)

@@ -23,6 +23,9 @@ impl ContrastiveTargets {
     ///
     /// `image_of_text[t]` is the row of text `t`'s image. With one text per image this is CLIP's diagonal. An image
     /// without a text in the batch gets a row of zeros, which the losses pass over.
+    ///
+    /// # Errors
+    /// A text belongs to an image that is not in the batch.
     pub fn joint(images: usize, image_of_text: &[u32], device: &Device) -> Result<Self> {
         let texts = image_of_text.len();
         if let Some(row) = image_of_text.iter().find(|&&row| row as usize >= images) {
@@ -46,6 +49,9 @@ impl ContrastiveTargets {
     }
 
     /// Label smoothing (Szegedy et al. 2016): `(1 − ε)·target + ε / classes`, as `torch.nn.CrossEntropyLoss`.
+    ///
+    /// # Errors
+    /// The tensor library failed.
     pub fn smoothed(&self, epsilon: f64) -> Result<Self> {
         let smooth = |targets: &Tensor| -> Result<Tensor> {
             let mass = targets.sum_keepdim(D::Minus1)?;
@@ -64,6 +70,9 @@ impl ContrastiveTargets {
     ///
     /// # Shapes
     /// - similarities: `[images, texts]`, for instance a teacher ensemble's mean cosine
+    ///
+    /// # Errors
+    /// The similarities are of another shape than the targets.
     pub fn mixed_with(&self, similarities: &Tensor, scale: f64, weight: f64) -> Result<Self> {
         if similarities.dims() != self.positives.dims() {
             return Err(TrainingError::argument(
@@ -91,6 +100,9 @@ impl ContrastiveTargets {
 /// # Shapes
 /// - caption_means: `[images, width]`, one mean caption embedding per image
 /// - output: `[images, texts]`
+///
+/// # Errors
+/// A text belongs to an image without a mean embedding.
 pub fn caption_similarity_targets(caption_means: &Tensor, image_of_text: &[u32]) -> Result<Tensor> {
     let norms = caption_means.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?.maximum(1e-12f64)?;
     let unit = caption_means.broadcast_div(&norms)?;

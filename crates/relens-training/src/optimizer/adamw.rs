@@ -85,6 +85,9 @@ impl AdamW {
     }
 
     /// One update of all parameters at the given learning rate.
+    ///
+    /// # Errors
+    /// There is another number of gradients than of parameters, or one is of another shape.
     pub fn step(&mut self, gradients: &Gradients, learning_rate: f64) -> Result<()> {
         if gradients.tensors().len() != self.parameters.len() {
             return Err(TrainingError::argument(
@@ -118,6 +121,9 @@ impl AdamW {
     }
 
     /// The state as named tensors: `mean.NAME` and `square.NAME`, in the parameters' order.
+    ///
+    /// # Errors
+    /// The tensor library failed to copy.
     pub fn state(&self) -> Result<Vec<(String, Tensor)>> {
         let mut state = Vec::with_capacity(2 * self.parameters.len());
         for (parameter, moments) in self.parameters.iter().zip(&self.moments) {

@@ -23,6 +23,9 @@ pub struct WeightAverage {
 
 impl WeightAverage {
     /// Starts at the parameters' present values; `decay` in `[0, 1)`, 0 follows the weights exactly.
+    ///
+    /// # Errors
+    /// The decay is not in `[0, 1)`.
     pub fn new(decay: f64, parameters: &[NamedParameter]) -> Result<Self> {
         if !(0.0..1.0).contains(&decay) {
             return Err(TrainingError::setting("weight_average", "in [0, 1)", &decay));
@@ -35,6 +38,9 @@ impl WeightAverage {
     }
 
     /// Takes in the weights after step number `step` (from 1).
+    ///
+    /// # Errors
+    /// The tensor library failed to read a parameter.
     pub fn update(&mut self, parameters: &[NamedParameter], step: u64) -> Result<()> {
         let step = step as f64;
         let decay = self.decay.min((1.0 + step) / (10.0 + step)) as f32;
@@ -51,6 +57,9 @@ impl WeightAverage {
     }
 
     /// The averages by name, in the shapes of the parameters.
+    ///
+    /// # Errors
+    /// The tensor library failed to copy.
     pub fn state(&self, parameters: &[NamedParameter]) -> Result<Vec<(String, Tensor)>> {
         self.averages
             .iter()
@@ -63,6 +72,9 @@ impl WeightAverage {
     }
 
     /// Puts back what [`WeightAverage::state`] gave.
+    ///
+    /// # Errors
+    /// A parameter's average is missing or of another shape.
     pub fn load_state(
         &mut self,
         state: &HashMap<String, Tensor>,
@@ -86,6 +98,9 @@ impl WeightAverage {
     }
 
     /// Exchanges the averages and the parameters' values: before an evaluation, and again after it.
+    ///
+    /// # Errors
+    /// The tensor library failed to read or set a parameter.
     pub fn swap(&mut self, parameters: &[NamedParameter]) -> Result<()> {
         for (average, parameter) in self.averages.iter_mut().zip(parameters) {
             let current = with_values(&parameter.var, <[f32]>::to_vec)?;

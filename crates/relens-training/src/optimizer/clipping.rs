@@ -12,6 +12,9 @@ const CHUNK: usize = 16 * 1024;
 const LANES: usize = 16;
 
 /// The L2 norm of all gradients taken as one vector.
+///
+/// # Errors
+/// The tensor library failed to read a gradient.
 pub fn global_norm(gradients: &Gradients) -> Result<f64> {
     let mut total = 0f64;
     for tensor in gradients.tensors() {

@@ -76,6 +76,9 @@ impl Gradients {
     }
 
     /// Multiplies every gradient.
+    ///
+    /// # Errors
+    /// The tensor library failed.
     pub fn scaled(&self, factor: f64) -> Result<Self> {
         if factor == 1.0 {
             return Ok(self.clone());

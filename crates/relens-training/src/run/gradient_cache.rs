@@ -60,6 +60,9 @@ impl GradientSum<'_> {
 ///
 /// `loss` receives one tensor of embeddings per encoder (the chunks in order) and may reach parameters of its own,
 /// such as `logit_scale`. An encoder of one chunk is differentiated directly, without the second forward pass.
+///
+/// # Errors
+/// An encoder or `loss` fails, or the loss or a gradient is not finite.
 pub fn cached_gradients(
     encoders: &mut [ChunkedEncoder<'_>],
     loss: impl FnOnce(&[Tensor]) -> Result<Tensor>,

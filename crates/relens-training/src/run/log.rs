@@ -70,6 +70,9 @@ impl RunDirectory {
 
     /// Opens a JSON Lines log, cut back to what was true at `step`: what a killed run wrote beyond its last
     /// checkpoint will be written again.
+    ///
+    /// # Errors
+    /// The file cannot be opened, read or cut back.
     pub fn log(&self, name: &str, step: u64) -> Result<JsonLinesLog> {
         let path = self.path.join(name);
         if path.exists() {
@@ -92,6 +95,9 @@ pub struct JsonLinesLog {
 
 impl JsonLinesLog {
     /// Appends a line; `record` should have a field `step`.
+    ///
+    /// # Errors
+    /// The line cannot be written.
     pub fn append(&mut self, record: &Map<String, Value>) -> Result<()> {
         let mut line = serde_json::to_vec(record).map_err(std::io::Error::from)?;
         line.push(b'\n');

@@ -41,6 +41,9 @@ pub struct Trainer {
 
 impl Trainer {
     /// A trainer at step 0.
+    ///
+    /// # Errors
+    /// The schedule's numbers do not make sense together, or the decay of the average is not in `[0, 1)`.
     pub fn new(config: TrainerConfig, parameters: Vec<NamedParameter>) -> Result<Self> {
         let average = config.average_decay.map(|decay| WeightAverage::new(decay, &parameters)).transpose()?;
         let config = TrainerConfig { schedule: config.schedule.validated()?, ..config };
@@ -58,6 +61,9 @@ impl Trainer {
     }
 
     /// One update. `step` is what errors call it.
+    ///
+    /// # Errors
+    /// A gradient is not finite, or there is another number of them than of parameters.
     pub fn update(&mut self, gradients: &Gradients, step: u64) -> Result<UpdateReport> {
         let (clipped, gradient_norm) =
             check_and_clip(gradients, self.optimizer.parameters(), self.config.clip_norm, step)?;
@@ -67,6 +73,9 @@ impl Trainer {
     }
 
     /// Takes the weights into the moving average; after whatever the stage does to them at the end of a step.
+    ///
+    /// # Errors
+    /// The tensor library failed to read a parameter.
     pub fn update_average(&mut self) -> Result<()> {
         match &mut self.average {
             Some(average) => average.update(self.optimizer.parameters(), self.optimizer.steps()),
@@ -75,6 +84,9 @@ impl Trainer {
     }
 
     /// Runs `body` with the averaged weights in place of the trained ones.
+    ///
+    /// # Errors
+    /// `body` fails, or the tensor library failed to exchange the weights.
     pub fn with_average<R>(&mut self, body: impl FnOnce() -> Result<R>) -> Result<R> {
         let Some(average) = &mut self.average else { return body() };
         average.swap(self.optimizer.parameters())?;
@@ -84,6 +96,9 @@ impl Trainer {
     }
 
     /// The averaged weights by name, or the trained ones if there is no average.
+    ///
+    /// # Errors
+    /// The tensor library failed to copy.
     pub fn averaged_weights(&self) -> Result<BTreeMap<String, Tensor>> {
         match &self.average {
             Some(average) => Ok(average.state(self.parameters())?.into_iter().collect()),
@@ -92,6 +107,9 @@ impl Trainer {
     }
 
     /// Everything that has to be saved, with the stage's own `state`.
+    ///
+    /// # Errors
+    /// The tensor library failed to copy.
     pub fn snapshot(&self, step: u64, state: serde_json::Value) -> Result<Snapshot> {
         let average = match &self.average {
             Some(average) => average.state(self.parameters())?.into_iter().collect(),
@@ -102,6 +120,9 @@ impl Trainer {
     }
 
     /// Puts back what [`Trainer::snapshot`] gave after `updates` updates of this trainer.
+    ///
+    /// # Errors
+    /// A tensor of the snapshot is missing or of another shape.
     pub fn restore(&mut self, snapshot: &Snapshot, updates: u64) -> Result<()> {
         for parameter in self.optimizer.parameters() {
             match snapshot.weights.get(&parameter.name) {

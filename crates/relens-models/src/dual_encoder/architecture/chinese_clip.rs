@@ -49,6 +49,7 @@ pub(super) fn checkpoint(directory: &Path) -> Option<PathBuf> {
 
 /// Reads the shapes of a checkpoint.
 pub(super) fn read(path: &Path) -> Result<Architecture> {
+    // The shapes of a pickle are in its header: its numbers need not be read to know the towers.
     let is_pickle = path.extension().is_some_and(|suffix| suffix == "pt");
     let shapes = if is_pickle { Weights::shapes_of_pickle(path)? } else { Weights::open(path)?.shapes() };
     let tensors = Tensors { path, shapes };

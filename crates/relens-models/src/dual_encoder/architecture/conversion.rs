@@ -44,6 +44,7 @@ pub fn write_changed(
     let mut tensors = BTreeMap::new();
     for name in weights.names() {
         let shape = weights.shape(name).unwrap_or_default();
+        // Counters and position numbers.
         if weights.stored(name, shape).is_err() {
             continue;
         }

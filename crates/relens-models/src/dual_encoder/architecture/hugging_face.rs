@@ -281,6 +281,7 @@ fn section<T: serde::de::DeserializeOwned>(
     defaults: Value,
 ) -> Result<T> {
     let given = fields::merged(defaults, object.get(name));
+    // In this order: transformers lets the older section win where both are there.
     let given = fields::merged(given, object.get(&format!("{name}_dict")));
     fields::parse(path, name, given)
 }

@@ -101,6 +101,7 @@ fn shards(directory: &Path, index: &Path) -> Result<Vec<PathBuf>> {
     };
     let mut files = BTreeSet::new();
     for (tensor, file) in map {
+        // An index comes from strangers, and must not lead out of the model's directory.
         let plain = file.as_str().map(Path::new).filter(|file| {
             let mut components = file.components();
             matches!((components.next(), components.next()), (Some(Component::Normal(_)), None))

@@ -52,6 +52,8 @@ pub(super) fn generate(
         .enumerate()
         .map(|(prompt, length)| {
             let most = config.max_new_tokens.min(model.most_target_tokens(length));
+            // Every group begins at the same row: one prompt was read once, and its cache is copied when the groups
+            // part.
             let root = Beam { row: Row::new(prompt, most), log_prob: 0.0, place: prompt };
             let group = || Group { running: vec![root.clone()], finished: Vec::new(), done: false };
             (0..beam.groups).map(|_| group()).collect()
@@ -74,6 +76,7 @@ pub(super) fn generate(
         last.clear();
         for beam in searches.iter_mut().flatten().flat_map(|group| &mut group.running) {
             places.push(beam.place);
+            // The decoder is told where each beam comes from; from now on it stands at its place among all beams.
             beam.place = last.len();
             last.extend(beam.row.tokens.last());
         }
@@ -106,6 +109,7 @@ impl Group {
         taken: &mut Vec<u32>,
     ) -> Result<()> {
         let width = config.beams / config.groups.max(1);
+        // Even if every beam ends in every possible way, as many continuations as beams are left.
         let count = width * (stops.len() + 1).max(2);
         let penalty = |token: u32| {
             config.diversity_penalty * taken.iter().filter(|&&other| other == token).count() as f32
@@ -117,6 +121,7 @@ impl Group {
             let all = (0u32..).zip(*scores).map(|(token, &score)| {
                 let choice = Choice { token, log_prob: score - normalizer };
                 let log_prob = beam.log_prob + choice.log_prob;
+                // The penalty decides which token is chosen, but is no part of the sequence's probability.
                 let rank = if taken.is_empty() { log_prob } else { log_prob - penalty(token) };
                 Candidate { beam: i, choice, log_prob, rank }
             });
@@ -129,6 +134,8 @@ impl Group {
             let parent = &self.running[candidate.beam];
             let mut row = parent.row.clone();
             if row.push(candidate.choice, stops) {
+                // As transformers does it: a sequence that ends counts only if it is among the best continuations,
+                // not because better ones were used up.
                 if rank < width {
                     self.finish(row, candidate.log_prob, width, config);
                 }
@@ -168,6 +175,7 @@ impl Group {
 }
 
 fn by_rank(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
+    // Ties are broken by place, so that the result does not depend on the order of a partial sort.
     b.rank.total_cmp(&a.rank).then(a.beam.cmp(&b.beam)).then(a.choice.token.cmp(&b.choice.token))
 }
 

@@ -42,6 +42,7 @@ pub(super) fn most_likely(scores: &[f32], prompt: usize, written: usize) -> Resu
 fn highest(scores: &[f32]) -> (u32, f32) {
     let mut best = (0u32, f32::NEG_INFINITY);
     for (token, &score) in (0u32..).zip(scores) {
+        // Strictly greater: of equal scores the first wins, as in the reference's argmax.
         if score > best.1 {
             best = (token, score);
         }
@@ -68,6 +69,7 @@ pub(super) fn draw(
     });
     // Rounding may leave a rest after the last candidate.
     let token = drawn.or(candidates.last()).map_or(0, |candidate| candidate.token);
+    // The log-probability is that of the model itself, before temperature and cuts.
     let score = scores.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY);
     Ok(Choice { token, log_prob: score - normalizer })
 }
@@ -80,6 +82,7 @@ struct Candidate {
 /// The tokens that may be drawn, with weights proportional to their probabilities.
 fn kept(scores: &[f32], sampling: &SamplingConfig) -> Vec<Candidate> {
     let (_, highest) = highest(scores);
+    // In double precision: a sum over a whole vocabulary of single numbers would drop its tail.
     let weight = |score: f32| f64::from((score - highest) / sampling.temperature).exp();
     let all = (0u32..).zip(scores).map(|(token, &score)| Candidate { token, weight: weight(score) });
     let mut candidates: Vec<Candidate> = all.filter(|candidate| candidate.weight > 0.0).collect();
@@ -98,6 +101,8 @@ fn kept(scores: &[f32], sampling: &SamplingConfig) -> Vec<Candidate> {
         });
         candidates.truncate(enough.map_or(candidates.len(), |last| last + 1));
     } else {
+        // By id where the weights need not be ranked: the same random number then draws the same token however the
+        // selection left them.
         candidates.sort_unstable_by_key(|candidate| candidate.token);
     }
     candidates

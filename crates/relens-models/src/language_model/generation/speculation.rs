@@ -33,6 +33,7 @@ impl Copying<'_> {
         self.cursor = found.unwrap_or(self.cursor).min(self.source.len());
         // One token is certain, so that guesses beyond the largest length less one are of no use.
         let room = self.row.most.saturating_sub(self.row.tokens.len() + 1);
+        // A row whose guesses were wrong guesses two tokens only: every wrong one costs a row of the network.
         let length = config.draft_tokens.min(self.right + 2).min(room);
         self.fed.clear();
         self.fed.push(last);
@@ -48,6 +49,7 @@ impl Copying<'_> {
             if self.row.push(choice, stops) {
                 break;
             }
+            // All that was fed behind a wrong guess was computed on a false beginning.
             if self.fed.get(i + 1) != Some(&choice.token) {
                 break;
             }
@@ -71,6 +73,7 @@ pub(super) fn generate(
         let most = config.max_new_tokens.min(model.most_target_tokens(length));
         let source = prompts.sequence(prompt).unwrap_or_default();
         let fed = Vec::with_capacity(copy.draft_tokens + 1);
+        // At first the guess is trusted: a rewrite mostly begins as its prompt does.
         let right = copy.draft_tokens;
         let mut copying = Copying { row: Row::new(prompt, most), source, cursor: copy.first, right, fed };
         copying.guess(decoder.first_token(prompt)?, copy);
@@ -91,6 +94,7 @@ pub(super) fn generate(
             if copying.row.is_through() {
                 continue;
             }
+            // Keys and values of wrong guesses leave the cache.
             decoder.truncate(i, decoder.fed(i) + keep - copying.fed.len())?;
             if let Some(&last) = copying.row.tokens.last() {
                 copying.guess(last, copy);

@@ -31,11 +31,13 @@ pub(super) fn generate(
         let most = config.max_new_tokens.min(model.most_target_tokens(length));
         for sample in 0..config.sequences {
             let mut generator = ChaCha8Rng::seed_from_u64(config.seed);
+            // A stream for each sequence: what one draws does not depend on how long the others are.
             generator.set_stream((prompt * config.sequences + sample) as u64);
             live.push(Sampled { row: Row::new(prompt, most), sample, generator });
         }
     }
     if config.sequences > 1 {
+        // The prompt is read once, its cache repeated for every sequence.
         decoder.reorder(&live.iter().map(|sampled| sampled.row.prompt).collect::<Vec<_>>())?;
     }
     let mut results: Vec<Vec<Option<GeneratedSequence>>> = vec![vec![None; config.sequences]; prompts.len()];

@@ -86,6 +86,7 @@ impl Gguf {
     /// The scaling whose factors are those of the file.
     fn llama3_scaling(&self, theta: f64, head_dim: usize) -> Result<RotaryScaling> {
         let factors = self.weights().tensor(ROTARY_FACTORS, &[head_dim / 2])?.to_vec1::<f32>()?;
+        // llama.cpp keeps only the factors. The long waves have the whole factor; all others must follow from it.
         let largest = factors.iter().copied().fold(1.0f32, f32::max);
         let scaling = RotaryScaling::Llama3 {
             factor: f64::from(largest),

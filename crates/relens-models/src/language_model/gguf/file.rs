@@ -45,6 +45,7 @@ impl Gguf {
                 )));
             }
         };
+        // The number of heads, which the tensors' order depends on, is read through the half-made value.
         let none = Weights::from_gguf(path, &file, Vec::new())?;
         let mut gguf =
             Self { path: path.to_owned(), metadata: content.metadata, architecture, weights: none };

@@ -225,6 +225,8 @@ fn merges_by_score(tokens: &[&str], scores: &[f32]) -> Vec<[String; 2]> {
     let ids: HashMap<&str, usize> = tokens.iter().enumerate().map(|(id, token)| (*token, id)).collect();
     let mut merges = Vec::new();
     for (token, score) in tokens.iter().zip(scores) {
+        // SentencePiece stores no merges: any two tokens that make a third may be merged, the best-scored result
+        // first.
         for (at, _) in token.char_indices().skip(1) {
             let (left, right) = token.split_at(at);
             if let (Some(left_id), Some(right_id)) = (ids.get(left), ids.get(right)) {

@@ -82,6 +82,7 @@ impl CausalAttention {
         let Some((cos, sin)) = angles else { return Ok(projected) };
         let (tokens, width) = projected.dims2()?;
         let heads = projected.reshape((tokens, width / self.head_dim, self.head_dim))?;
+        // Queries and keys lie in front of the values and turn alike: one pass over both, where they stand.
         let rotated = self.config.heads + self.config.key_value_heads;
         let heads = ops::rotary_leading_heads(&heads, cos, sin, RotaryLayout::Halves, rotated)?;
         Ok(heads.reshape((tokens, width))?)

@@ -36,6 +36,7 @@ impl<'a> LlamaPass<'a> {
         predicting: &[u32],
         mut dropout: Option<DropoutGenerator>,
     ) -> Result<Self> {
+        // The state before the pass: on the way back the same masks have to be drawn again.
         let before = dropout.clone();
         let _dropping = model.adapter().map(|adapter| adapter.training_dropout(dropout.as_mut()));
         let positions = model.positions(&sequences.offsets, |_| 0)?;

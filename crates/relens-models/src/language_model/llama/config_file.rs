@@ -112,6 +112,8 @@ impl ConfigFile {
                 true => Projections::Packed,
                 false => Projections::Separate { bias: qwen2 || attention_bias },
             },
+            // `attention_bias` is Llama's field; Qwen 2 has biases on the projections whatever it says, and never on
+            // the output.
             attention_output_bias: attention_bias && !baichuan && !qwen2,
             feed_forward_bias: model_type == "llama" && self.mlp_bias.unwrap_or(false),
             query_key_norm: model_type == "qwen3",

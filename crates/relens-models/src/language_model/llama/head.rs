@@ -27,6 +27,7 @@ impl Head {
         if !normalized {
             return Ok(Self::Frozen(Linear::load_without_bias(parameters, width, rows)?));
         }
+        // Frozen rows are normalised once; while they are trained, at every use.
         let rows = ops::l2_normalize(&parameters.tensor("weight", &[rows, width])?)?;
         Ok(Self::Frozen(Linear::new(rows.t()?.contiguous()?, None)))
     }

@@ -33,10 +33,14 @@ struct Row {
 impl<'a> LlamaDecoder<'a> {
     /// Reads all but the last token of every prompt.
     pub(super) fn new(model: &'a LlamaModel, prompts: &TokenBatch) -> Result<Self> {
+        // A trainable model records a tape at every step, and joins its projections anew: decoding uses a copy that
+        // does neither.
         let model = if model.is_trainable() { Cow::Owned(model.detached()?) } else { Cow::Borrowed(model) };
         let mut rows = Vec::with_capacity(prompts.len());
         let mut before = TokenBatch::empty();
         for prompt in (0..prompts.len()).filter_map(|i| prompts.sequence(i)) {
+            // The last token is kept back: it is fed in the first step, which so gives the scores of the first new
+            // token.
             if let Some((&last_of_prompt, read)) = prompt.split_last() {
                 before.push(read);
                 rows.push(Row { last_of_prompt, read: read.len() });
@@ -109,6 +113,7 @@ impl Decoder for LlamaDecoder<'_> {
         let positions = self.model.positions(&batch.offsets, |row| self.length(row))?;
         let longest = positions.iter().max().map_or(0, |last| last + 1);
         if self.bias.is_some() && longest > self.reach {
+            // Doubling keeps the cost of new tables below that of the tokens.
             self.reach = longest.next_power_of_two();
             self.bias = self.model.distance_bias(self.reach)?;
         }
@@ -117,6 +122,7 @@ impl Decoder for LlamaDecoder<'_> {
         let hidden = self.model.run(&batch.ids, &positions, |block, projected, config| {
             let Some(cache) = caches.get_mut(block) else { return Ok(projected.clone()) };
             cache.append(projected, query_width, &batch.offsets)?;
+            // Keys were rotated before they were kept, so earlier positions are never computed again.
             let query = projected.narrow(1, 0, query_width)?;
             ops::cached_attention(&query, &batch.offsets, &cache.sequences(), bias, config)
         })?;

@@ -69,6 +69,7 @@ fn as_sequences(batch: &PromptTargetBatch) -> (TokenBatch, Vec<u32>) {
     for sample in 0..batch.len() {
         let prompt = batch.prompts.sequence(sample).unwrap_or_default();
         let target = batch.targets.sequence(sample).unwrap_or_default();
+        // The last token of the prompt predicts the first of the target, and so on.
         let first = (sequences.ids.len() + prompt.len()).saturating_sub(1) as u32;
         predicting.extend(first..first + target.len() as u32);
         // Nothing follows the last token of a target.

@@ -57,6 +57,7 @@ impl LlamaModel {
                 .collect::<Result<_>>()?,
             norm: RmsNorm::load(&inside.pp("norm"), config.width, config.norm_eps)?,
             head: match config.head {
+                // An adapter on the token table would otherwise change the logits, too.
                 HeadKind::Tied => Head::load(&table.without_adapter(), config, false)?,
                 HeadKind::Own => Head::load(&parameters.pp("lm_head"), config, false)?,
                 HeadKind::Normalized => Head::load(&parameters.pp("lm_head"), config, true)?,

@@ -28,6 +28,8 @@ impl RotaryAngles {
         let shape = (positions.len(), self.frequencies.len());
         let angles = positions
             .iter()
+            // Rounded to single precision before the sine, as the reference does: at long positions the angle's last
+            // digits show.
             .flat_map(|&position| self.frequencies.iter().map(move |frequency| position as f32 * frequency));
         let (sines, cosines): (Vec<f32>, Vec<f32>) = angles.map(f32::sin_cos).unzip();
         let cos = Tensor::from_vec(cosines, shape, &Device::Cpu)?;

@@ -113,6 +113,8 @@ impl<'a> T5Pass<'a> {
                 stack.layer(layer - 1, input, memory, both, dropout.as_mut())
             })?;
             let [of_input, of_memory] = <[Tensor; 2]>::try_from(found).map_err(|_| missing_gradient(NAME))?;
+            // Every decoder layer reads the encoder's states, so the gradients of all of them go into the encoder
+            // together.
             memory = (memory + of_memory)?;
             gradient = of_input;
         }
@@ -162,6 +164,7 @@ impl CheckpointedPass for T5Pass<'_> {
         let mut back = WayBack { store, variables };
         let (of_targets, of_memory) = self.back_through_decoder(&mut back, gradient)?;
         let of_prompts = self.back_through_encoder(&mut back, of_memory)?;
+        // Prompts and targets were one look-up, so that the table gets one gradient.
         let gradient = Tensor::cat(&[of_prompts, of_targets], 0)?;
         back.through([], &gradient, |[]| self.model.embed(&self.ids)).map(drop)
     }

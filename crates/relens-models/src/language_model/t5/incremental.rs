@@ -37,6 +37,7 @@ impl<'a> T5Decoder<'a> {
         for layer in layers {
             let (keys, values) = layer.cross_attention.keys_and_values(&encoded)?;
             let mut cache = KeyValueCache::new(prompts.len(), width);
+            // Keys and values of the prompt never change, so they are projected once; rows of one prompt share them.
             cache.append(&Tensor::cat(&[keys, values], 1)?, 0, &prompts.offsets)?;
             memory.push(cache);
         }

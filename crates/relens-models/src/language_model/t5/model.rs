@@ -56,6 +56,7 @@ impl Head {
     fn detached(&self) -> Result<Self> {
         Ok(Self::Own(match self {
             Self::Own(linear) => linear.detached(),
+            // Turned round once: decoding multiplies with it at every token.
             Self::Shared(table) => Linear::new(table.detach().t()?.contiguous()?, None),
         }))
     }

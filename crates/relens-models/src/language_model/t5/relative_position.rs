@@ -39,6 +39,7 @@ impl RelativePositionBias {
         let before = (1..reach).rev().map(|distance| self.bucket(distance, false));
         let after = (0..reach).map(|distance| self.bucket(distance, true));
         let ids: Vec<u32> = before.chain(after).collect();
+        // By head, since a kernel works on one head at a time.
         Ok(ops::embedding(&self.table, &ids)?.t()?.contiguous()?)
     }
 

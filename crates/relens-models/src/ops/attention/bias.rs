@@ -44,6 +44,8 @@ impl<'a> DistanceBiasMut<'a> {
 /// Where in a head's row the bias of query `query` to key 0 stands; the last query stands at the last key.
 #[inline(always)]
 pub(super) fn first_distance(span: usize, query: usize, queries: usize, keys: usize) -> usize {
+    // A cached row has more keys than queries, and its last query stands at its last key: query i is at position keys
+    // − queries + i.
     span / 2 + queries - keys - query
 }
 
@@ -62,6 +64,7 @@ vectorized! {
         queries: usize,
         keys: usize,
     ) {
+        // Pairs at the same distance share a bias, so their gradients add up in it.
         let span = gradient.len();
         for (i, row) in score_gradients.chunks_exact(keys).enumerate() {
             add_assign(&mut gradient[first_distance(span, i, queries, keys)..], row);

@@ -48,10 +48,12 @@ vectorized! {
         let (width, key_width) = (heads * head_dim, key_value_heads * head_dim);
         let (queries, keys) = (query.len() / width, cached.keys.len() / key_width);
         for i in 0..queries {
+            // The new tokens are the last keys of their row: a query does not see those that were fed after it.
             let visible = if causal { keys + i + 1 - queries } else { keys };
             scores.resize(visible, 0.0);
             for head in 0..heads {
                 let columns = head * head_dim..(head + 1) * head_dim;
+                // Query heads in a group read the same key-value head, which the cache holds once.
                 let first = head / (heads / key_value_heads) * head_dim;
                 let query = &query[i * width..(i + 1) * width][columns.clone()];
                 for (score, key) in scores.iter_mut().zip(cached.keys.chunks_exact(key_width)) {
@@ -66,6 +68,8 @@ vectorized! {
                 }
                 softmax_in_place(scores);
                 let output = &mut output[i * width..(i + 1) * width][columns];
+                // Values lie token by token as they were appended, so their weighted sum walks through the cache
+                // once.
                 for (&p, value) in scores.iter().zip(cached.values.chunks_exact(key_width)) {
                     for (o, &v) in output.iter_mut().zip(&value[first..first + head_dim]) {
                         *o = v.mul_add(p, *o);
@@ -125,6 +129,7 @@ pub fn cached_attention(
         let range = offsets[row] * width..offsets[row + 1] * width;
         attend_row(&query_values[range], cached[row], bias, sizes, scores, output);
     };
+    // Rows have different numbers of new tokens, so the output is cut by hand.
     let mut rest = output.as_mut_slice();
     let mut outputs = Vec::with_capacity(cached.len());
     for pair in offsets.windows(2) {

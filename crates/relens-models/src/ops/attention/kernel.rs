@@ -63,6 +63,7 @@ impl<'a> ColumnsMut<'a> {
 
     /// Three groups of columns of one matrix.
     pub(super) fn side_by_side(data: &'a mut [f32], starts: [usize; 3], stride: usize) -> [Self; 3] {
+        // Three views of one borrow: gradients of queries, keys and values lie in the same rows, as the inputs do.
         let (pointer, length) = (data.as_mut_ptr(), data.len());
         starts.map(|start| Self { data: pointer, length, start, stride, memory: PhantomData })
     }
@@ -185,8 +186,11 @@ impl Kernel {
             .zip(self.key_offsets.windows(2))
             .map(|(q, k)| (q[1] - q[0]).saturating_mul(k[1] - k[0]))
             .sum();
+        // The softmax of a score costs about as much as sixteen of the products that make it.
         let cost = pairs.saturating_mul(self.heads * passes * (self.head_dim / 2 + 16));
         let run = |range: Range<usize>| {
+            // Scores of one head at a time, in buffers that only grow: nothing of quadratic size lives beyond its
+            // task.
             let mut buffers = [const { Vec::new() }; 3];
             for index in range {
                 let task = self.task(index);
@@ -199,6 +203,7 @@ impl Kernel {
         if blocks == 1 {
             return run(0..tasks);
         }
+        // Neighbouring tasks are heads of one sequence and read the same rows, so they stay on one thread.
         let block = tasks.div_ceil(blocks).max(1);
         (0..tasks.div_ceil(block)).into_par_iter().for_each(|i| run(i * block..((i + 1) * block).min(tasks)));
     }
@@ -218,6 +223,8 @@ impl Kernel {
         }
         let visible = match self.mask {
             AttentionMask::None => None,
+            // Masked scores are computed and thrown away: one product over all pairs is faster than many over a
+            // triangle.
             AttentionMask::Causal => Some(keys - queries + 1),
         };
         masked_softmax(p, keys, visible);
@@ -275,6 +282,7 @@ impl Kernel {
             for head in self.query_heads(task) {
                 let q = query.head(&task.queries, head, self.head_dim);
                 let g = upstream.head(&task.queries, head, self.head_dim);
+                // Computed again: kept from the forward pass, they would be the largest tensors of the network.
                 self.probabilities(q, k, bias.map(|(bias, _)| bias.head(head)), size, probabilities);
                 let dropped = match self.dropout_of(task, head) {
                     None => &*probabilities,
@@ -284,6 +292,8 @@ impl Kernel {
                         &*dropped
                     }
                 };
+                // Accumulated: the query heads of a group share their key-value head, whose gradient is the sum of
+                // theirs.
                 multiply(&mut dv, Matrix::new(dropped, queries, keys, keys).transposed(), g, 1.0, true);
                 multiply(&mut MatrixMut::new(score_gradients, queries, keys), g, v.transposed(), 1.0, false);
                 softmax_gradient(score_gradients, probabilities, dropped, keys);
@@ -308,6 +318,7 @@ vectorized! {
         for (i, row) in scores.chunks_exact_mut(keys).enumerate() {
             let (seen, hidden) = row.split_at_mut(visible.map_or(keys, |visible| visible + i));
             softmax_in_place(seen);
+            // Not −∞ before the softmax: the exponentials of hidden keys are not worth computing.
             hidden.fill(0.0);
         }
     }
@@ -316,6 +327,7 @@ vectorized! {
     fn softmax_gradient(gradients: &mut [f32], probabilities: &[f32], dropped: &[f32], keys: usize) {
         let rows = probabilities.chunks_exact(keys).zip(dropped.chunks_exact(keys));
         for (gradients, (probabilities, dropped)) in gradients.chunks_exact_mut(keys).zip(rows) {
+            // rowsum(D∘dD) equals rowsum(P∘dP), since dP is what dropout leaves of dD.
             let shared = dot(gradients, dropped);
             for (g, (&p, &d)) in gradients.iter_mut().zip(probabilities.iter().zip(dropped)) {
                 *g = (-p).mul_add(shared, d * *g);

@@ -83,6 +83,7 @@ pub fn attention_with_bias(
 ) -> Result<Tensor> {
     const NAME: &str = "attention_with_bias";
     let kernel = packed_kernel(NAME, qkv, offsets, config)?;
+    // A reach longer than the batch needs is fine: incremental decoding keeps one table while sequences grow.
     let longest = kernel.longest();
     let fits =
         |&[heads, span]: &[usize; 2]| heads == config.heads && span % 2 == 1 && span.div_ceil(2) >= longest;
@@ -235,6 +236,7 @@ impl CustomOp2 for Packed {
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
         let values = Elements::of(bias);
         let values = values.get()?;
+        // Every sequence adds to the same bias. Shares of their own spare locks.
         let mut shares = vec![0.0f32; self.0.sequences() * values.len()];
         let outputs = DistanceBiasMut::new(&mut shares, values.len(), self.0.heads());
         let gradient =

@@ -51,6 +51,7 @@ impl DotProduct {
         if std::arch::is_aarch64_feature_detected!("dotprod") {
             available.push(Self::Neon);
         }
+        // Last, so that there always is one, and tests can compare all others with it.
         available.push(Self::Portable);
         available
     }
@@ -65,6 +66,7 @@ impl DotProduct {
     /// # Panics
     /// When a row ends early: what follows reads without further checks.
     pub(super) fn tile(self, rows: &[u8], stride: usize, count: usize, panel: &[i8], sums: &mut Sums) {
+        // The panel is padded to whole groups, and so are the rows.
         let groups = panel.len() / (PANEL * GROUP);
         assert!((1..=TILE_ROWS).contains(&count) && rows.len() >= (count - 1) * stride + groups * GROUP);
         let tile = Tile { rows, stride, panel, groups };
@@ -83,6 +85,7 @@ impl DotProduct {
                     },
                     #[cfg(target_arch = "x86_64")]
                     Self::Vnni256 => match count - first {
+                        // Sixteen registers instead of thirty-two: three rows of sums fit beside the weights.
                         3.. => tile.vnni_256::<3>(first, sums),
                         2 => tile.vnni_256::<2>(first, sums),
                         _ => tile.vnni_256::<1>(first, sums),
@@ -117,6 +120,7 @@ impl Tile<'_> {
         sums.fill(0);
         for (x, weights) in row.chunks_exact(GROUP).zip(self.panel.chunks_exact(PANEL * GROUP)) {
             let x: [i32; GROUP] =
+                // A byte is signed or unsigned by what the platform's instruction takes.
                 std::array::from_fn(|i| if ORIGIN == 0 { i32::from(x[i]) } else { i32::from(x[i] as i8) });
             for (sum, weights) in sums.iter_mut().zip(weights.as_chunks::<GROUP>().0) {
                 *sum += x.iter().zip(weights).map(|(&x, &weight)| x * i32::from(weight)).sum::<i32>();
@@ -145,9 +149,12 @@ impl Tile<'_> {
                     *weights = panel.add(group * REGISTERS + i).read_unaligned();
                 }
                 for (r, running) in running.iter_mut().enumerate() {
+                    // Four bytes of the row as one integer, repeated in all lanes: each lane has four weights of one
+                    // output.
                     let x = rows.add(r * self.stride + group * GROUP).cast::<i32>().read_unaligned();
                     let x = _mm512_set1_epi32(x);
                     for (running, weights) in running.iter_mut().zip(weights) {
+                        // Unsigned by signed, without saturation: at most 4 · 255 · 127 is added to 32 bits.
                         *running = _mm512_dpbusd_epi32(*running, x, weights);
                     }
                 }
@@ -171,6 +178,7 @@ impl Tile<'_> {
         };
         const REGISTERS: usize = 4;
         const PARTS: usize = PANEL / (8 * REGISTERS);
+        // In two halves of the panel: sums of all 64 outputs would not fit into the registers.
         for part in 0..PARTS {
             let mut running = [[_mm256_setzero_si256(); REGISTERS]; R];
             // SAFETY: the caller keeps rows and panel long enough.
@@ -224,6 +232,7 @@ impl Tile<'_> {
 
         const REGISTERS: usize = 4;
         const PARTS: usize = PANEL / (4 * REGISTERS);
+        // In parts of the panel that fit into the registers.
         for part in 0..PARTS {
             let mut running = [[vdupq_n_s32(0); REGISTERS]; R];
             // SAFETY: the caller keeps rows and panel long enough.

@@ -68,6 +68,7 @@ impl Int8Matrix {
                 pack_panel(values, (first + panel) * PANEL..outputs, inputs, block);
             }
         });
+        // Packing rounded by the same scale: `pack_panel` derives it from the row again, which spares a shared table.
         for (output, row) in values.chunks_exact(inputs).enumerate() {
             packed.scales[output] = largest(row) / LARGEST;
         }
@@ -76,6 +77,8 @@ impl Int8Matrix {
             let sums = &mut packed.sums[panel * PANEL..(panel + 1) * PANEL];
             for group in block.chunks_exact(PANEL * GROUP) {
                 for (sum, weights) in sums.iter_mut().zip(group.chunks_exact(GROUP)) {
+                    // From the rounded weights, not the given ones: the zero point was multiplied with what the
+                    // product multiplies.
                     *sum += weights.iter().map(|&weight| i32::from(weight)).sum::<i32>();
                 }
             }
@@ -86,6 +89,7 @@ impl Int8Matrix {
     /// The outputs of several maps of the same inputs, side by side; none when they cannot be put together.
     pub fn concatenate(parts: &[&Self]) -> Option<Self> {
         let first = parts.first()?;
+        // Panels are copied whole; one that is only partly filled would leave a gap in the middle.
         let whole_panels = parts.iter().all(|part| part.outputs.is_multiple_of(PANEL));
         if !whole_panels || parts.iter().any(|part| part.inputs != first.inputs) {
             return None;
@@ -137,10 +141,12 @@ fn pack_panel(values: &[f32], outputs: Range<usize>, inputs: usize, block: &mut 
     for (place, output) in outputs.take(PANEL).enumerate() {
         let row = &values[output * inputs..(output + 1) * inputs];
         let scale = largest(row) / LARGEST;
+        // A row of zeros has no scale, and stays zeros.
         let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
         for (group, weights) in row.chunks(GROUP).enumerate() {
             let start = (group * PANEL + place) * GROUP;
             for (quant, weight) in block[start..].iter_mut().zip(weights) {
+                // −128 is never reached: a symmetric range keeps 0 at 0 and the largest magnitude exact.
                 *quant = (weight * inverse).round() as i8;
             }
         }

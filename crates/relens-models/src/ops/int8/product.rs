@@ -51,6 +51,8 @@ impl Product<'_> {
     /// The block of these rows and columns, of which the first begins a panel.
     fn run(&self, block: &mut MatrixMut<'_>, rows: Range<usize>, columns: Range<usize>) {
         let stride = self.rows.stride;
+        // Rows that fit into half a core's cache are multiplied with one panel after the other, so that a panel is
+        // read from memory once for all of them.
         let cached = (BLOCK_BYTES / stride / TILE_ROWS).max(1) * TILE_ROWS;
         let panels = columns.start / PANEL..columns.end.div_ceil(PANEL);
         let mut sums: Sums = [[0; PANEL]; TILE_ROWS];
@@ -87,6 +89,7 @@ vectorized! {
         let (zero_point, scale) = of_row;
         let weights = of_panel.0.iter().zip(of_panel.1);
         for ((output, &sum), (&weight_scale, &weight_sum)) in output.iter_mut().zip(sums).zip(weights) {
+            // Exact until here. The zero point comes out of the sum at once: Σ (x − z)·w = Σ x·w − z·Σ w.
             *output = (sum - zero_point * weight_sum) as f32 * (scale * weight_scale);
         }
     }

@@ -48,6 +48,7 @@ impl QuantizedRows {
 /// (lowest, highest, 0 · Σ): the range of a row, which always holds 0, and NaN if an element is not finite.
 #[inline(always)]
 fn range(row: &[f32]) -> (f32, f32, f32) {
+    // The range begins at 0, so that 0 has a byte of its own: padding and ReLU's zeros stay exact.
     let (mut low, mut high, mut defect) = ([0.0f32; LANES], [0.0f32; LANES], [0.0f32; LANES]);
     let chunks = row.chunks_exact(LANES);
     let tail = chunks.remainder();
@@ -55,6 +56,7 @@ fn range(row: &[f32]) -> (f32, f32, f32) {
         for (((low, high), defect), &x) in low.iter_mut().zip(&mut high).zip(&mut defect).zip(chunk) {
             *low = if x < *low { x } else { *low };
             *high = if x > *high { x } else { *high };
+            // 0 · x is 0 for every finite x, and NaN for all others: a test without a branch.
             *defect = x.mul_add(0.0, *defect);
         }
     };
@@ -81,10 +83,13 @@ vectorized! {
             let (lowest, highest, defect) = range(row);
             let width = highest - lowest;
             let inverse = if width > 0.0 { STEPS / width } else { 0.0 };
+            // The zero point is a whole number, so that 0 is met exactly.
             let zero = (-lowest * inverse).round();
+            // Bytes cannot be NaN; the scale can, and carries it through to every output of the row.
             *scale = width / STEPS + defect;
             *zero_point = zero as i32 - ORIGIN;
             for (byte, &x) in bytes.iter_mut().zip(row) {
+                // Half a step is added and the fraction cut: the cheapest rounding for numbers that are not negative.
                 let q = x.mul_add(inverse, zero + 0.5);
                 // Written so that NaN becomes 0.
                 let q = if q > 0.0 { q } else { 0.0 };

@@ -43,6 +43,7 @@ impl AlignedBuffer {
     pub(crate) fn grow(&mut self, length: usize) {
         let lines = length.div_ceil(16);
         if lines > self.lines.len() {
+            // Only ever larger: a buffer is reused from image to image, and what it held does not matter.
             self.lines.resize(lines, CacheLine([0.0; 16]));
         }
     }

@@ -17,6 +17,7 @@ impl PackedWeights {
     pub(crate) fn new(inputs: usize, bias: &[f32], weight: impl Fn(usize, usize) -> f32) -> Self {
         let outputs = bias.len();
         let panels = panel_count(outputs);
+        // Zeros pad the last panel: its surplus channels come out as the activation of 0 and are never read.
         let mut packed = AlignedBuffer::zeros(panels * inputs * PANEL);
         let mut packed_bias = AlignedBuffer::zeros(panels * PANEL);
         packed_bias.as_mut_slice()[..outputs].copy_from_slice(bias);
@@ -143,6 +144,7 @@ pub(crate) fn checked<'a, 'd, const STEP: usize>(
     let segments = inputs.div_ceil(pixels.segment_length).max(1);
     let last_segment = inputs - (segments - 1) * pixels.segment_length;
     let needed = (segments - 1) * pixels.segment_step + last_pixel + last_segment;
+    // The last segment may be shorter than the others, so the one before it can reach further.
     let needed_early = match segments {
         0 | 1 => 0,
         _ => (segments - 2) * pixels.segment_step + last_pixel + pixels.segment_length,
@@ -175,6 +177,7 @@ impl<const STEP: usize> WithSimd for PanelProduct<'_, '_, STEP> {
         // SAFETY: `convolve_panel` checked that everything the tiles touch is inside the slices.
         unsafe {
             match (S::F32_LANES, self.bias.len()) {
+                // The number of registers for a panel's channels decides how many pixels fit beside them.
                 (16, PANEL) => self.run_32_registers::<S, 2>(simd),
                 (16, HALF_PANEL) => self.run_32_registers::<S, 1>(simd),
                 (8, PANEL) => self.run_wide::<S, 4>(simd),
@@ -214,6 +217,7 @@ impl<const STEP: usize> PanelProduct<'_, '_, STEP> {
         let mut cursor = self.start();
         // SAFETY: as for the caller.
         unsafe {
+            // Three pixels by a whole panel leave registers for weights and inputs.
             self.tiles::<S, V, 3>(simd, &mut cursor);
             self.tiles::<S, V, 2>(simd, &mut cursor);
             self.tiles::<S, V, 1>(simd, &mut cursor);
@@ -225,6 +229,7 @@ impl<const STEP: usize> PanelProduct<'_, '_, STEP> {
         let mut cursor = self.start();
         // SAFETY: as for the caller.
         unsafe {
+            // Half a panel takes half the registers, so twice as many pixels fit.
             self.tiles::<S, V, 6>(simd, &mut cursor);
             self.tiles::<S, V, 3>(simd, &mut cursor);
             self.tiles::<S, V, 1>(simd, &mut cursor);
@@ -240,6 +245,7 @@ impl<const STEP: usize> PanelProduct<'_, '_, STEP> {
             for half in 0..halves {
                 let channels = half * HALF_PANEL..(half + 1) * HALF_PANEL;
                 let mut sums = [0.0f32; HALF_PANEL];
+                // The sums begin at the bias, as in the wide kernels, so that the order of summation is the same.
                 sums.copy_from_slice(&self.bias[channels.clone()]);
                 self.add_products(cursor.pixel, (width, channels.clone()), &mut sums);
                 if let Some(residual) = self.epilogue.residual() {
@@ -307,6 +313,8 @@ impl<const STEP: usize> PanelProduct<'_, '_, STEP> {
     unsafe fn tiles<S: Simd, const V: usize, const R: usize>(&self, simd: S, cursor: &mut Cursor) {
         while cursor.pixel + R <= self.pixels.count {
             // SAFETY: `convolve_panel` checked the lengths of all operands.
+            // All R · V sums stay in registers from the first product to the last; nothing is read back from the
+            // output.
             let mut sums = unsafe { self.sums::<S, V, R>(simd, cursor.pixel) };
             if let Some(residual) = self.epilogue.residual() {
                 for (row, pixel) in sums.iter_mut().zip(cursor.pixel..) {
@@ -328,6 +336,8 @@ impl<const STEP: usize> PanelProduct<'_, '_, STEP> {
                     *sum = simd.min_f32s(*sum, highest);
                 }
             }
+            // A row of the image may end in the middle of a tile, so the gap is looked for at each
+            // pixel.
             for row in sums {
                 for (sum, vector) in row.into_iter().zip(0..) {
                     // SAFETY: as above.
@@ -360,12 +370,14 @@ impl<const STEP: usize> PanelProduct<'_, '_, STEP> {
                 for &tap in self.pixels.taps {
                     let inputs = segment.add(tap);
                     for input in 0..length {
+                        // `bias` only gives the array its type and length; every element is overwritten.
                         let mut row = bias;
                         for (vector, value) in row.iter_mut().enumerate() {
                             *value = load::<S>(weights, vector);
                         }
                         weights = weights.add(V * S::F32_LANES);
                         for (r, sums) in sums.iter_mut().enumerate() {
+                            // One input goes to all channels: weights are read once for R pixels.
                             let value = simd.splat_f32s(*inputs.add(r * STEP + input));
                             for (sum, weight) in sums.iter_mut().zip(row) {
                                 *sum = simd.mul_add_e_f32s(value, weight, *sum);
@@ -373,6 +385,7 @@ impl<const STEP: usize> PanelProduct<'_, '_, STEP> {
                         }
                     }
                 }
+                // After the last segment this points behind the data, where `add` would promise too much.
                 segment = segment.wrapping_add(self.pixels.segment_step);
                 left -= length;
             }

@@ -24,12 +24,15 @@ pub(super) fn quantize_block(values: &[f32; BLOCK], format: QuantizedFormat, blo
         QuantizedFormat::Q4 => {
             let lowest = values.iter().copied().fold(f32::INFINITY, f32::min);
             let highest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            // Sixteen steps are too few to waste on a range that is symmetric around 0.
             let scale = (highest - lowest) / 15.0;
             let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
             let quant = |value: f32| ((value - lowest) * inverse).round().clamp(0.0, 15.0) as u8;
             blocks.scales.push(scale);
             blocks.minimums.push(lowest);
             let pairs = values[..HALF].iter().zip(&values[HALF..]);
+            // Element j shares a byte with j + 16, so that both halves of a block widen into registers without
+            // shuffling.
             blocks.quants.extend(pairs.map(|(low, high)| quant(*low) | quant(*high) << 4));
         }
     }
@@ -128,6 +131,7 @@ impl QuantizedMatrix {
                 GgmlLayout::Q4_0 => {
                     let scale = half_at(block, 0);
                     blocks.scales.push(scale);
+                    // GGML's q − 8 as a minimum: the same kernel reads both layouts.
                     blocks.minimums.push(-8.0 * scale);
                     blocks.quants.extend_from_slice(&block[2..]);
                 }
@@ -157,6 +161,8 @@ fn scale_and_minimum(packed: &[u8], block: usize) -> (u8, u8) {
     if block < 4 {
         return (packed[block] & 63, packed[block + 4] & 63);
     }
+    // The last four blocks have their low four bits here, and their high two in what is left of the first four's
+    // bytes.
     let scale = (packed[block + 4] & 15) | ((packed[block - 4] >> 6) << 4);
     let minimum = (packed[block + 4] >> 4) | ((packed[block] >> 6) << 4);
     (scale, minimum)
@@ -167,6 +173,7 @@ fn read_q4_k(block: &[u8], blocks: &mut Blocks) {
     let (packed, quants) = (&block[4..16], &block[16..]);
     for i in 0..8 {
         let (scale_factor, minimum_factor) = scale_and_minimum(packed, i);
+        // Scales of scales are multiplied out once here, so that the product sees plain blocks.
         blocks.scales.push(scale * f32::from(scale_factor));
         blocks.minimums.push(-minimum * f32::from(minimum_factor));
         // Two blocks share 32 bytes: one has the low halves, the other the high ones.

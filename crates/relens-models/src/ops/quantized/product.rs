@@ -37,6 +37,7 @@ pub(super) fn multiply(x: &[f32], matrix: &QuantizedMatrix) -> Vec<f32> {
 pub(super) fn multiply_transposed(upstream: &[f32], matrix: &QuantizedMatrix) -> Vec<f32> {
     let (inputs, outputs) = (matrix.inputs(), matrix.outputs());
     let rows = upstream.len() / outputs;
+    // A backward pass has many rows, over which widening the whole matrix is spread.
     let widened = matrix.widened();
     let mut gradient = vec![0.0f32; rows * inputs];
     let left = Matrix::new(upstream, rows, outputs, outputs);
@@ -68,12 +69,14 @@ fn multiply_few(x: &[f32], matrix: &QuantizedMatrix, first: usize, columns: &mut
 /// Dot products of one row of the matrix, block by block, with `ROWS` rows of `x`.
 macro_rules! dot_rows {
     ($rows:literal, $x:expr, $inputs:expr, $blocks:expr, |$block:pat_param| $widen:expr, $output:expr) => {{
+        // Every row of the matrix is widened once and multiplied with all rows of x while it is in registers.
         let mut sums = [[0.0f32; LANES]; $rows];
         for (i, $block) in $blocks.enumerate() {
             let weights = $widen;
             for (row, sums) in sums.iter_mut().enumerate() {
                 let start = row * $inputs + i * BLOCK;
                 let x = &$x[start..start + BLOCK];
+                // In two halves that share their sums: as many running values as one register of AVX-512 holds.
                 for lane in 0..LANES {
                     sums[lane] = x[lane].mul_add(weights[lane], sums[lane]);
                 }
@@ -132,6 +135,7 @@ vectorized! {
 fn multiply_tiles(x: &[f32], matrix: &QuantizedMatrix, first: usize, columns: &mut [f32]) {
     let inputs = matrix.inputs();
     let rows = x.len() / inputs;
+    // With many rows the product is limited by arithmetic: a tile is widened once, and a dense kernel does the rest.
     let mut widened = vec![0.0f32; TILE * inputs];
     for (tile, columns) in columns.chunks_mut(TILE * rows).enumerate() {
         let (start, count) = (first + tile * TILE, columns.len() / rows);

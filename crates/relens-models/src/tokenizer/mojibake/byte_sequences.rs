@@ -12,6 +12,7 @@ pub(super) fn with_spaces_restored(bytes: &[u8]) -> Vec<u8> {
     let mut rest = bytes;
     while let Some(&first) = rest.first() {
         let length = match rest {
+            // One space stands for two: the letter's second byte, and the one behind the word.
             [0xc3, b' ', after @ ..] if is_word_a_grave(after) => {
                 restored.extend_from_slice(&[0xc3, 0xa0, b' ']);
                 rest = after;
@@ -104,6 +105,8 @@ pub(super) fn decode_utf8_variants(bytes: &[u8]) -> Option<String> {
                 (char::from_u32(0x1_0000 + (a << 16) + (b << 10) + (c << 6) + d)?, 6)
             }
             _ => {
+                // Everything up to the next byte that could begin a variant is ordinary UTF-8, which the standard
+                // library checks faster.
                 let plain = rest.iter().skip(1).position(|&byte| matches!(byte, 0xc0 | 0xed));
                 let (plain, after) = rest.split_at(plain.map_or(rest.len(), |position| position + 1));
                 decoded.push_str(std::str::from_utf8(plain).ok()?);

@@ -70,6 +70,7 @@ impl CodePage {
 
     fn byte(self, character: char) -> Option<u8> {
         match character {
+            // A text that has the substitute itself cannot be told from one that lost a character.
             '\u{1a}' if self.loses_characters() => None,
             '\u{fffd}' if self.loses_characters() => Some(SUBSTITUTE),
             '\0'..='\u{7f}' => u8::try_from(character).ok(),

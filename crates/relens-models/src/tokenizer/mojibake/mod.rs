@@ -40,6 +40,7 @@ fn fix_once(text: &str, rounds_within: usize) -> Option<String> {
     if text.is_ascii() || !is_bad(text) {
         return None;
     }
+    // The first page that the whole text fits is taken: the order, ftfy's, puts the likelier ones first.
     for page in CodePage::ALL {
         if let Some(meant) = page.encode(text).and_then(|bytes| decode_utf8(bytes, page)) {
             return Some(meant);

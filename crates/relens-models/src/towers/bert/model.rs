@@ -116,6 +116,7 @@ impl Embeddings {
         }
         let words = self.words.forward(&batch.ids)?;
         let placed = (words + self.positions.forward(&positions)?)?;
+        // There is only one sentence, so every token is of segment 0; its vector was trained and has to be added.
         let segments = self.segments.forward(&vec![0; batch.ids.len()])?;
         self.dropout.forward(&self.norm.forward_residual(&placed, &segments)?, generator)
     }

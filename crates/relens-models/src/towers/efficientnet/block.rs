@@ -25,6 +25,7 @@ impl Block {
         let read = |convolution: &str, norm: &str, dims: [usize; 4]| {
             NormalizedConvolution::new(parameters, convolution, norm, dims, eps)
         };
+        // timm names the parts of the two kinds of block differently, down to the numbers of the norms.
         let (expansion, depthwise, projection) = if config.expansion == 1 {
             let depthwise = read("conv_dw", "bn1", [expanded, 1, kernel, kernel])?;
             (None, depthwise, read("conv_pw", "bn2", [outputs, expanded, 1, 1])?)

@@ -100,10 +100,12 @@ impl EfficientNetConfig {
         let mut blocks = Vec::new();
         let mut inputs = stem_channels;
         for (stage, &(count, kernel, stride, expansion, channels)) in STAGES.iter().enumerate() {
+            // The Lite family keeps the first and the last stage at their depth (timm's `fix_first_last`).
             let outer = stage == 0 || stage == STAGES.len() - 1;
             let count = if outer { count } else { scaled_depth(count, depth) };
             let outputs = scaled_width(channels, width);
             for position in 0..count {
+                // Only the first block of a stage makes the image smaller.
                 let stride = if position == 0 { stride } else { 1 };
                 blocks.push(BlockConfig { stage, position, kernel, stride, inputs, expansion, outputs });
                 inputs = outputs;

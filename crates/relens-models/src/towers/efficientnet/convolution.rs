@@ -33,6 +33,7 @@ impl NormalizedConvolution {
     ) -> Result<Self> {
         let channels = dims[0];
         let norm = parameters.pp(norm);
+        // Detached, as is the mean: statistics are no parameters, whatever a selection of names says.
         let variance = norm.tensor("running_var", &[channels])?.detach();
         let lowest = variance.min(0)?.to_scalar::<f32>()?;
         if f64::from(lowest) + eps <= 0.0 {
@@ -116,6 +117,7 @@ impl NormalizedConvolution {
             let behind = padding.padded.saturating_sub(size + padding.before);
             x = x.pad_with_zeros(dim, padding.before, behind)?;
         }
+        // The tensor library's convolution wants channels first; this path runs only while the stem is trained.
         let channels_first = x.permute((0, 3, 1, 2))?.contiguous()?;
         let convolved = channels_first.conv2d(&weight, 0, stride, 1, 1)?;
         Ok(convolved.permute((0, 2, 3, 1))?.contiguous()?.broadcast_add(&bias)?)

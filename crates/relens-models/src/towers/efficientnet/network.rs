@@ -52,6 +52,7 @@ impl EfficientNet {
         };
         let blocks = config.blocks.iter().map(block).collect::<Result<Vec<_>>>()?;
         let frozen_blocks = match stem.is_trainable() {
+            // The first block takes the stem in, so a stem that is trained unfuses everything.
             true => 0,
             false => blocks.iter().take_while(|block| !block.is_trainable()).count(),
         };
@@ -179,8 +180,10 @@ impl EfficientNet {
         }
         let frozen = &self.blocks[..self.frozen_blocks];
         let blocks = frozen.iter().map(|block| block.fuse(&self.stem)).collect::<Result<_>>()?;
+        // The head can only be fused to the end of the last block.
         let whole = self.frozen_blocks == self.blocks.len() && !self.head.is_trainable();
         let head = whole.then(|| pack_pointwise(&self.head)).transpose()?;
+        // Two threads may have packed at once; one of the results is kept.
         Ok(Some(self.fused.get_or_init(|| FusedNetwork::new(blocks, head))))
     }
 

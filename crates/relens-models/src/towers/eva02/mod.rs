@@ -118,6 +118,7 @@ impl Eva02 {
         for block in &self.blocks {
             hidden = block.forward(&hidden, &offsets, &angles)?;
         }
+        // The norm works row by row, so only the class token's row is normalised.
         let pooled = hidden.reshape((dims[0], tokens, width))?.narrow(1, 0, 1)?.squeeze(1)?;
         let pooled = self.norm.forward(&pooled)?;
         self.head.as_ref().map_or(Ok(pooled.clone()), |head| head.forward(&pooled))

@@ -28,7 +28,9 @@ impl RotaryGrid {
         let bands = head_width / 4;
         let frequencies: Vec<f64> =
             (0..bands).map(|band| TEMPERATURE.powf(-(band as f64) / bands as f64)).collect();
+        // A finer grid is squeezed into the range of positions that pre-training saw.
         let place = |patch: usize| patch as f64 / grid as f64 * reference as f64;
+        // The class token comes first and does not turn.
         let mut angles = vec![0.0; 2 * bands];
         for row in 0..grid {
             for column in 0..grid {

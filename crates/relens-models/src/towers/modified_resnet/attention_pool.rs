@@ -37,6 +37,7 @@ impl AttentionPool {
         let (images, height, columns, width) = x.dims4()?;
         let places = x.reshape((images, height * columns, width))?;
         let tokens = Tensor::cat(&[&places.mean_keepdim(1)?, &places], 1)?.broadcast_add(&self.positions)?;
+        // Only the mean asks: CLIP throws the other outputs of this attention away.
         let means = tokens.narrow(1, 0, 1)?.squeeze(1)?;
         let count = height * columns + 1;
         let offsets: Vec<usize> = (0..=images).map(|image| image * count).collect();

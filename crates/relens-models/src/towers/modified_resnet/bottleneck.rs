@@ -68,6 +68,7 @@ impl Bottleneck {
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let reduced = self.reduce.forward(x, 1)?.relu()?;
         let convolved = self.spatial.forward(&reduced, 1)?.relu()?;
+        // CLIP's departure from ResNet: the stride is a mean before the 1×1 convolution, on both branches.
         let expanded = self.expand.forward(&average_pool(&convolved, self.stride)?, 1)?;
         let shortcut = match &self.shortcut {
             Some(shortcut) => shortcut.forward(&average_pool(x, self.stride)?, 1)?,

@@ -69,6 +69,7 @@ impl ModifiedResNet {
             let place = parameters.pp(format!("layer{}", stage + 1));
             let inner = width << stage;
             for block in 0..count {
+                // The stem has made the image smaller already, so the first stage keeps its size.
                 let stride = if stage > 0 && block == 0 { 2 } else { 1 };
                 blocks.push(Bottleneck::load(&place.pp(block), inputs, inner, stride)?);
                 inputs = inner * EXPANSION;

@@ -38,7 +38,9 @@ impl ClassTokenPlan {
         for i in 0..batch.len() {
             let text = batch.sequence(i).unwrap_or_default();
             let id = |position: usize| text.get(position).copied().unwrap_or(padding);
+            // One position beyond the text: the first padding is seen, and what comes after it is not computed.
             for position in 0..context_length.min(text.len() + 1) {
+                // The mask that came one place late.
                 if position == 0 || id(position - 1) != padding {
                     plan.ids.push(id(position));
                     plan.positions.push(position as u32);
@@ -55,6 +57,7 @@ impl ClassTokenPlan {
             }
             plan.seen_offsets.push(plan.seen.len());
         }
+        // The class token stands after the whole context, however short the text is.
         plan.positions.extend(std::iter::repeat_n(context_length as u32, batch.len()));
         plan
     }
@@ -65,6 +68,7 @@ impl ClassTokenPlan {
         let (rows, width) = qkv.dims2()?;
         let (tokens, width) = (self.ids.len(), width / 3);
         let texts = rows - tokens;
+        // Tokens never see a class token, so they are attended to as an ordinary packed batch.
         let attended = attention(&qkv.narrow(0, 0, tokens)?, &self.offsets, config)?;
         let seen = Tensor::from_slice(&self.seen, self.seen.len(), qkv.device())?;
         let keys_and_values = qkv.narrow(1, width, 2 * width)?.contiguous()?.index_select(&seen, 0)?;

@@ -40,6 +40,7 @@ impl VisionTransformer {
         let (width, names) = (config.width, config.names);
         let table = |name: &str, shape: &[usize], leading: usize| -> Result<Tensor> {
             let leading = if names.leading_ones { leading } else { 0 };
+            // timm stores tables as batches of one.
             let stored: Vec<usize> = [&vec![1; leading], shape].concat();
             Ok(parameters.tensor(name, &stored)?.reshape(shape)?)
         };

@@ -47,6 +47,7 @@ impl Pooling {
             Self::ClassToken { norm } => norm.forward(&hidden.narrow(1, 0, 1)?.squeeze(1)?),
             Self::AveragePatches { norm, norm_first } => {
                 let patches = |hidden: &Tensor| -> Result<Tensor> {
+                    // Without the class token, which open_clip has even where it is not pooled.
                     Ok(hidden.narrow(1, 1, tokens.saturating_sub(1))?.mean(1)?)
                 };
                 if *norm_first {

@@ -44,6 +44,9 @@ pub struct CheckpointStore {
 
 impl CheckpointStore {
     /// The store in `run_directory/checkpoints`; keeps the last `keep` (at least 1) and the best.
+    ///
+    /// # Errors
+    /// The directory cannot be made or read, or an unfinished checkpoint in it cannot be removed.
     pub fn open(run_directory: &Path, keep: usize) -> Result<Self> {
         let directory = run_directory.join("checkpoints");
         fs_err::create_dir_all(&directory)?;
@@ -146,6 +149,9 @@ impl CheckpointStore {
     }
 
     /// Reads one checkpoint and checks it against its manifest.
+    ///
+    /// # Errors
+    /// There is no such checkpoint, or a file of it is missing, damaged or other than its manifest says.
     pub fn load(&self, step: u64) -> Result<Snapshot> {
         let directory = self.path(step);
         let manifest = Manifest::read(&directory)?;
@@ -173,6 +179,9 @@ impl CheckpointStore {
     }
 
     /// Names the best checkpoint, which pruning then spares; `None` if there is none yet.
+    ///
+    /// # Errors
+    /// The note cannot be written or removed.
     pub fn mark_best(&self, step: Option<u64>) -> Result<()> {
         let path = self.directory.join(BEST);
         match step {
@@ -183,6 +192,9 @@ impl CheckpointStore {
     }
 
     /// The step of the best checkpoint, if one was named.
+    ///
+    /// # Errors
+    /// The note cannot be read, or names no step.
     pub fn best(&self) -> Result<Option<u64>> {
         let path = self.directory.join(BEST);
         if !path.exists() {
@@ -199,6 +211,9 @@ impl CheckpointStore {
     }
 
     /// The steps of all checkpoints, ascending.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
     pub fn steps(&self) -> Result<Vec<u64>> {
         let mut steps = Vec::new();
         for entry in fs_err::read_dir(&self.directory)? {

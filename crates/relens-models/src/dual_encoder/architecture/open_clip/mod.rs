@@ -81,6 +81,7 @@ pub(super) fn read(path: &Path) -> Result<Architecture> {
         native_text(path, &model, text_place)?
     };
     let side = u32::try_from(image.tower.image_size()).unwrap_or(u32::MAX);
+    // open_clip takes the size from the tower, whatever the preprocessing says.
     let preprocess = PreprocessConfig { size: ImageSize::square(side), ..file.preprocess_cfg };
     Ok(Architecture { embed_dim: model.embed_dim, image, text, preprocess, files: Vec::new() })
 }

@@ -98,6 +98,7 @@ impl FusedBlock {
         let geometry = self.geometry(input.height, input.width);
         let tiles = self.tiles(&geometry, threads);
         let row = geometry.horizontal.outputs * PANEL;
+        // A tile writes some rows of every panel: the output is cut so that tiles can run on threads of their own.
         let mut outputs: Vec<Vec<&mut [f32]>> = tiles.iter().map(|_| Vec::new()).collect();
         for mut panel in output.chunks_exact_mut(geometry.vertical.outputs * row) {
             for (tile, parts) in tiles.iter().zip(&mut outputs) {
@@ -107,6 +108,8 @@ impl FusedBlock {
             }
         }
         let task = BlockTask { block: self, input, geometry };
+        // Late blocks have few rows and many channels and are one tile: there, panels are spread over threads
+        // instead.
         if threads > 1 && tiles.len() > 1 {
             let work: Vec<_> = tiles.into_iter().zip(outputs).collect();
             work.into_par_iter().for_each(|(tile, outputs)| {
@@ -144,6 +147,7 @@ impl FusedBlock {
         let fitting = ((expanded_rows - kernel) / stride + 1).clamp(1, height);
         let mut count = height.div_ceil(fitting);
         if count > 1 && threads > 1 {
+            // As many tiles for every thread, so that none waits for the last one.
             count = count.next_multiple_of(threads).min(height);
         }
         let rows = height.div_ceil(count);
@@ -193,6 +197,8 @@ impl BlockTask<'_> {
             .par_chunks_exact_mut(panel_length)
             .enumerate()
             .for_each_init(
+                // Expanding overwrites its buffer, so every thread needs one; the depthwise output is shared and cut
+                // by panels.
                 || pool.lend(),
                 |loan, (panel, output)| {
                     let expanded = &mut loan.scratch.expanded;
@@ -233,6 +239,7 @@ impl BlockTask<'_> {
         let horizontal = SamePadding::new(self.input.width, STEM_KERNEL, STEM_STRIDE);
         let (row_length, source_length) =
             (horizontal.padded * PICTURE_CHANNELS, self.input.width * PICTURE_CHANNELS);
+        // Neighbouring output rows share a row of the image, because the kernel is one wider than the stride.
         let rows = (tile.valid.1 - tile.valid.0) * STEM_STRIDE + STEM_KERNEL - STEM_STRIDE;
         picture.grow(rows * row_length);
         let first = tile.valid.0 * STEM_STRIDE;
@@ -259,6 +266,7 @@ impl BlockTask<'_> {
         self.clear_padding(tile, expanded);
         let geometry = &self.geometry;
         let start = tile.padding_above * geometry.horizontal.padded + geometry.horizontal.before;
+        // The expansion writes past the padding, so that the depthwise kernel needs no case for edges.
         let inside = &mut expanded[start * PANEL..];
         match &self.block.expansion {
             Expansion::Stem(weights) => self.expand_picture(tile, weights, picture, inside),
@@ -290,9 +298,11 @@ impl BlockTask<'_> {
             data: &self.input.data[tile.valid.0 * width * PANEL..],
             count: (tile.valid.1 - tile.valid.0) * width,
             segment_length: PANEL,
+            // The next 32 inputs of a pixel are a whole panel further on.
             segment_step: self.input.height * self.input.width * PANEL,
             taps: ONE_TAP,
         };
+        // Rows of the input lie side by side; in the tile padding stands between them.
         let gap = (geometry.horizontal.padded - width) * PANEL;
         let mut destination = Destination { data: inside, row: width, gap };
         convolve_panel(weights, panel, pixels, &mut destination, Epilogue::Relu6);
@@ -305,6 +315,7 @@ impl BlockTask<'_> {
             let pixels = Pixels::<STEM_STEP> {
                 data: &picture[row * STEM_STRIDE * row_length..],
                 count: self.geometry.expanded_width,
+                // Three pixels of a row are nine numbers in a row: the kernel's rows are the segments.
                 segment_length: STEM_KERNEL * PICTURE_CHANNELS,
                 segment_step: row_length,
                 taps: ONE_TAP,

@@ -70,6 +70,7 @@ pub(super) fn convolve_depthwise_panel(
     let arch = pulp::Arch::new();
     let mut task = checked(weights, panel, padded, (rows, columns), output);
     match (weights.kernel, weights.stride) {
+        // Constant sizes, so that the loops over the kernel are unrolled and its weights stay in registers.
         (3, 1) => arch.dispatch(Fixed::<3, 1>(task)),
         (3, 2) => arch.dispatch(Fixed::<3, 2>(task)),
         (5, 1) => arch.dispatch(Fixed::<5, 1>(task)),
@@ -148,6 +149,7 @@ impl<const K: usize, const STRIDE: usize> WithSimd for Fixed<'_, K, STRIDE> {
             let mut column = 0;
             // SAFETY: `convolve_depthwise_panel` checked that everything the tiles touch is inside the slices.
             unsafe {
+                // Seven outputs share their weights; the widths of the network's feature maps are multiples of seven.
                 self.tiles::<S, 7>(simd, row, &mut column, vectors);
                 self.tiles::<S, 2>(simd, row, &mut column, vectors);
                 self.tiles::<S, 1>(simd, row, &mut column, vectors);

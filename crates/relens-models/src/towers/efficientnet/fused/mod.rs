@@ -119,6 +119,7 @@ impl FusedNetwork {
         let count = pictures.data.len() / (height * width * 3);
         let mut output = vec![0.0; count * output_length];
         let available = rayon::current_num_threads();
+        // Whole images scale best. A single query image would leave the other cores idle, so it is split.
         let threads = if count >= available { 1 } else { available };
         let work =
             (pictures.data.par_chunks_exact(height * width * 3), output.par_chunks_exact_mut(output_length));
@@ -134,6 +135,7 @@ impl FusedNetwork {
         scratch: &'s mut Scratch,
         threads: usize,
     ) -> Plane<'s> {
+        // Taken out, so that the blocks can borrow the rest of the scratch meanwhile.
         let [mut input, mut output] = std::mem::take(&mut scratch.activations);
         let (mut height, mut width) = (picture.height, picture.width);
         for (position, block) in blocks.iter().enumerate() {
@@ -167,6 +169,7 @@ impl FusedNetwork {
             convolve_panel(head, panel, pixels, &mut destination, Epilogue::Relu6);
         };
         if threads > 1 {
+            // Panels are computed at once but received in order: `receive` writes into one output.
             let mut values = vec![0.0; head.panels() * count * PANEL];
             let panels = values.par_chunks_exact_mut(count * PANEL).enumerate();
             panels.for_each(|(panel, values)| compute(panel, values));

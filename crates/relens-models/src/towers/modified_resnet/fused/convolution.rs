@@ -39,6 +39,7 @@ impl Convolution {
         let (weight, bias, kernel) = (convolution.stored()?, convolution.bias()?, convolution.kernel());
         let (outputs, taps) = (bias.len(), kernel * kernel);
         let inputs = weight.len() / (outputs * taps).max(1);
+        // Weights in the order in which the product meets its inputs: panels, in them taps, in them channels.
         let mut order = Vec::with_capacity(inputs * taps);
         for segment in (0..inputs).step_by(PANEL) {
             for tap in 0..taps {
@@ -67,6 +68,8 @@ impl Convolution {
         let taps: Vec<usize> = match self.kernel {
             1 => ONE_TAP.to_vec(),
             kernel => {
+                // The border makes every tap a constant distance, so that a 3×3 convolution is nine 1×1 ones in one
+                // pass.
                 (0..kernel * kernel).map(|tap| tap / kernel * from.row() + tap % kernel * PANEL).collect()
             }
         };
@@ -92,6 +95,7 @@ fn pieces<'a>(plane: &'a mut Plane<'_>, rows: usize) -> Vec<Piece<'a>> {
             pieces.push(Piece { panel, first_row: piece * rows, rows: data });
         }
     }
+    // All panels of weights meet the same rows of the input one after the other, while these are in the cache.
     pieces.sort_by_key(|piece| piece.first_row);
     pieces
 }
@@ -171,6 +175,7 @@ impl StemConvolution {
         padded.grow((side + 2) * row_length);
         let rows = padded.as_mut_slice().chunks_exact_mut(row_length).take(side + 2);
         for (number, row) in rows.enumerate() {
+            // The image gets its border here, once for all panels of the stem.
             row.fill(0.0);
             if (1..=side).contains(&number) {
                 let source = &picture[(number - 1) * side * CHANNELS..number * side * CHANNELS];

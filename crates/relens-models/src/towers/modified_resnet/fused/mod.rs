@@ -119,11 +119,13 @@ impl FusedBottleneck {
         threads: usize,
     ) -> Shape {
         let inner = Shape { channels: self.reduce.outputs(), border: 1, ..shape };
+        // The first convolution writes into a bordered map, because the 3×3 one that reads it needs the zeros.
         let mut to = Plane::bordered(reduced, inner);
         self.reduce.run(input.as_slice(), shape, &mut to, Activation::Relu, threads);
         let flat = Shape { border: 0, ..inner };
         let mut to = Plane::new(convolved, flat);
         self.spatial.run(reduced.as_slice(), inner, &mut to, Activation::Relu, threads);
+        // Both branches are pooled alike, so they stay in step.
         let (spatial, source, small, narrow) = if self.stride > 1 {
             let narrow = average_pool(convolved.as_slice(), flat, self.stride, pooled);
             let small = average_pool(input.as_slice(), shape, self.stride, pooled_input);

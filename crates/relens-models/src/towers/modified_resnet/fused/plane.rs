@@ -46,6 +46,7 @@ impl<'a> Plane<'a> {
     /// The same, its border cleared.
     pub(super) fn bordered(buffer: &'a mut AlignedBuffer, shape: Shape) -> Self {
         let plane = Self::new(buffer, shape);
+        // The buffer held another block's map; only the border is cleared, the inside is about to be written.
         let edge = shape.border * PANEL;
         for panel in plane.data.chunks_exact_mut(shape.panel()) {
             let last = shape.border + shape.height;

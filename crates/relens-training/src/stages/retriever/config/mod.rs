@@ -185,6 +185,9 @@ impl RetrieverConfig {
     }
 
     /// Checks every range.
+    ///
+    /// # Errors
+    /// The field, what it may be and what it is.
     pub fn check(&self) -> Result<()> {
         in_range("data.extra_caption_probability", self.data.extra_caption_probability, 0.0, 1.0)?;
         in_range("data.rewriting_probability", self.data.rewriting_probability, 0.0, 1.0)?;
