@@ -43,6 +43,7 @@ impl AppendLog {
         }
         let mut file =
             fs_err::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        // Two writers would tear each other's lines; the lock goes with the process, however it ends.
         match file.file().try_lock() {
             Ok(()) => {}
             Err(std::fs::TryLockError::WouldBlock) => return Err(Error::Busy { path: path.to_owned() }),
@@ -82,6 +83,8 @@ impl AppendLog {
                 found: "a line end in it".to_owned(),
             });
         }
+        // One write for line and end, so that a kill leaves a whole line or one without an end, which opening cuts
+        // off.
         let bytes = [line.as_bytes(), b"\n"].concat();
         if let Err(error) = self.file.write_all(&bytes).and_then(|()| self.file.flush()) {
             // A full disk may have taken half of the line.
@@ -129,6 +132,7 @@ fn whole_lines(file: &mut fs_err::File) -> Result<u64> {
     let mut end = file.metadata()?.len();
     let mut block = Vec::new();
     while end > 0 {
+        // From behind: a log of gigabytes has its last line end near its end.
         let start = end.saturating_sub(TAIL_BLOCK);
         file.seek(SeekFrom::Start(start))?;
         block.clear();

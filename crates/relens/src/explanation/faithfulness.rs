@@ -67,6 +67,7 @@ pub fn faithfulness(
             .collect()
     };
     let counts = (1..=steps).map(|step| step * cells.count() / (steps + 1));
+    // All points in one call, so that the image tower works on whole batches.
     let mut points: Vec<f32> = [picture, baseline].concat();
     for count in counts {
         points.extend(mixed(picture, baseline, count));

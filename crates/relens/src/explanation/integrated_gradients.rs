@@ -86,6 +86,7 @@ pub fn integrated_gradients(
         let found = format!("{} steps in batches of {}", config.steps, config.batch);
         return Err(Error::Argument { operation: NAME, expected: "at least one step".to_owned(), found });
     }
+    // In double precision: the attributions of 150,000 values have to add up to a difference of scores.
     let way: Vec<f64> = picture.iter().zip(baseline).map(|(&x, &x0)| f64::from(x) - f64::from(x0)).collect();
     let (mut attributions, mut unadjusted_sum) = (vec![0.0f64; size.values()], 0.0);
     let strides = strides(config.steps);
@@ -111,6 +112,8 @@ pub fn integrated_gradients(
             // What a step without any gradient has gained is owed by the next one.
             let share = adjustment(&step, end_score - start - adjusted_sum);
             for (sum, value) in attributions.iter_mut().zip(&step) {
+                // In proportion to each attribution's size, so that signs stay and pixels that did nothing get
+                // nothing.
                 let adjusted = value + share * value.abs();
                 *sum += adjusted;
                 adjusted_sum += adjusted;
@@ -139,6 +142,7 @@ struct Stride {
 
 /// The whole way in so many strides, each longer than the one before.
 fn strides(steps: usize) -> Vec<Stride> {
+    // Short steps near the baseline, where the score of a picture that fades in changes fastest.
     let end = |step: usize| (step as f64 / steps as f64).powi(3);
     (0..steps)
         .map(|step| {

@@ -84,6 +84,7 @@ pub fn optimize_mask(
         found: ends.len().to_string(),
     })?;
     let upsampling = BilinearUpsampling::new(config.side, size);
+    // In units of what the picture adds to the score, so that the weights mean the same for every query.
     let unit = (full - empty).abs().max(f32::EPSILON);
     let problem = Problem { score, picture, baseline, upsampling, unit, config };
     let mut mask = vec![1.0f32; config.side * config.side];
@@ -139,6 +140,7 @@ impl Problem<'_> {
         let steps = self.config.integration_steps;
         let mut sums = vec![0.0f32; self.picture.len() / 3];
         for step in 1..=steps {
+            // Averaged along the way from the baseline: the gradient at the picture itself is often flat.
             let scale = step as f32 / steps as f32;
             let gradients = self.score.gradients(&self.masked(mask, scale))?.gradients;
             let values = gradients.iter().zip(self.picture.iter().zip(self.baseline));
@@ -162,6 +164,7 @@ impl Problem<'_> {
         if steepest <= 0.0 {
             return Ok(None);
         }
+        // An integrated gradient is no exact slope, so a step is kept only if it does make the objective smaller.
         for halving in 0..HALVINGS {
             let step = LARGEST_MOVE / steepest * 0.5f32.powi(halving);
             let moved = mask.iter().zip(direction).map(|(kept, slope)| (kept - step * slope).clamp(0.0, 1.0));

@@ -82,6 +82,7 @@ impl SaliencyMap {
     pub fn smoothed(&self, radius: usize) -> Self {
         let PictureSize { height, width } = self.size;
         let horizontal = box_mean(&self.values, width.max(1), radius);
+        // Rows twice instead of rows and columns: both passes read memory in order.
         let transposed = transpose(&horizontal, height, width);
         let vertical = box_mean(&transposed, height.max(1), radius);
         Self { size: self.size, values: transpose(&vertical, width, height) }

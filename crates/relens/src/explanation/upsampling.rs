@@ -49,6 +49,7 @@ impl BilinearUpsampling {
         let mut of_mask = vec![0.0; self.side * self.side];
         for (row, values) in self.rows.iter().zip(gradient.chunks_exact(self.columns.len().max(1))) {
             for (column, value) in self.columns.iter().zip(values) {
+                // The transpose of `forward`: a cell gets back from every pixel the share that it gave.
                 for (cell_row, row_share) in [(row.first, 1.0 - row.share), (row.second, row.share)] {
                     let cells = &mut of_mask[cell_row * self.side..(cell_row + 1) * self.side];
                     cells[column.first] += value * row_share * (1.0 - column.share);
@@ -63,6 +64,7 @@ impl BilinearUpsampling {
 fn samples(side: usize, length: usize) -> Vec<Sample> {
     let last = side.saturating_sub(1);
     let sample = |pixel: usize| {
+        // Centres of pixels onto centres of cells; at the borders the last cell goes on.
         let place = (pixel as f32 + 0.5) * side as f32 / length as f32 - 0.5;
         let place = place.clamp(0.0, last as f32);
         let first = (place.floor() as usize).min(last);

@@ -144,6 +144,7 @@ impl Game<'_> {
         let mut wanted = Vec::new();
         for subset in subsets {
             if let Entry::Vacant(entry) = self.scores.entry(subset) {
+                // A place holder, so that a subset that occurs in several orders is embedded once.
                 entry.insert(0.0);
                 wanted.push(subset);
             }
@@ -207,11 +208,13 @@ fn drawn_values(game: &Game<'_>, orders: &[Vec<usize>], words: usize) -> Result<
 
 /// The same orders for the same number of words, always.
 fn orders(words: usize) -> Vec<Vec<usize>> {
+    // Seeded by the number of words, so that the same text always gets the same values.
     let mut generator = ChaCha8Rng::seed_from_u64(words as u64);
     let mut orders = Vec::with_capacity(2 * DRAWN_ORDERS);
     for _ in 0..DRAWN_ORDERS {
         let mut order: Vec<usize> = (0..words).collect();
         order.shuffle(&mut generator);
+        // Every order with its reverse: an early and a late place for each word cancel much of the noise.
         orders.push(order.iter().rev().copied().collect());
         orders.push(order);
     }

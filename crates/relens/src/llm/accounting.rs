@@ -97,6 +97,7 @@ impl Account {
     /// Sets aside what a request may cost, or says that it may not be sent.
     pub(super) fn reserve(&mut self, prompt: u64, completion: u64) -> Result<Reservation, LlmError> {
         let cost = self.prices.cost(prompt, completion);
+        // What is on its way counts as spent: otherwise many requests at once would each find room that only one has.
         let tokens_before = self.usage.prompt_tokens + self.usage.completion_tokens + self.reserved_tokens;
         let cost_before = self.usage.cost + self.reserved_cost;
         if let Some(limit) = self.budget.tokens.filter(|&limit| tokens_before + prompt + completion > limit) {
@@ -127,6 +128,7 @@ impl Account {
     pub(super) fn release(&mut self, reservation: Reservation) {
         let tokens = reservation.prompt_tokens + reservation.completion_tokens;
         self.reserved_tokens = self.reserved_tokens.saturating_sub(tokens);
+        // Sums of prices do not come back to exactly 0.
         self.reserved_cost = (self.reserved_cost - reservation.cost).max(0.0);
     }
 

@@ -66,6 +66,7 @@ impl LlmClient {
     ) -> Result<Self, LlmError> {
         settings.check()?;
         let transport = if settings.replay { None } else { Some(Transport::new(&settings, &key)?) };
+        // A budget is for the whole work: what earlier runs have spent is in the records.
         let before = store.as_ref().map(RecordStore::spent).unwrap_or_default();
         let shared = Arc::new(Shared {
             account: Mutex::new(Account::new(settings.prices, settings.budget, before)),
@@ -85,6 +86,7 @@ impl LlmClient {
             expected: "one more".to_owned(),
             found: error.to_string(),
         };
+        // One thread does: requests wait for the network, and nothing but `reserve` needs an order among them.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let (jobs, receiver) = mpsc::unbounded_channel();
         let worker = shared.clone();
@@ -128,6 +130,7 @@ impl ChatModel for LlmClient {
 
 impl Drop for LlmClient {
     fn drop(&mut self) {
+        // Closing the channel lets the worker finish what was accepted; replies that are paid for are still recorded.
         self.jobs = None;
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -163,6 +166,7 @@ impl Shared {
         };
         {
             let mut waiting = lock(&self.waiting);
+            // The same question asked twice at once is paid for once.
             if let Some(others) = waiting.get_mut(&key) {
                 others.push(deliver);
                 return;
@@ -173,6 +177,7 @@ impl Shared {
         self.note_failures(&outcome);
         let others = lock(&self.waiting).remove(&key).unwrap_or_default();
         for other in others {
+            // Only the first of them has caused costs.
             other(outcome.clone().map(|reply| ChatReply { replayed: true, ..reply }));
         }
         deliver(outcome);
@@ -207,6 +212,7 @@ impl Shared {
         let body = wire::body(request, &self.settings)?;
         let mut attempt = 1;
         loop {
+            // Looked at before every attempt: the work may have been stopped during the pause.
             if let Some(error) = lock(&self.stopped).clone() {
                 return Err(error);
             }
@@ -237,6 +243,7 @@ impl Shared {
             };
             match reserved {
                 Ok(reservation) => return Ok(reservation),
+                // With requests on their way, some of what they reserved may come back; with none, nothing will.
                 Err(error) if !others => {
                     self.stop(error.clone());
                     return Err(error);
@@ -293,6 +300,7 @@ impl Shared {
         received: Received,
         reservation: Reservation,
     ) -> Result<ChatReply, LlmError> {
+        // Not every server counts. The guess errs to the high side, so that a budget holds.
         let guess = (reservation.prompt_tokens, received.content.len() as u64 / 3 + 1);
         let (prompt_tokens, completion_tokens) = received.tokens.unwrap_or(guess);
         let cost = {
@@ -312,6 +320,7 @@ impl Shared {
             replayed: false,
         };
         if let Some(store) = &self.store {
+            // Recorded before it is delivered: a kill between the two costs nothing.
             let recorded = RecordedReply { key: key.to_string(), ..self.record_of(request, &reply) };
             lock(store).put(key, &recorded).inspect_err(|error| self.stop(error.clone()))?;
         }
@@ -324,6 +333,7 @@ impl Shared {
         let cost = {
             let mut account = lock(&self.account);
             account.usage_mut().lost += 1;
+            // The prompt was probably charged; what was written of the answer nobody knows.
             account.spend(prompt_tokens, 0)
         };
         let Some(store) = &self.store else { return Ok(()) };
@@ -358,6 +368,7 @@ impl Shared {
     fn note_failures(&self, outcome: &Result<ChatReply, LlmError>) {
         match outcome {
             Ok(_) => self.failures_in_a_row.store(0, Ordering::Relaxed),
+            // They stop everything by themselves, and a stop is no series of failures.
             Err(error) if error.is_final() => {}
             Err(error) => {
                 let failures = self.failures_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
@@ -369,6 +380,7 @@ impl Shared {
     }
 
     fn stop(&self, error: LlmError) {
+        // The first reason stays: what fails afterwards is its consequence.
         lock(&self.stopped).get_or_insert(error);
         self.stop_signal.notify_waiters();
         self.released.notify_waiters();

@@ -36,6 +36,7 @@ pub(super) fn url(path: &Path, mode: ImageMode) -> Result<String, LlmError> {
 
 fn read(path: &Path) -> Result<Vec<u8>, LlmError> {
     let refuse = |reason: String| LlmError::Picture { path: path.to_owned(), reason };
+    // Before it is read: a film under a picture's name must not fill the memory.
     let length = fs_err::metadata(path).map_err(|error| refuse(error.to_string()))?.len();
     if length > LARGEST {
         return Err(refuse(format!("expected at most {LARGEST} bytes, found {length}")));

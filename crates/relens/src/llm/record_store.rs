@@ -70,12 +70,14 @@ impl RecordStore {
             };
             let reply: RecordedReply =
                 serde_json::from_str(line.text).map_err(|error| broken(error.to_string()))?;
+            // Lost replies have no key, but were paid for.
             spent.prompt_tokens += reply.prompt_tokens;
             spent.completion_tokens += reply.completion_tokens;
             spent.cost += reply.cost;
             if !reply.key.is_empty() {
                 let key =
                     RequestKey::parse(&reply.key).ok_or_else(|| broken(format!("key `{}`", reply.key)))?;
+                // Only where the reply stands is kept in memory: a run may record hundreds of thousands of them.
                 replies.entry(key).or_insert(line.offset);
                 labels.insert(label_hash(&reply.label), line.offset);
             }
@@ -176,6 +178,7 @@ impl RecordStore {
         self.spent.prompt_tokens += recorded.prompt_tokens;
         self.spent.completion_tokens += recorded.completion_tokens;
         self.spent.cost += recorded.cost;
+        // A sync for every reply would limit fast local servers; a power cut costs a second of replies at most.
         if self.synced.elapsed() > SYNC_INTERVAL {
             self.sync()?;
         }

@@ -113,6 +113,7 @@ impl ChatRequest {
             for part in &message.parts {
                 parts.push(match part {
                     Part::Text(text) => json!({"text": text}),
+                    // By content: a picture that was moved is still the same question, one that was replaced is not.
                     Part::Image(path) => json!({"image": image_part::content_hash(path)?}),
                 });
             }
@@ -135,6 +136,7 @@ impl ChatRequest {
     /// A generous guess at the prompt's tokens, from which budgets are kept: three bytes a token, 1,600 a picture.
     pub fn estimated_prompt_tokens(&self) -> u64 {
         let part = |part: &Part| match part {
+            // English has about four bytes a token; three leave room for other scripts.
             Part::Text(text) => text.len() as u64 / 3 + 1,
             Part::Image(_) => 1600,
         };

@@ -13,8 +13,10 @@ const LONGEST_WISH: Duration = Duration::from_secs(3600);
 /// that many requests do not come back at once. What the endpoint asks for is never cut short.
 pub(super) fn pause(settings: &RetrySettings, attempt: u32, wish: Option<Duration>) -> Duration {
     let doubled = settings.first_pause.saturating_mul(2u32.saturating_pow(attempt.saturating_sub(1).min(20)));
+    // Drawn at random, so that requests that failed together do not come back together.
     let own = doubled.min(settings.longest_pause).mul_f64(rand::rng().random_range(0.5..=1.0));
     match wish {
+        // Never sooner than the server asks.
         Some(wish) => own.max(wish),
         None => own,
     }

@@ -60,11 +60,13 @@ pub fn read<T: DeserializeOwned>(reply: &ChatReply) -> Result<(T, Reading), Faul
             Err(fault) => last = Some(fault),
         }
     }
+    // Only without a brace anywhere: an answer may begin with "sorry" and still hold the object.
     let lower = text.to_lowercase();
     if last.is_none() && REFUSALS.iter().any(|refusal| lower.starts_with(refusal)) {
         return Err(Fault::Refused(beginning(text)));
     }
     Err(match (whole, last) {
+        // What is wrong with the object found inside says more than that there is text around it.
         (Fault::NotJson(_), Some(fault)) => fault,
         (fault, _) => fault,
     })
@@ -89,9 +91,11 @@ fn candidates(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let scan = Scan::of(object);
     if let Some(end) = scan.end {
+        // As it is first: only what does not parse is changed.
         found.push(object[..end].to_owned());
         found.push(without_trailing_commas(&object[..end]));
     } else {
+        // A reply that was cut at the largest length is closed where it stands: all but its last field may be whole.
         let mut closed = object.trim_end().to_owned();
         if scan.in_string {
             closed.push('"');
@@ -169,6 +173,7 @@ fn without_trailing_commas(json: &str) -> String {
 pub fn repair_request(request: &ChatRequest, reply: &ChatReply, fault: &Fault) -> ChatRequest {
     let mut repair = request.clone();
     repair.label.push_str(" repair");
+    // Some servers refuse empty messages.
     let said = if reply.content.trim().is_empty() { "…" } else { reply.content.trim() };
     repair.messages.push(Message::text(Role::Assistant, said));
     let complaint = format!(

@@ -54,12 +54,14 @@ impl Transport {
         if let Some(bearer) = key.bearer() {
             let mut value = HeaderValue::from_str(&bearer)
                 .map_err(|_| refuse("key", "one with characters that no header can hold".to_owned()))?;
+            // The library then leaves it out of what it prints.
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
         let mut builder = Client::builder()
             .default_headers(headers)
             .timeout(settings.timeout)
+            // A redirect could carry the key to another host.
             .redirect(reqwest::redirect::Policy::none())
             .pool_max_idle_per_host(settings.in_flight);
         if settings.base_url.starts_with("http://") {
@@ -67,6 +69,7 @@ impl Transport {
             builder = builder.tls_certs_only([]);
         }
         if is_local(&settings.base_url) {
+            // A proxy for the internet cannot reach this machine's own servers.
             builder = builder.no_proxy();
         }
         let client = builder.build().map_err(|error| refuse("base URL", chain(&error)))?;
@@ -107,6 +110,7 @@ impl Transport {
 /// An error of the connection. A request that never left cannot have been charged for.
 fn passing(error: &reqwest::Error) -> Failure {
     let reason = if error.is_timeout() { "no reply in time".to_owned() } else { chain(error) };
+    // Once the request was sent, the server may have worked on it.
     Failure::Passing { reason, wait: None, charged: !error.is_connect() }
 }
 

@@ -100,6 +100,7 @@ pub(super) fn received(body: &[u8]) -> Result<Received, String> {
     let choice = completion.choices.into_iter().next().ok_or("no choices in it")?;
     Ok(Received {
         content: choice.message.content.unwrap_or_default(),
+        // Some servers always send the field, empty.
         refusal: choice.message.refusal.filter(|refusal| !refusal.is_empty()),
         finish_reason: choice.finish_reason.unwrap_or_default(),
         tokens: completion.usage.map(|usage| (usage.prompt_tokens, usage.completion_tokens)),
@@ -110,6 +111,7 @@ pub(super) fn received(body: &[u8]) -> Result<Received, String> {
 pub(super) fn error_message(body: &[u8]) -> String {
     let json: Option<Value> = serde_json::from_slice(body).ok();
     let message = json.as_ref().and_then(|json| {
+        // Servers that call themselves compatible do not agree on how an error looks.
         let error = json.get("error").or_else(|| json.get("detail")).unwrap_or(json);
         error.get("message").unwrap_or(error).as_str().map(str::to_owned)
     });

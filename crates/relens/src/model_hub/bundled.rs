@@ -27,6 +27,7 @@ pub const REWRITER_FILE: &str = "relens_rewriter.json";
 /// # Errors
 /// When no data directory has it, or `name` is no plain name (a path separator, `..`).
 pub fn model(name: &str) -> Result<PathBuf> {
+    // A name, not a path: `../x` must not lead out of the bundled data.
     let plain = Path::new(name).file_name() == Some(OsStr::new(name));
     let places = if plain { roots() } else { Vec::new() };
     locate_in(&places, &format!("models/{name}"))
@@ -52,6 +53,7 @@ fn roots() -> Vec<PathBuf> {
         roots.push(PathBuf::from(named));
     }
     if let Some(directory) = std::env::current_exe().ok().as_deref().and_then(Path::parent) {
+        // An installed program first, then one beside its data, then a source tree that it was built in.
         roots.extend(directory.parent().map(|prefix| prefix.join("share/relens")));
         roots.push(directory.to_path_buf());
     }

@@ -46,6 +46,7 @@ impl ModelReference {
             let (name, revision) = repository.split_once('@').unwrap_or((repository, "main"));
             return Self::repository(text, name, revision);
         }
+        // Before the names of the hub, so that a directory of the user's can always be meant.
         if Path::new(text).is_dir() {
             return Ok(Self::Directory(PathBuf::from(text)));
         }
@@ -58,6 +59,7 @@ impl ModelReference {
     fn repository(text: &str, name: &str, revision: &str) -> Result<Self> {
         let plain = |part: &str| {
             let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+            // The parts become directories of the cache.
             !part.is_empty() && !part.starts_with('.') && part.chars().all(allowed)
         };
         let parts: Vec<&str> = name.split('/').collect();

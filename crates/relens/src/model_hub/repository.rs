@@ -64,6 +64,7 @@ impl ModelHub {
         let repository = Repo::with_revision(name.to_owned(), RepoType::Model, revision.to_owned());
         let refused = |reason: String| Error::Hub { model: format!("{}{name}", super::HUB_PREFIX), reason };
         let snapshot = self.snapshot(&repository);
+        // A model that is complete in the cache needs no network, not even to ask whether it is new.
         let missing = match &snapshot {
             Ok(directory) => match Architecture::open(directory) {
                 Ok(_) => return Ok(directory.clone()),
@@ -138,6 +139,7 @@ fn wanted_files<'a>(names: &[&'a str]) -> Vec<&'a str> {
 /// An error in words that help.
 fn told(error: &ApiError) -> String {
     let text = error.to_string();
+    // The hub answers so for names that do not exist, too.
     if text.contains("401") || text.contains("403") {
         return format!("{text} (is the name right? if it is not public, set {TOKEN_VARIABLE})");
     }
@@ -170,6 +172,7 @@ impl hf_hub::api::Progress for Forwarding<'_> {
 
     fn update(&mut self, size: usize) {
         let size = size as u64;
+        // The library reports where a resumed download begins as its first step, and after that what came in.
         let more = if self.position_follows { size.saturating_sub(self.done) } else { size };
         self.position_follows = false;
         self.done = self.done.saturating_add(more);

@@ -61,6 +61,7 @@ impl Lookup {
         let mut node = 0;
         for word in words(name) {
             let next = u32::try_from(self.words.len()).unwrap_or(u32::MAX);
+            // Words are numbered once, so that the tree is a map of pairs of numbers and not of strings.
             let word = *self.words.entry(word.text.as_ref().into()).or_insert(next);
             let fresh = u32::try_from(self.entities.len()).unwrap_or(u32::MAX);
             node = *self.children.entry((node, word)).or_insert(fresh);
@@ -83,6 +84,7 @@ impl Lookup {
         for first in 0..words.len() {
             self.matches_from(&words, &forms, first, &mut candidates);
         }
+        // The longest name wins wherever it stands: "ice cream cone" before "ice cream".
         candidates.sort_by_key(|candidate| (std::cmp::Reverse(candidate.length), candidate.first));
         let mut taken = vec![false; words.len()];
         let mut chosen = Vec::new();
@@ -118,6 +120,7 @@ impl Lookup {
         if !words.get(first).is_some_and(|word| word.may_begin) {
             return;
         }
+        // Several nodes at once: a word may stand for itself and for its singular, and both may go on.
         let mut reached: Vec<(u32, bool)> = vec![(0, false)];
         for (length, word) in words.iter().skip(first).enumerate().map(|(steps, word)| (steps + 1, word)) {
             if length > 1 && !word.joins {

@@ -250,6 +250,7 @@ pub(super) fn is_verb(word: &str, previous: Option<&str>, before: Option<&str>) 
         return true;
     }
     let leads = |determiner: &str| {
+        // "a runs" is no noun phrase, "a run" is.
         DETERMINERS.contains(&determiner) || matches!(determiner, "a" | "an") && !word.ends_with('s')
     };
     MOSTLY_VERB.contains(&word) && !leads(previous) && !before.is_some_and(leads)

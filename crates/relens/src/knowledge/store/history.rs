@@ -118,6 +118,7 @@ impl Edit<'_> {
                 after.ensure_valid()?;
             }
             let before = self.entity(&entity)?;
+            // An edit that changes nothing makes no revision, so that undo always undoes something.
             if before != after {
                 changes.push(Change { entity, before, after });
             }
@@ -133,6 +134,7 @@ impl Edit<'_> {
     pub(super) fn store(&self, changes: &[Change]) -> Result<()> {
         let failed = |error| database_error(self.path, error);
         for change in changes {
+            // All old rows go before the first new one comes: an alias may move from one changed entity to another.
             rows::replace(self.transaction, &change.entity, None).map_err(failed)?;
         }
         for change in changes {
@@ -217,6 +219,7 @@ impl Edit<'_> {
         }
         let mut restored = Vec::new();
         for change in changes(self.transaction, self.path, target.id)? {
+            // Undoing an older revision over a newer one would silently throw the newer away.
             if self.entity(&change.entity)? != change.after {
                 let reason = format!("`{}` has changed again since revision {}", change.entity, target.id);
                 return Err(cannot(format!("{reason}; undo the later revision first")));

@@ -51,6 +51,7 @@ pub(super) fn import(
         let entity = entity.clone().normalised();
         entity.ensure_valid()?;
         let name = entity.name.clone();
+        // A file may name an entity twice: what it said earlier is merged, whichever mode it is.
         let known = match (after.remove(&name), mode) {
             (Some(Some(earlier)), _) => Some(earlier),
             (_, ImportMode::Merge) => before.get(&name).cloned(),
@@ -75,6 +76,7 @@ pub(super) fn import(
         }
     }
     let mut after: Vec<(String, Option<Entity>)> = after.into_iter().collect();
+    // A hash map has no order, and the history should read the same for the same file.
     after.sort_by(|left, right| left.0.cmp(&right.0));
     summary.revision = edit.apply(action, None, after)?;
     Ok(summary)

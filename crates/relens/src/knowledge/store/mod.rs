@@ -91,6 +91,7 @@ impl KnowledgeStore {
     fn configured(connection: Connection, path: &Path) -> Result<Self> {
         let configure = || {
             connection.busy_timeout(BUSY_TIMEOUT)?;
+            // SQLite keeps them off for every new connection.
             connection.pragma_update(None, "foreign_keys", true)?;
             connection.pragma_update(None, "synchronous", "FULL")
         };
@@ -179,6 +180,8 @@ impl KnowledgeStore {
                             "an entity of this name",
                         ));
                     }
+                    // A new name is a new entity to everybody who looks it up, so the old one goes in the same
+                    // revision.
                     changes.push((name.to_owned(), None));
                     changes.push((new_name, after));
                 }
@@ -230,6 +233,7 @@ impl KnowledgeStore {
         let path = &self.path;
         let transaction = self
             .connection
+            // The lock is taken at once: a transaction that first reads and then writes could fail in the middle.
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(|error| database_error(path, error))?;
         let result = work(&transaction)?;

@@ -19,6 +19,7 @@ pub(super) fn read_all(connection: &Connection) -> rusqlite::Result<Vec<Entity>>
         let mut statement = connection.prepare(sql)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
+            // One statement for each table, not for each entity: a knowledge base has tens of thousands of them.
             let position = ids.binary_search(&row.get(0)?);
             if let Some(entity) = position.ok().and_then(|position| entities.get_mut(position)) {
                 add(entity, row)?;
@@ -68,6 +69,7 @@ pub(super) fn name_of_alias(connection: &Connection, alias: &str) -> rusqlite::R
 
 /// Replaces whatever is stored under `name`; `None` removes it.
 pub(super) fn replace(connection: &Connection, name: &str, entity: Option<&Entity>) -> rusqlite::Result<()> {
+    // Aliases, senses and descriptions go with it, by the tables' own rule.
     connection.prepare_cached("DELETE FROM entities WHERE name = ?1")?.execute([name])?;
     let Some(entity) = entity else { return Ok(()) };
     connection

@@ -70,6 +70,7 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<bool> {
         (APPLICATION_ID, found) => {
             Err(Error::NewerFormat { path: path.to_owned(), found, supported: VERSION })
         }
+        // Without tables and without an owner, it is a file that SQLite has just made.
         (0, 0) if schema == 0 => Ok(false),
         _ => Err(Error::Corrupt {
             path: path.to_owned(),

@@ -110,6 +110,8 @@ impl Catalog {
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         transaction
+            // In the file itself and not by a new one: readers that have it open see the old content until the
+            // commit.
             .execute_batch("DELETE FROM images; DELETE FROM skipped; DELETE FROM meta;")
             .and_then(|()| write_model(&transaction, model))
             .map_err(failed)?;
@@ -143,6 +145,7 @@ fn prepare_for_writing(path: &Path, connection: &mut Connection, model: &ModelId
     let identity = application_and_version(connection).map_err(failed)?;
     if identity != (0, 0) {
         check_identity(path, identity)?;
+        // Before anything is written: a damaged file must not be made worse.
         let result: String =
             connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
         if result != "ok" {
@@ -153,6 +156,7 @@ fn prepare_for_writing(path: &Path, connection: &mut Connection, model: &ModelId
     let settings =
         format!("PRAGMA page_size = {PAGE_SIZE}; PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL;");
     connection.execute_batch(&settings).map_err(failed)?;
+    // Searches go on while an index is written.
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).map_err(failed)?;
     // Two processes may create at once: the second finds the version set when it gets the lock.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;

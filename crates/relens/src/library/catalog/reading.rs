@@ -109,6 +109,7 @@ impl Catalog {
     pub fn index(&self) -> Result<ExactIndex> {
         let dim = self.model().dim;
         let count = self.count("SELECT count(*) FROM vectors")?;
+        // One allocation for all vectors: a library of a million pictures is gigabytes, and growing would copy them.
         let mut ids = Vec::with_capacity(count);
         let mut data = Vec::with_capacity(count * dim);
         let mut statement = self
@@ -129,6 +130,7 @@ impl Catalog {
             data.extend(components.iter().map(|bytes| f32::from_le_bytes(*bytes)));
         }
         let vectors = Embeddings::from_rows(dim, data)?;
+        // Checked once here, so that a search can take dot products for cosines.
         vectors.ensure_normalised("vectors").map_err(|error| match error {
             Error::NotNormalised { row, .. } | Error::NonFinite { row, .. } => {
                 let id = ids.get(row).copied().unwrap_or_default();

@@ -105,6 +105,7 @@ impl Catalog {
 
 fn put_image(transaction: &Transaction<'_>, image: &IndexedImage, vector: &[f32]) -> rusqlite::Result<()> {
     let path = to_bytes(&image.path);
+    // A file is indexed or skipped, never both.
     transaction.prepare_cached("DELETE FROM skipped WHERE path = ?1")?.execute([&path])?;
     let id: i64 = transaction
         .prepare_cached(
@@ -139,6 +140,8 @@ fn put_skipped(transaction: &Transaction<'_>, file: &SkippedFile) -> rusqlite::R
             "INSERT OR REPLACE INTO skipped (path, size, modified, reason) VALUES (?1, ?2, ?3, ?4)",
         )?
         .execute((&path, size, modified, &file.reason))?;
+    // Without a state it could not be looked at now, and what is known of it stays; with one it is no picture any
+    // more.
     if file.state.is_some() {
         transaction.prepare_cached("DELETE FROM images WHERE path = ?1")?.execute([&path])?;
     }
