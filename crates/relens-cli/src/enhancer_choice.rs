@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use relens::embed::TextEmbedder;
 use relens::enhancer::rewriter::Gallery;
 use relens::enhancer::spec::{self, EnhancerContext};
 use relens::enhancer::{Combination, EnhancedQuery, Query, QueryEnhancer, arithmetic};
 use relens::ranking::hubness::HubnessCalibration;
-use relens::ranking::pipeline::TextEmbedder;
 
 use crate::library_location;
 

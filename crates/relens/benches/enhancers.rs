@@ -5,17 +5,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use relens::embed::TextEmbedder;
 use relens::embed::embeddings::Embeddings;
-use relens::embed::remembering_embedder::RememberingEmbedder;
+use relens::embed::memory::RememberingEmbedder;
+use relens::embed::reference_pairs::{REFERENCE_FILE, ReferencePairs};
 use relens::embed::retriever::Retriever;
 use relens::enhancer::spec::{self, EnhancerContext};
 use relens::enhancer::{CombinedQueries, Query};
 use relens::error::Result;
+use relens::index::ExactIndex;
 use relens::knowledge::wordnet::DEFAULT_DIRECTORY;
 use relens::model_hub::bundled;
-use relens::ranking::index::ExactIndex;
-use relens::ranking::pipeline::{Pipeline, TextEmbedder};
-use relens::ranking::reference_pairs::{REFERENCE_FILE, ReferencePairs};
+use relens::ranking::pipeline::Pipeline;
 
 /// Of caption length, with entities, a misspelling and something to drop.
 const QUERY: &str = "a photo of two children in red shirts with a bicycel and a very large zeppelin near the old stone bridge";

@@ -8,6 +8,7 @@ pub mod enhancer;
 pub mod error;
 pub mod evaluation;
 pub mod explanation;
+pub mod index;
 pub mod knowledge;
 pub mod library;
 pub mod llm;
@@ -15,6 +16,7 @@ pub mod model_hub;
 pub mod pictures;
 pub mod progress;
 pub mod ranking;
+mod sqlite_error;
 mod storage_error;
 
 /// The README's program must compile.

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use relens::dataset::Dataset;
+use relens::embed::TextEmbedder;
 use relens::embed::embeddings::Embeddings;
-use relens::embed::remembering_embedder::RememberingEmbedder;
+use relens::embed::memory::RememberingEmbedder;
 use relens::embed::retriever::Retriever;
 use relens::enhancer::reweighted::Reweighted;
 use relens::enhancer::spec::{self, EnhancerContext};
@@ -16,7 +17,6 @@ use relens::enhancer::{Identity, QueryEnhancer};
 use relens::evaluation::{
     BootstrapOptions, Evaluation, PairedBootstrap, Statistic, evaluate, paired_bootstrap,
 };
-use relens::ranking::pipeline::TextEmbedder;
 use serde::{Deserialize, Serialize};
 
 use crate::image_embedding::embed_dataset;

@@ -14,7 +14,7 @@ use relens::embed::retriever::Retriever;
 use relens::enhancer::QueryEnhancer;
 use relens::enhancer::rewriter::Gallery;
 use relens::evaluation::{RankingMetrics, RetrievalReport, evaluate};
-use relens::ranking::index::ExactIndex;
+use relens::index::ExactIndex;
 use serde::Serialize;
 
 use crate::enhancer_choice::EnhancerOption;

@@ -6,9 +6,9 @@ use anyhow::Result;
 use clap::Args;
 use relens::dataset::{Dataset, DatasetImage};
 use relens::embed::embeddings::Embeddings;
+use relens::embed::reference_pairs::{REFERENCE_FILE, ReferencePairs};
 use relens::embed::retriever::Retriever;
 use relens::error::Error;
-use relens::ranking::reference_pairs::{REFERENCE_FILE, ReferencePairs};
 
 use crate::image_embedding::embed_dataset;
 use crate::interrupt;

@@ -8,9 +8,9 @@ use clap::Args;
 use relens::embed::retriever::Retriever;
 use relens::enhancer::Query;
 use relens::enhancer::rewriter::Gallery;
+use relens::index::Index;
 use relens::library::{FoundImage, Library};
 use relens::model_hub::bundled;
-use relens::ranking::index::Index;
 use relens::ranking::pipeline::Pipeline;
 
 use crate::enhancer_choice::EnhancerOption;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use relens::embed::TextEmbedder;
 use relens::embed::embeddings::Embeddings;
 use relens::embed::retriever::Retriever;
 use relens::enhancer::rewriter::gate::FEATURES;
@@ -10,7 +11,7 @@ use relens::enhancer::rewriter::{
     DecodingMethod, DecodingSettings, Gate, Rewriter, RewriterOptions, RewriterSettings,
 };
 use relens::enhancer::{EnhancedQuery, Query, QueryEnhancer, TraceEntry};
-use relens::ranking::pipeline::{TextEmbedder, embed_enhanced};
+use relens::ranking::pipeline::embed_enhanced;
 
 use super::world::world;
 

@@ -3,6 +3,7 @@
 pub mod lemma;
 pub mod vocabulary;
 pub mod word_list;
+pub(crate) mod words;
 
 pub use vocabulary::Vocabulary;
 pub use word_list::WordList;

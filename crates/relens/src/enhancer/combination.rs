@@ -9,7 +9,7 @@ use super::{EnhancedQuery, rank_fusion};
 use crate::embed::embeddings::Embeddings;
 use crate::embed::similarity;
 use crate::error::{Error, Result};
-use crate::ranking::index::{Hit, Index, TopK};
+use crate::index::{Hit, Index, TopK};
 
 /// How the texts of one query make one score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -266,7 +266,7 @@ fn merge_by_largest_score(lists: Vec<Vec<Hit>>, k: usize) -> Vec<Hit> {
 mod tests {
     use super::*;
     use crate::enhancer::WeightedText;
-    use crate::ranking::index::ExactIndex;
+    use crate::index::ExactIndex;
 
     fn query(weights: &[f32], combination: Combination) -> EnhancedQuery {
         let texts = weights.iter().map(|&weight| WeightedText { text: "text".to_owned(), weight }).collect();

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Query, TraceEntry};
+use crate::embed::TextEmbedder;
 use crate::error::Result;
 use crate::knowledge::sense::SenseChooser;
 use crate::knowledge::{Entity, Knowledge, Mention};
-use crate::ranking::pipeline::TextEmbedder;
 
 /// Which entities of a query are described, and by how much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

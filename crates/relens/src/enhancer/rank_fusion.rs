@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::ranking::index::{Hit, TopK};
+use crate::index::{Hit, TopK};
 
 /// The paper's constant: how much less a first rank counts than all the following together.
 const RANK_OFFSET: f32 = 60.0;

@@ -19,10 +19,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     Combination, EnhancedQuery, Query, QueryEnhancer, RefineEmbeddings, Refinement, TraceEntry, WeightedText,
 };
+use crate::embed::TextEmbedder;
 use crate::embed::embeddings::Embeddings;
 use crate::embed::similarity;
 use crate::error::{Error, Result};
-use crate::ranking::pipeline::TextEmbedder;
 
 /// The network's file in its directory.
 pub const WEIGHTS_FILE: &str = "soft_rewriter.safetensors";

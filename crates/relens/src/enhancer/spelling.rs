@@ -9,10 +9,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{EnhancedQuery, Query, QueryEnhancer, TraceEntry};
+use crate::english::words::{Word, words};
 use crate::english::{Vocabulary, WordList};
 use crate::error::Result;
 use crate::knowledge::Knowledge;
-use crate::knowledge::lookup::words::{Word, words};
 use crate::ranking::hubness::HubnessCalibration;
 
 /// What `--enhancer` calls corrections alone.

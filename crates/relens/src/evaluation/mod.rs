@@ -18,10 +18,11 @@ pub use ranks::{GroundTruthRanks, ScoreOffsets};
 pub use report::RetrievalReport;
 
 use crate::dataset::Dataset;
+use crate::embed::TextEmbedder;
 use crate::embed::embeddings::Embeddings;
 use crate::enhancer::{CombinedQueries, Query, QueryEnhancer};
 use crate::error::{Error, Result};
-use crate::ranking::pipeline::{TextEmbedder, embed_enhanced};
+use crate::ranking::pipeline::embed_enhanced;
 
 /// Captions that are enhanced and embedded together, so that the memory does not grow with their number.
 const CAPTIONS_PER_BATCH: usize = 512;

@@ -11,14 +11,15 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-pub use indexing::{ImageEmbedder, IndexingOptions, IndexingSummary, PreparedImage};
+pub use indexing::{IndexingOptions, IndexingSummary};
 pub use scan::{ScanPlan, ScanWarning, ScannedFile};
 
+use crate::embed::{ModelIdentity, TextEmbedder};
 use crate::enhancer::{Query, QueryEnhancer};
 use crate::error::{Error, Result};
-use crate::library::catalog::{Catalog, CatalogImage, ModelIdentity};
-use crate::ranking::index::{ExactIndex, Hit};
-use crate::ranking::pipeline::{Pipeline, Ranking, TextEmbedder};
+use crate::index::{ExactIndex, Hit};
+use crate::library::catalog::{Catalog, CatalogImage};
+use crate::ranking::pipeline::{Pipeline, Ranking};
 use crate::storage_error::write_error;
 
 /// The file that holds a library.

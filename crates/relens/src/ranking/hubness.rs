@@ -19,11 +19,11 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::embed::embeddings::Embeddings;
+use crate::embed::reference_pairs::ReferencePairs;
 use crate::embed::similarity;
 use crate::enhancer::CombinedQueries;
 use crate::error::{Error, Result};
-use crate::ranking::index::{Hit, Index};
-use crate::ranking::reference_pairs::ReferencePairs;
+use crate::index::{Hit, Index};
 
 /// How many of an index's best hits are calibrated, at least: a picture further down is not raised to the top.
 pub const CALIBRATED_HITS: usize = 100;
@@ -196,7 +196,7 @@ fn spread(embeddings: &Arc<Embeddings>, count: usize) -> Result<Arc<Embeddings>>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ranking::index::ExactIndex;
+    use crate::index::ExactIndex;
 
     /// Captions along both axes; the picture between them is a hub.
     fn calibration(strength: f32) -> HubnessCalibration {

@@ -1,6 +1,4 @@
 //! How does a query become a list of pictures? Indexes, known pairs, hubness, and the pipeline that joins them.
 
 pub mod hubness;
-pub mod index;
 pub mod pipeline;
-pub mod reference_pairs;

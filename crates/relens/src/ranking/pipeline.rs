@@ -1,37 +1,14 @@
 //! From a query to a ranking: enhancer, retriever, index.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use serde::Serialize;
 
+use crate::embed::TextEmbedder;
 use crate::embed::embeddings::Embeddings;
 use crate::enhancer::{CombinedQueries, EnhancedQuery, Query, QueryEnhancer};
 use crate::error::{Error, Result};
-use crate::ranking::index::{Hit, Index};
-
-/// The text side of a retriever.
-pub trait TextEmbedder: Send + Sync {
-    /// What the model is called.
-    fn name(&self) -> &str;
-
-    /// The fingerprint of its weights and configuration.
-    fn fingerprint(&self) -> &str;
-
-    /// Where its files are, what goes with them included; default: nowhere.
-    fn directory(&self) -> Option<&Path> {
-        None
-    }
-
-    /// Embeds texts, in order.
-    ///
-    /// # Shapes
-    /// - result: `[texts.len(), dim]`, L2-normalised
-    ///
-    /// # Errors
-    /// [`Error::Model`] if the model refuses them.
-    fn embed_texts(&self, texts: &[&str]) -> Result<Embeddings>;
-}
+use crate::index::{Hit, Index};
 
 /// The answer to a query.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -146,7 +123,7 @@ pub(crate) mod tests {
     use crate::dataset::{Dataset, DatasetImage, Split};
     use crate::enhancer::{Combination, Identity};
     use crate::evaluation::evaluate;
-    use crate::ranking::index::ExactIndex;
+    use crate::index::ExactIndex;
 
     /// Embeds a text as the counts of the words that it knows.
     pub(crate) struct WordCounts {

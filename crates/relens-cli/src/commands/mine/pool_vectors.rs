@@ -6,7 +6,7 @@ use anyhow::Result;
 use relens::dataset::Dataset;
 use relens::embed::embeddings::Embeddings;
 use relens::embed::retriever::Retriever;
-use relens::ranking::index::{ExactIndex, Index};
+use relens::index::{ExactIndex, Index};
 
 use crate::image_embedding::embed_dataset;
 use crate::library_location;

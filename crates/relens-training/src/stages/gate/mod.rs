@@ -16,8 +16,8 @@ use relens::enhancer::rewriter::settings::SETTINGS_FILE;
 use relens::enhancer::rewriter::{Gate, GateFeatures, Rewrite, Rewriter, RewriterOptions, RewriterSettings};
 use relens::enhancer::{CombinedQueries, EnhancedQuery, Query};
 use relens::evaluation::GroundTruthRanks;
+use relens::index::ExactIndex;
 use relens::knowledge::Knowledge;
-use relens::ranking::index::ExactIndex;
 use relens_models::atomic_file::write_atomically;
 use serde::{Deserialize, Serialize};
 

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use relens::embed::TextEmbedder;
 use relens::embed::embeddings::Embeddings;
 use relens::embed::retriever::Retriever;
 use relens::embed::sentence_encoder::SentenceEncoder;
-use relens::ranking::pipeline::TextEmbedder;
 
 use super::config::{RetrieverSettings, StageSettings};
 use crate::Result;

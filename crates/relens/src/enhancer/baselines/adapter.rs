@@ -15,13 +15,14 @@ use std::sync::Arc;
 
 use relens_models::weights::Weights;
 
+use crate::embed::TextEmbedder;
 use crate::embed::embeddings::Embeddings;
+use crate::embed::similarity::dot;
 use crate::enhancer::descriptions::Descriptions;
 use crate::enhancer::{EnhancedQuery, Query, QueryEnhancer, RefineEmbeddings, Refinement};
 use crate::error::{Error, Result};
 use crate::knowledge::knowledge_base;
 use crate::model_hub::bundled;
-use crate::ranking::pipeline::TextEmbedder;
 
 /// As in `torch.nn.LayerNorm`.
 const LAYER_NORM_EPSILON: f32 = 1e-5;
@@ -138,10 +139,6 @@ fn project(rows: &[f32], weight: &[f32], inputs: usize) -> Vec<f32> {
     rows.chunks_exact(inputs)
         .flat_map(|row| weight.chunks_exact(inputs).map(|column| dot(row, column)))
         .collect()
-}
-
-fn dot(left: &[f32], right: &[f32]) -> f32 {
-    left.iter().zip(right).map(|(left, right)| left * right).sum()
 }
 
 fn softmax(values: &mut [f32]) {

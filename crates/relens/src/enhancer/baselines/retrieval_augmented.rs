@@ -12,10 +12,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::embed::embeddings::Embeddings;
+use crate::embed::reference_pairs::ReferencePairs;
 use crate::enhancer::{EnhancedQuery, Query, QueryEnhancer, RefineEmbeddings, Refinement, TraceEntry};
 use crate::error::{Error, Result};
-use crate::ranking::index::best_rows;
-use crate::ranking::reference_pairs::ReferencePairs;
+use crate::index::best_rows;
 
 /// How neighbours count.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

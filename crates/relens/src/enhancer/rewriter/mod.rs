@@ -21,10 +21,10 @@ pub use settings::{DecodingMethod, DecodingSettings, PromptSettings, RewriterSet
 
 use super::mix::{Mix, alike};
 use super::{EnhancedQuery, Query, QueryEnhancer, TraceEntry};
+use crate::embed::TextEmbedder;
 use crate::error::Result;
+use crate::index::Index;
 use crate::knowledge::Knowledge;
-use crate::ranking::index::Index;
-use crate::ranking::pipeline::TextEmbedder;
 
 /// The bundled rewriter's name.
 pub const BUNDLED: &str = "relens-mini-rewriter";

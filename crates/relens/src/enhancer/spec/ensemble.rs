@@ -9,7 +9,9 @@ use serde::de::DeserializeOwned;
 
 use super::settings::Settings;
 use super::{EnhancerContext, open_member, spelling};
-use crate::embed::remembering_embedder::RememberingEmbedder;
+use crate::embed::TextEmbedder;
+use crate::embed::memory::RememberingEmbedder;
+use crate::embed::reference_pairs::ReferencePairs;
 use crate::enhancer::baselines::retrieval_augmented::{Enrichment, NeighbourSettings};
 use crate::enhancer::ensemble::{Ensemble, Member};
 use crate::enhancer::referenced::Referenced;
@@ -17,8 +19,6 @@ use crate::enhancer::spelling::NAME;
 use crate::enhancer::{Combination, Identity, QueryEnhancer};
 use crate::error::{Error, Result};
 use crate::ranking::hubness::{CalibrationSettings, HubnessCalibration};
-use crate::ranking::pipeline::TextEmbedder;
-use crate::ranking::reference_pairs::ReferencePairs;
 
 /// A whole TOML file.
 #[derive(Deserialize)]

@@ -52,10 +52,10 @@ use super::arithmetic::{self, Arithmetic};
 use super::rewriter::Gallery;
 use super::spelling::NAME as SPELLING;
 use super::{Identity, QueryEnhancer};
+use crate::embed::TextEmbedder;
 use crate::error::{Error, Result};
 use crate::knowledge::knowledge_base;
 use crate::model_hub::bundled;
-use crate::ranking::pipeline::TextEmbedder;
 
 /// The combination that comes with relens, its weights fitted on pictures kept aside: `evd.toml` beside the bundled
 /// knowledge base.

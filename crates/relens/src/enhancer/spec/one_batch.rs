@@ -10,8 +10,8 @@ use relens_models::weights::{ElementType, save_tensors};
 use super::super::Query;
 use super::*;
 use crate::embed::embeddings::Embeddings;
+use crate::embed::reference_pairs::ReferencePairs;
 use crate::ranking::pipeline::embed_enhanced;
-use crate::ranking::reference_pairs::ReferencePairs;
 
 const DIM: usize = 8;
 /// "dog" has one sense, "bat" has two in the bundled knowledge base.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::settings::Settings;
+use crate::embed::reference_pairs::ReferencePairs;
 use crate::enhancer::baselines::retrieval_augmented::{NeighbourSettings, RetrievalAugmented};
 use crate::error::Result;
-use crate::ranking::reference_pairs::ReferencePairs;
 
 /// Settings of `retrieval_augmented`.
 #[derive(Debug, Default, Deserialize)]

@@ -1,7 +1,7 @@
 use super::super::{Combination, Query};
 use super::*;
 use crate::embed::embeddings::Embeddings;
-use crate::ranking::reference_pairs::ReferencePairs;
+use crate::embed::reference_pairs::ReferencePairs;
 
 fn open_text(text: &str) -> Result<Box<dyn QueryEnhancer>> {
     let directory = tempfile::tempdir().unwrap();

@@ -9,10 +9,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::embed::embeddings::Embeddings;
+use crate::embed::{ImageEmbedder, PreparedImage};
 use crate::enhancer::Identity;
+use crate::index::Index;
 use crate::progress::{Progress, Silent};
-use crate::ranking::index::Index;
-use crate::ranking::pipeline::TextEmbedder;
 use crate::ranking::pipeline::tests::WordCounts;
 
 /// Pictures that are waiting for the model, now and at most.

@@ -6,12 +6,8 @@ use rusqlite::ErrorCode;
 
 use crate::error::Error;
 
-/// Tells a full disk, a read-only place, another writer and damage from the other failures.
-pub(super) fn catalog_error(path: &Path, error: rusqlite::Error) -> Error {
-    database_error(path, "a relens library", error)
-}
-
-/// The same for a database that holds `expected`.
+/// Tells a full disk, a read-only place, another writer and damage from the other failures of a database that holds
+/// `expected`.
 pub(crate) fn database_error(path: &Path, expected: &str, error: rusqlite::Error) -> Error {
     let path = path.to_owned();
     match error.sqlite_error_code() {

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::embed::TextEmbedder;
 use crate::embed::embeddings::Embeddings;
 use crate::error::Result;
-use crate::ranking::pipeline::TextEmbedder;
 
 /// Remembers the embeddings of all texts that it was ever asked for: experiments that differ in weights only, or share
 /// most of their texts, cost their own texts only. Memory grows with the number of different texts, up to the limit if

@@ -20,7 +20,7 @@ const QUERIES_PER_TASK: usize = 16;
 ///
 /// ```
 /// use relens::embed::embeddings::Embeddings;
-/// use relens::ranking::index::{ExactIndex, Index};
+/// use relens::index::{ExactIndex, Index};
 ///
 /// let mut index = ExactIndex::new(2, "model-a")?;
 /// index.add(&[10, 20], &Embeddings::from_rows(2, vec![1.0, 0.0, 0.0, 1.0])?)?;
