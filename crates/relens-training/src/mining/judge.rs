@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use relens::embed::TextEmbedder;
 use relens::embed::embeddings::Embeddings;
 use relens::embed::sentence_encoder::similarities;
-use relens::enhancer::CombinedQueries;
+use relens::ranking::CombinedQueries;
 use serde::{Deserialize, Serialize};
 
 use super::pool::Pool;

@@ -15,11 +15,11 @@ pub use indexing::{IndexingOptions, IndexingSummary};
 pub use scan::{ScanPlan, ScanWarning, ScannedFile};
 
 use crate::embed::{ModelIdentity, TextEmbedder};
-use crate::enhancer::{Query, QueryEnhancer};
+use crate::enhancer::Query;
 use crate::error::{Error, Result};
 use crate::index::{ExactIndex, Hit};
 use crate::library::catalog::{Catalog, CatalogImage};
-use crate::ranking::pipeline::{Pipeline, Ranking};
+use crate::ranking::{Pipeline, Ranking};
 use crate::storage_error::write_error;
 
 /// The file that holds a library.
@@ -82,11 +82,6 @@ impl Library {
         &self.catalog
     }
 
-    /// What it remembers, to be changed.
-    pub fn catalog_mut(&mut self) -> &mut Catalog {
-        &mut self.catalog
-    }
-
     /// Reads all vectors, ready for any number of searches by the model `fingerprint`.
     ///
     /// # Errors
@@ -106,19 +101,19 @@ impl Library {
         found.collect()
     }
 
-    /// Enhances a query, and finds the `k` best pictures for it.
+    /// Finds the `k` best pictures for a query.
     ///
     /// # Errors
-    /// [`Error::OtherModel`]; those of enhancer and embedder; [`Error::Corrupt`].
+    /// [`Error::OtherModel`]; those of pipeline and embedder; [`Error::Corrupt`].
     pub fn search(
         &self,
         query: &Query,
         k: usize,
-        enhancer: &dyn QueryEnhancer,
+        pipeline: &Pipeline,
         embedder: &dyn TextEmbedder,
     ) -> Result<(Vec<FoundImage>, Ranking)> {
         let index = self.index(embedder.fingerprint())?;
-        let ranking = Pipeline::new(enhancer, embedder, &index)?.search(query, k)?;
+        let ranking = pipeline.search(query, k, embedder, &index)?;
         Ok((self.resolve(&ranking.hits)?, ranking))
     }
 

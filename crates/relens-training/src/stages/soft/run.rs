@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use candle_core::{Device, Tensor};
 use rand::seq::SliceRandom;
 use relens::embed::embeddings::Embeddings;
-use relens::enhancer::CombinedQueries;
 use relens::evaluation::{GroundTruthRanks, RankingMetrics};
+use relens::ranking::CombinedQueries;
 use serde_json::{Map, Value};
 
 use super::config::SoftConfig;

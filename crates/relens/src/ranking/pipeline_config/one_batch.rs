@@ -7,11 +7,9 @@ use std::sync::Mutex;
 use candle_core::{Device, Tensor};
 use relens_models::weights::{ElementType, save_tensors};
 
-use super::super::Query;
 use super::*;
 use crate::embed::embeddings::Embeddings;
-use crate::embed::reference_pairs::ReferencePairs;
-use crate::ranking::pipeline::embed_enhanced;
+use crate::enhancer::Query;
 
 const DIM: usize = 8;
 /// "dog" has one sense, "bat" has two in the bundled knowledge base.
@@ -78,7 +76,7 @@ fn specs(wordnet: &Path) -> Vec<(&'static str, String)> {
     let of =
         |name: &'static str, settings: &str| (name, format!("[[enhancer]]\nname = \"{name}\"\n{settings}\n"));
     let several = "combine = \"max_score\"\n[neighbours]\npairs = \"pairs.safetensors\"\n\
-                   [calibration]\npairs = \"pairs.safetensors\"\n\
+                   [hubness]\npairs = \"pairs.safetensors\"\n\
                    [[enhancer]]\nname = \"identity\"\n[[enhancer]]\nname = \"descriptions\"\n\
                    [[enhancer]]\nname = \"concat\"\n[[enhancer]]\nname = \"composer\"\n";
     vec![
@@ -106,11 +104,10 @@ fn the_texts_of_a_query_are_encoded_in_one_batch() {
         fs_err::write(&path, spec).unwrap();
         let encoder = Arc::new(Counting::default());
         let context = EnhancerContext { embedder: Some(encoder.clone()), ..EnhancerContext::default() };
-        let enhancer = open(path.to_str().unwrap(), &context).unwrap();
+        let pipeline = Pipeline::open(path.to_str().unwrap(), &context).unwrap();
         let batches = |text: &str| {
             let query = Query::new(text).unwrap();
-            let (enhanced, _) =
-                embed_enhanced(std::slice::from_ref(&query), enhancer.as_ref(), encoder.as_ref()).unwrap();
+            let enhanced = pipeline.embed(&[query], encoder.as_ref(), None).unwrap().enhanced;
             let mut texts: Vec<String> = Vec::new();
             for text in &enhanced[0].texts {
                 if !texts.contains(&text.text) {

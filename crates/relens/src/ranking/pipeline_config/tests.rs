@@ -1,9 +1,12 @@
-use super::super::{Combination, Query};
 use super::*;
 use crate::embed::embeddings::Embeddings;
-use crate::embed::reference_pairs::ReferencePairs;
+use crate::enhancer::{EnhancedQuery, Query};
 
-fn open_text(text: &str) -> Result<Box<dyn QueryEnhancer>> {
+fn enhanced(pipeline: &Pipeline, text: &str) -> EnhancedQuery {
+    pipeline.enhance(&[Query::new(text).unwrap()], None).unwrap().remove(0)
+}
+
+fn open_text(text: &str) -> Result<Pipeline> {
     let directory = tempfile::tempdir().unwrap();
     fs_err::write(directory.path().join("kb.json"), r#"{"hen": ["red comb", "two legs"]}"#).unwrap();
     fs_err::write(
@@ -14,7 +17,7 @@ fn open_text(text: &str) -> Result<Box<dyn QueryEnhancer>> {
     fs_err::write(directory.path().join("words.tsv"), "hen\t2\n").unwrap();
     let path = directory.path().join("spec.toml");
     fs_err::write(&path, text).unwrap();
-    open(path.to_str().unwrap(), &EnhancerContext::default())
+    Pipeline::open(path.to_str().unwrap(), &EnhancerContext::default())
 }
 
 fn error(text: &str) -> String {
@@ -42,7 +45,7 @@ fn several_enhancers_are_weighted_as_the_file_says() {
     )
     .unwrap();
     assert_eq!(enhancer.name(), "identity+descriptions+llm");
-    let enhanced = enhancer.enhance(&Query::new("a hen").unwrap()).unwrap();
+    let enhanced = enhanced(&enhancer, "a hen");
     assert_eq!(enhanced.combination, Combination::MaxScore);
     let texts: Vec<(&str, f32)> =
         enhanced.texts.iter().map(|text| (text.text.as_str(), text.weight)).collect();
@@ -61,14 +64,14 @@ fn several_enhancers_are_weighted_as_the_file_says() {
 #[test]
 fn one_enhancer_alone_keeps_its_own_combination() {
     let spec = "[[enhancer]]\nname = \"concat\"\nknowledge = \"kb.json\"\nmix = { original_share = 0.2 }\n";
-    let enhanced = open_text(spec).unwrap().enhance(&Query::new("a hen").unwrap()).unwrap();
+    let enhanced = enhanced(&open_text(spec).unwrap(), "a hen");
     assert_eq!((enhanced.combination, enhanced.texts[0].weight), (Combination::MeanScore, 0.2));
     let spec = "[[enhancer]]\nname = \"composer\"\nknowledge = \"kb.json\"\nvocabulary = \"words.tsv\"\n";
     assert_eq!(open_text(spec).unwrap().name(), "composer");
 }
 
 #[test]
-fn reference_pairs_enrich_and_calibrate() {
+fn reference_pairs_enrich_and_lower_hubs() {
     let directory = tempfile::tempdir().unwrap();
     let captions = Embeddings::from_rows(2, vec![1.0, 0.0, 0.0, 1.0]).unwrap();
     let images = Embeddings::from_rows(2, vec![0.6, 0.8, 0.8, 0.6]).unwrap();
@@ -76,29 +79,29 @@ fn reference_pairs_enrich_and_calibrate() {
     let path = directory.path().join("e.toml");
     let opened = |text: &str| {
         fs_err::write(&path, text).unwrap();
-        open(path.to_str().unwrap(), &EnhancerContext::default()).unwrap()
+        Pipeline::open(path.to_str().unwrap(), &EnhancerContext::default()).unwrap()
     };
-    let query = Query::new("a hen").unwrap();
     let neighbours = "[neighbours]\npairs = \"p.safetensors\"\nshare = 0.1\n";
     let enriched = opened(neighbours);
     assert_eq!(enriched.name(), "identity+neighbours");
-    assert_eq!(enriched.enhance(&query).unwrap().refinements.len(), 1);
-    assert!(enriched.calibration().is_none());
-    let both = opened(&format!("{neighbours}[calibration]\npairs = \"p.safetensors\"\n"));
-    assert_eq!(both.name(), "identity+neighbours+calibration");
-    assert_eq!(both.calibration().unwrap().dim(), 2);
+    assert!(enriched.refine.is_some() && enriched.hubness.is_none());
+    let mut both = opened(&format!("{neighbours}[hubness]\npairs = \"p.safetensors\"\n"));
+    assert_eq!(both.name(), "identity+neighbours+hubness");
+    assert_eq!(both.hubness_of_scores().unwrap().dim(), 2);
+    both.combine = Some(Combination::ReciprocalRank);
+    assert!(both.hubness_of_scores().is_none());
 }
 
 #[test]
 fn what_cannot_be_used_is_named() {
     let context = EnhancerContext::default();
-    let unknown = open("magic", &context).err().unwrap().to_string();
+    let unknown = Pipeline::open("magic", &context).err().unwrap().to_string();
     assert!(
         unknown.starts_with("unknown enhancer `magic`; available: default, identity, wordnet, "),
         "{unknown}"
     );
-    assert!(open("no/such.toml", &context).err().unwrap().to_string().contains("no/such.toml"));
-    assert_eq!(open("identity", &context).unwrap().name(), "identity");
+    assert!(Pipeline::open("no/such.toml", &context).err().unwrap().to_string().contains("no/such.toml"));
+    assert_eq!(Pipeline::open("identity", &context).unwrap().name(), "identity");
     for (spec, expected) in [
         ("enhancer = 3", "expected a sequence"),
         ("[[enhancer]]\nweight = 1\n", "expected the name of each enhancer"),
@@ -121,8 +124,13 @@ fn what_cannot_be_used_is_named() {
         ),
         ("enhancer = []", "expected weights"),
         ("[neighbours]\nshare = 0.1\n", "expected `pairs`"),
-        ("[calibration]\npairs = \"p.safetensors\"\nmagic = 1\n", "unknown field `magic`"),
-        ("[calibration]\npairs = \"none.safetensors\"\n", "none.safetensors"),
+        ("[hubness]\npairs = \"p.safetensors\"\nmagic = 1\n", "unknown field `magic`"),
+        (
+            "[calibration]\npairs = \"p.safetensors\"\n",
+            "expected [hubness], found its old name [calibration]",
+        ),
+        ("[[enhancer]]\nname = \"spelling\"\n", "write [spelling] in place of an [[enhancer]]"),
+        ("[hubness]\npairs = \"none.safetensors\"\n", "none.safetensors"),
     ] {
         let message = error(spec);
         assert!(message.contains(expected), "{message}");
@@ -133,11 +141,11 @@ fn what_cannot_be_used_is_named() {
 fn a_directory_is_that_of_a_rewriter() {
     let directory = bundled::model("relens-mini-rewriter").unwrap();
     let (own, named) = (
-        open(directory.to_str().unwrap(), &EnhancerContext::default()).unwrap(),
-        open("rewriter", &EnhancerContext::default()).unwrap(),
+        Pipeline::open(directory.to_str().unwrap(), &EnhancerContext::default()).unwrap(),
+        Pipeline::open("rewriter", &EnhancerContext::default()).unwrap(),
     );
-    let query = Query::new("a dog plying with a ball").unwrap();
-    assert_eq!(own.enhance(&query).unwrap(), named.enhance(&query).unwrap());
-    let error = open("no/such/rewriter", &EnhancerContext::default()).err().unwrap().to_string();
+    let query = "a dog plying with a ball";
+    assert_eq!(enhanced(&own, query), enhanced(&named, query));
+    let error = Pipeline::open("no/such/rewriter", &EnhancerContext::default()).err().unwrap().to_string();
     assert!(error.contains("no/such/rewriter"), "{error}");
 }
