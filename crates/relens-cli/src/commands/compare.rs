@@ -24,9 +24,6 @@ use crate::model_choice::ModelOption;
 use crate::output::Output;
 use crate::progress::{self, Progress};
 
-/// What rows are compared with where nothing else is named.
-const IDENTITY: &str = "identity";
-
 /// What is compared: Recall@k for these k.
 const RECALL_AT: [usize; 3] = [1, 5, 10];
 
@@ -66,8 +63,8 @@ pub(crate) struct CompareArguments {
 struct Comparison {
     /// The split that is measured.
     split: String,
-    /// What the differences are to, a name or a TOML file beside the configuration; default `identity`.
-    baseline: Option<String>,
+    /// What the differences are to; default `identity`.
+    baseline: Option<RowEnhancer>,
     /// Where shares are fitted.
     fit: Option<Fit>,
     /// The rows of the table.
@@ -96,12 +93,13 @@ struct Row {
     enhancer: RowEnhancer,
 }
 
-/// What a row measures.
-#[derive(Debug, PartialEq)]
+/// What is measured.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(untagged)]
 enum RowEnhancer {
     /// `enhancer = "…"`: a name or a TOML file beside the configuration.
     Named(String),
-    /// What such a file would hold, in the row itself: `[[row.enhancer]]`, `[row.neighbours]` and so on.
+    /// What such a file would hold, in the row or baseline itself: `[[row.enhancer]]`, `[row.neighbours]` and so on.
     Inline(toml::Table),
 }
 
@@ -193,8 +191,10 @@ impl CompareArguments {
             ..EnhancerContext::default()
         };
         let progress = Progress::start("enhancers", comparison.row.len() as u64);
-        let baseline = resolved(&directory, comparison.baseline.as_deref().unwrap_or(IDENTITY));
-        let baseline = Pipeline::open(&baseline, &context)?;
+        let baseline = match &comparison.baseline {
+            Some(baseline) => baseline.open(Some("baseline"), &directory, &context)?,
+            None => Pipeline::default(),
+        };
         let before = run(&measured, &baseline)?;
         let mut rows = vec![row(&baseline.name(), None, &before, &before)?];
         for (done, wanted) in (1u64..).zip(&comparison.row) {

@@ -89,7 +89,7 @@ impl QueryEnhancer for Descriptions {
 
 #[cfg(test)]
 mod tests {
-    use super::super::enhanced;
+    use super::super::enhance_text;
     use super::super::entity_finder::tests::knowledge;
     use super::super::entity_finder::{EntityConfig, EntityFinder};
     use super::*;
@@ -98,7 +98,7 @@ mod tests {
         let settings = EntityConfig { max_descriptions: 2, ..EntityConfig::default() };
         let finder = EntityFinder::new(knowledge(), None, settings);
         let enhancer = Descriptions::new(finder, template, Mix::default());
-        let enhanced = enhanced(&enhancer, query);
+        let enhanced = enhance_text(&enhancer, query);
         enhanced.ensure_usable("descriptions").unwrap();
         enhanced.texts.into_iter().map(|text| text.text).collect()
     }

@@ -84,12 +84,12 @@ impl EnhancedQuery {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Identity, enhanced};
+    use super::super::{Identity, enhance_text};
     use super::*;
 
     #[test]
     fn identity_sends_the_query_as_typed() {
-        let enhanced = enhanced(&Identity, "a dog");
+        let enhanced = enhance_text(&Identity, "a dog");
         assert_eq!(enhanced.texts, [WeightedText { text: "a dog".to_owned(), weight: 1.0 }]);
         assert_eq!(enhanced.combination, Combination::Replace);
         let json = serde_json::to_value(&enhanced).unwrap();
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn the_original_has_the_share_and_the_rest_their_proportion() {
         let weights = |share: f32, texts: &[(&str, f32)]| {
-            let mut enhanced = enhanced(&Identity, "a");
+            let mut enhanced = enhance_text(&Identity, "a");
             let weighted = |&(text, weight): &(&str, f32)| WeightedText { text: text.to_owned(), weight };
             enhanced.texts = texts.iter().map(weighted).collect();
             enhanced.set_original_share("a", share);

@@ -77,7 +77,7 @@ fn append(all: &mut EnhancedQuery, enhanced: EnhancedQuery, weight: f32) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Identity, TraceEntry, enhanced};
+    use super::super::{Identity, TraceEntry, enhance_text};
     use super::*;
 
     struct Shout;
@@ -106,7 +106,7 @@ mod tests {
         let members = vec![member(3.0, Identity), member(1.0, Shout)];
         let ensemble = Ensemble::new(members, Combination::MeanEmbedding).unwrap();
         assert_eq!(ensemble.name(), "identity+shout");
-        let enhanced = enhanced(&ensemble, "hi");
+        let enhanced = enhance_text(&ensemble, "hi");
         let texts: Vec<(&str, f32)> =
             enhanced.texts.iter().map(|text| (text.text.as_str(), text.weight)).collect();
         assert_eq!(texts, [("hi", 3.0), ("HI", 0.5), ("hi!", 0.5)]);

@@ -53,6 +53,6 @@ pub trait QueryEnhancer: Send + Sync {
 
 /// What an enhancer makes of one text.
 #[cfg(test)]
-pub(crate) fn enhanced(enhancer: &dyn QueryEnhancer, text: &str) -> EnhancedQuery {
+pub(crate) fn enhance_text(enhancer: &dyn QueryEnhancer, text: &str) -> EnhancedQuery {
     enhancer.enhance_batch(&[Query::new(text).unwrap()], None).unwrap().remove(0)
 }

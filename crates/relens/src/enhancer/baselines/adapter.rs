@@ -238,7 +238,7 @@ mod tests {
     use relens_models::weights::{ElementType, save_tensors};
 
     use super::*;
-    use crate::enhancer::enhanced;
+    use crate::enhancer::enhance_text;
     use crate::enhancer::entity_finder::tests::knowledge;
     use crate::enhancer::entity_finder::{EntityConfig, EntityFinder};
     use crate::enhancer::mix::Mix;
@@ -288,7 +288,7 @@ mod tests {
         let finder = EntityFinder::new(knowledge(), None, EntityConfig::default());
         let descriptions = Descriptions::new(finder, Template::Entity, Mix::default());
         let adapter = Adapter::new(descriptions, AdapterWeights::open(&path).unwrap());
-        let enhanced = enhanced(&adapter, "a frisbee");
+        let enhanced = enhance_text(&adapter, "a frisbee");
         assert_eq!(enhanced.refinements[0].texts, 1..3);
         let mut rows = Embeddings::from_rows(8, vec![0.0; 24]).unwrap();
         for (row, component) in [(0, 0), (1, 1), (2, 2)] {
@@ -302,7 +302,7 @@ mod tests {
         }
         assert!(enhanced.refinements[0].apply(&mut rows, 1).is_err());
         assert!(adapter.weights.refine(&mut [0.0; 4], 4).is_err());
-        assert!(enhanced(&adapter, "luck").refinements.is_empty());
+        assert!(enhance_text(&adapter, "luck").refinements.is_empty());
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl QueryEnhancer for Concat {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::enhancer::enhanced;
+    use crate::enhancer::enhance_text;
     use crate::enhancer::entity_finder::EntityConfig;
     use crate::enhancer::entity_finder::tests::knowledge;
 
@@ -69,12 +69,12 @@ mod tests {
     fn all_descriptions_are_in_one_text() {
         let settings = EntityConfig { max_descriptions: 2, ..EntityConfig::default() };
         let enhancer = Concat::new(EntityFinder::new(knowledge(), None, settings), Mix::default());
-        let enhanced = enhanced(&enhancer, "a dog with a frisbee.");
+        let enhanced = enhance_text(&enhancer, "a dog with a frisbee.");
         assert_eq!(
             enhanced.texts[1].text,
             "a dog with a frisbee, dog which has four legs, wagging tail; \
              frisbee which has flat round plastic disc, held in the mouth"
         );
-        assert_eq!(enhanced(&enhancer, "luck").texts.len(), 1);
+        assert_eq!(enhance_text(&enhancer, "luck").texts.len(), 1);
     }
 }

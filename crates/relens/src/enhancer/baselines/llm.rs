@@ -125,7 +125,7 @@ impl RecordedLlm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::enhancer::enhanced;
+    use crate::enhancer::enhance_text;
 
     fn open(text: &str, kinds: &[&str]) -> Result<RecordedLlm> {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -142,10 +142,10 @@ mod tests {
     #[test]
     fn a_recorded_reply_is_used_and_an_unknown_query_stays() {
         let llm = open(RECORD, &[]).unwrap();
-        let texts = |query: &str| enhanced(&llm, query).texts.len();
+        let texts = |query: &str| enhance_text(&llm, query).texts.len();
         assert_eq!((texts("a dog  runs"), texts("a cat runs"), llm.len()), (3, 1, 1));
         let plain = open(RECORD, &["plain"]).unwrap();
-        let enhanced = enhanced(&plain, "A dog runs");
+        let enhanced = enhance_text(&plain, "A dog runs");
         assert_eq!(enhanced.texts[1].text, "a running dog");
     }
 

@@ -157,7 +157,7 @@ impl QueryEnhancer for RetrievalAugmented {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::enhancer::enhanced;
+    use crate::enhancer::enhance_text;
 
     fn pairs() -> Arc<ReferencePairs> {
         let captions = Embeddings::from_rows(2, vec![1.0, 0.0, 0.0, 1.0, 0.6, 0.8]).unwrap();
@@ -167,7 +167,7 @@ mod tests {
 
     fn refined(config: NeighboursConfig, query: [f32; 2]) -> Vec<f32> {
         let enhancer = RetrievalAugmented::new(pairs(), config).unwrap();
-        let enhanced = enhanced(&enhancer, "a");
+        let enhanced = enhance_text(&enhancer, "a");
         let mut rows = Embeddings::from_rows(2, query.to_vec()).unwrap();
         enhanced.refinements[0].apply(&mut rows, 0).unwrap();
         rows.into_vec()

@@ -15,7 +15,7 @@
 //! without a file all count alike and φ is the share of words in common.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,7 @@ use crate::enhancer::mix::Mix;
 use crate::enhancer::open::{EnhancerContext, EnhancerTable};
 use crate::enhancer::{EnhancedQuery, Query, QueryEnhancer, TraceEntry, WeightedText};
 use crate::error::{Error, Result};
+use crate::index::Index;
 use crate::knowledge::knowledge_base;
 use crate::model_hub::bundled;
 
@@ -263,7 +264,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::enhancer::enhanced;
+    use crate::enhancer::enhance_text;
     use crate::enhancer::entity_finder::EntityConfig;
     use crate::enhancer::entity_finder::tests::knowledge;
 
@@ -317,7 +318,7 @@ mod tests {
         }
         let mix = Mix { original_share: 0.5, ..Mix::default() };
         let selection = Selection::new(finder, Template::Query, values, SelectionChoice::default(), mix);
-        let enhanced = enhanced(&selection, "a dog");
+        let enhanced = enhance_text(&selection, "a dog");
         let texts: Vec<(&str, f32)> =
             enhanced.texts.iter().map(|text| (text.text.as_str(), text.weight)).collect();
         assert_eq!(

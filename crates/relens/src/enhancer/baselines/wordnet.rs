@@ -76,7 +76,7 @@ impl QueryEnhancer for WordNetDefinitions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::enhancer::enhanced;
+    use crate::enhancer::enhance_text;
     use crate::enhancer::entity_finder::EntityConfig;
     use crate::enhancer::entity_finder::tests::knowledge;
 
@@ -86,9 +86,9 @@ mod tests {
         let wordnet = WordNet::open(directory.path()).unwrap();
         let finder = EntityFinder::new(knowledge(), None, EntityConfig::default());
         let enhancer = WordNetDefinitions::new(finder, wordnet, Mix::default());
-        let enhanced = enhanced(&enhancer, "dogs with a frisbee.");
+        let enhanced = enhance_text(&enhancer, "dogs with a frisbee.");
         assert_eq!(enhanced.texts[1].text, "dogs with a frisbee. dogs, a barking animal; often kept");
         assert_eq!(enhanced.trace.len(), 1);
-        assert_eq!(enhanced(&enhancer, "a frisbee").texts.len(), 1);
+        assert_eq!(enhance_text(&enhancer, "a frisbee").texts.len(), 1);
     }
 }

@@ -1,3 +1,4 @@
+use super::super::enhance_text;
 use super::super::entity_finder::EntityConfig;
 use super::super::entity_finder::tests::knowledge;
 use super::*;
@@ -72,7 +73,7 @@ fn nothing_to_change_offers_nothing() {
 fn the_enhancer_explains_what_is_rare_and_leaves_the_rest() {
     let composer = Composer::new(generator(None), ChoiceConfig::default(), Mix::default());
     let texts = |query: &str| {
-        let enhanced = enhanced(&composer, query);
+        let enhanced = enhance_text(&composer, query);
         enhanced.ensure_usable("composer").unwrap();
         enhanced.texts.into_iter().map(|text| text.text).collect::<Vec<_>>()
     };
