@@ -5,10 +5,10 @@ use std::path::Path;
 use anyhow::Result;
 use rayon::prelude::*;
 use relens::dataset::Dataset;
+use relens::embed::ImageEmbedder;
 use relens::embed::embeddings::Embeddings;
 use relens::embed::retriever::Retriever;
 use relens::error::Error;
-use relens::library::ImageEmbedder;
 
 use crate::interrupt;
 use crate::progress::Progress;
