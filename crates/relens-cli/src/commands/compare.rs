@@ -33,8 +33,8 @@ const RECALL_AT: [usize; 3] = [1, 5, 10];
 /// to the configuration's `baseline`) and its 95 % interval from a paired bootstrap over pictures. An asterisk marks
 /// differences whose interval leaves out 0.
 ///
-/// The configuration names the enhancers or describes them in its rows, and for each, if wanted, the shares of the original query among which the best
-/// is chosen on pictures that are kept aside.
+/// The configuration names the enhancers or describes them in its rows, and for each, if wanted, the shares of the
+/// original query among which the best is chosen on pictures that are kept aside.
 #[derive(Debug, Args)]
 pub(crate) struct CompareArguments {
     /// What to compare, a TOML file.
@@ -330,6 +330,8 @@ fn cell_text(cell: &Cell) -> String {
 
 #[cfg(test)]
 mod tests {
+    use relens::ranking::pipeline_config::{self, PipelineConfig};
+
     use super::*;
 
     fn rows(text: &str) -> Result<Vec<Row>, String> {
@@ -352,5 +354,43 @@ mod tests {
         assert!(refused.contains("nothing but `label` and `fit`"), "{refused}");
         let unknown = rows("[[row]]\nmagic = 1\n").unwrap();
         assert!(open(&unknown[0]).unwrap_err().to_string().contains("unknown field `magic`"));
+    }
+
+    #[test]
+    fn every_comparison_that_comes_with_relens_can_be_read() {
+        let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+        let mut directories = vec![configs];
+        let mut read = 0;
+        while let Some(directory) = directories.pop() {
+            for entry in fs_err::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    directories.push(path);
+                    continue;
+                }
+                let text = fs_err::read_to_string(&path).unwrap();
+                if !text.contains("[[row]]") || path.extension().is_none_or(|extension| extension != "toml") {
+                    continue;
+                }
+                let found: Comparison =
+                    toml::from_str(&text).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+                for described in found.row.iter().map(|row| &row.enhancer).chain(&found.baseline) {
+                    match described {
+                        RowEnhancer::Named(name) if name.ends_with(".toml") => {
+                            assert!(path.with_file_name(name).is_file(), "{path:?}: {name}");
+                        }
+                        RowEnhancer::Named(name) => {
+                            assert!(pipeline_config::names().contains(&name.as_str()), "{path:?}: {name}");
+                        }
+                        RowEnhancer::Inline(table) => {
+                            let config = toml::Value::Table(table.clone()).try_into::<PipelineConfig>();
+                            config.unwrap_or_else(|error| panic!("{path:?}: {error}"));
+                        }
+                    }
+                }
+                read += 1;
+            }
+        }
+        assert!(read > 10, "found {read} comparisons");
     }
 }

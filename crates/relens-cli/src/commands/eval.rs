@@ -9,8 +9,6 @@ use anyhow::Result;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use relens::dataset::Dataset;
-use relens::embed::embeddings::Embeddings;
-use relens::embed::retriever::Retriever;
 use relens::enhancer::EnhancedQuery;
 use relens::evaluation::{RankingMetrics, RetrievalReport, evaluate};
 use serde::Serialize;

@@ -87,12 +87,6 @@ impl Environment {
         Judge::new(*config, retriever, sentences, pictures, self.seed)
     }
 
-    /// Embeddings of the training pictures.
-    pub(crate) fn training_pictures(&mut self, progress: &mut dyn Progress) -> Result<Embeddings> {
-        let retriever = self.retriever()?;
-        self.embed(&retriever, &self.corpus.training, progress)
-    }
-
     /// Embeddings of the validation pictures.
     pub(crate) fn validation_pictures(&mut self, progress: &mut dyn Progress) -> Result<Embeddings> {
         let retriever = self.retriever()?;

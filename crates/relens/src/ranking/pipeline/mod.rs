@@ -62,6 +62,12 @@ impl Default for Pipeline {
     }
 }
 
+impl std::fmt::Debug for Pipeline {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_tuple("Pipeline").field(&self.name()).finish()
+    }
+}
+
 impl Pipeline {
     /// An enhancer alone.
     pub fn new(enhancer: Box<dyn QueryEnhancer>) -> Self {
