@@ -9,10 +9,15 @@ use relens_training::mining::summary::Summary;
 
 use super::data::DataOptions;
 use crate::output::Output;
+use crate::output_file::write_whole;
+use crate::report;
 
 /// Makes the run's last files and shows its numbers.
 pub(super) fn finish(run: &MiningRun, data: &DataOptions, k: u32, json: bool) -> Result<()> {
-    let summary = run.finish(&run.directory().display().to_string(), k, data.images())?;
+    let (summary, highlights) = run.finish(k)?;
+    let title = run.directory().display().to_string();
+    let page = report::mining_page(&title, &summary, &highlights, data.images())?;
+    write_whole(&run.directory().join(REPORT), page.as_bytes())?;
     let mut output = Output::new();
     if json {
         serde_json::to_writer(&mut output.writer, &summary)?;
