@@ -13,8 +13,7 @@ use relens_training::mining::composer::compose;
 use relens_training::mining::low_quality::{Quality, RankedUnits};
 use serde::Serialize;
 
-use super::data::DataOptions;
-use super::working::finish;
+use super::run::{DataOptions, finish};
 use crate::progress::Progress;
 use crate::{interrupt, library_location, model_choice};
 

@@ -13,8 +13,7 @@ use relens_training::mining::strategy::{
 };
 use serde_json::json;
 
-use super::asking::AskingArguments;
-use super::endpoint::TurnSettings;
+use super::asking::{AskingArguments, TurnSettings};
 use crate::library_location;
 
 /// Mine by challenge response: a model compares the right picture with those that beat it, and its rewrites are retested.

@@ -2,12 +2,9 @@
 
 mod asking;
 mod compose;
-mod data;
-mod endpoint;
 mod import;
 mod llm_strategies;
-mod pool_vectors;
-mod working;
+mod run;
 
 use anyhow::Result;
 use clap::Subcommand;

@@ -1,17 +1,150 @@
-//! `relens models info`.
+//! `relens models list` and `info`: which retrievers there are, and what is inside of them.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
+use comfy_table::{CellAlignment, Table, presets};
 use relens::embed::retriever::{DEFAULT_MODEL, Retriever};
+use relens::model_hub;
+use relens::model_hub::bundled;
+use relens_models::dual_encoder::architecture::weight_files;
 use relens_models::image_preprocessing::RgbImage;
 use serde::Serialize;
 
-use super::{Summary, megabytes, millions};
 use crate::model_choice::{self, PrecisionOption};
 use crate::output::{self, Output};
+
+/// What `list` tells of every model, and `info` first.
+#[derive(Debug, Serialize)]
+struct Summary {
+    name: String,
+    path: PathBuf,
+    parameters: u64,
+    dimensions: usize,
+    bytes: u64,
+}
+
+impl Summary {
+    fn of(retriever: &Retriever) -> Result<Self> {
+        let encoder = retriever.encoder();
+        let weights = encoder.parameters().weights();
+        let parameters = weights
+            .names()
+            .filter_map(|name| weights.shape(name))
+            .map(|shape| shape.iter().map(|&size| size as u64).product::<u64>())
+            .sum();
+        Ok(Self {
+            name: retriever.name().to_owned(),
+            path: encoder.directory().to_owned(),
+            parameters,
+            dimensions: retriever.dim(),
+            bytes: weights_bytes(encoder.directory())?,
+        })
+    }
+}
+
+/// Size of the weights on disk, all shards together.
+pub(super) fn weights_bytes(directory: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for file in weight_files(directory)? {
+        bytes += fs_err::metadata(file)?.len();
+    }
+    Ok(bytes)
+}
+
+fn millions(parameters: u64) -> String {
+    format!("{:.1} M", parameters as f64 / 1e6)
+}
+
+pub(super) fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+/// List the retrievers that come with relens, or lie in the directory that RELENS_DATA names.
+#[derive(Debug, Args)]
+pub(crate) struct ListArguments {
+    /// The names of open_clip that can be pulled, with their repositories, instead of what is here.
+    #[arg(long)]
+    remote: bool,
+
+    /// A JSON array of {"name", "path", "parameters", "dimensions", "bytes"}, or with --remote {"name",
+    /// "repository"}.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct RemoteModel {
+    name: &'static str,
+    repository: &'static str,
+}
+
+impl ListArguments {
+    pub(super) fn run(&self) -> Result<()> {
+        if self.remote { self.remote() } else { self.bundled() }
+    }
+
+    fn bundled(&self) -> Result<()> {
+        let summaries = bundled::model_names()
+            .iter()
+            .filter_map(|name| {
+                // One damaged model must not hide the others.
+                let summary = model_choice::open(name).and_then(|retriever| Summary::of(&retriever));
+                summary.inspect_err(|error| tracing::warn!("{error:#}")).ok()
+            })
+            .collect::<Vec<_>>();
+        let mut output = Output::new();
+        if self.json {
+            serde_json::to_writer_pretty(&mut output.writer, &summaries)?;
+            writeln!(output.writer)?;
+        } else if output.for_people {
+            writeln!(output.writer, "{}", table(&summaries))?;
+        } else {
+            for Summary { name, path, .. } in &summaries {
+                write!(output.writer, "{name}\t")?;
+                output.writer.write_all(output::path_bytes(path))?;
+                writeln!(output.writer)?;
+            }
+        }
+        Ok(output.writer.flush()?)
+    }
+
+    fn remote(&self) -> Result<()> {
+        let mut output = Output::new();
+        let models = model_hub::open_clip_names().map(|(name, repository)| RemoteModel { name, repository });
+        if self.json {
+            serde_json::to_writer_pretty(&mut output.writer, &models.collect::<Vec<_>>())?;
+            writeln!(output.writer)?;
+        } else {
+            for RemoteModel { name, repository } in models {
+                writeln!(output.writer, "{name}\t{}{repository}", model_hub::HUB_PREFIX)?;
+            }
+        }
+        Ok(output.writer.flush()?)
+    }
+}
+
+fn table(summaries: &[Summary]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header(["name", "parameters", "dimensions", "size", "path"]);
+    for summary in summaries {
+        table.add_row([
+            summary.name.clone(),
+            millions(summary.parameters),
+            summary.dimensions.to_string(),
+            megabytes(summary.bytes),
+            summary.path.display().to_string(),
+        ]);
+    }
+    for column in table.column_iter_mut().skip(1).take(3) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
 
 /// Runs of which the median is told; as many again warm the caches up.
 const TIMED_RUNS: usize = 5;

@@ -1,4 +1,4 @@
-//! `relens models convert`.
+//! `relens models pull` and `convert`: how retrievers come here, and change their form.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -10,9 +10,9 @@ use relens_models::dual_encoder::architecture::convert;
 use relens_models::language_model::gguf::Gguf;
 use relens_models::weights::ElementType;
 
-use super::{megabytes, weights_bytes};
+use super::description::{megabytes, weights_bytes};
 use crate::model_choice;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::reporter::Reporter;
 
 /// Write a model anew, as one safetensors file with numbers of the precision asked for.
@@ -81,4 +81,28 @@ impl ConvertArguments {
 fn is_gguf(model: &str) -> bool {
     let path = Path::new(model);
     path.is_file() && path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
+}
+
+/// Download a model into the Hugging Face hub's cache, and print its directory.
+///
+/// A model that is in the cache already is not downloaded again. A download that was interrupted is taken up where it
+/// stopped.
+#[derive(Debug, Args)]
+pub(crate) struct PullArguments {
+    /// hf-hub:ORGANISATION/NAME, with @REVISION if need be, or open_clip's MODEL/WEIGHTS.
+    #[arg(value_name = "NAME")]
+    model: String,
+}
+
+impl PullArguments {
+    pub(super) fn run(&self) -> Result<()> {
+        let reference = ModelReference::parse(&self.model)?;
+        let directory = reference
+            .directory(&model_choice::hub(), &mut Reporter::default())
+            .with_context(|| format!("the model `{}` cannot be had", self.model))?;
+        let mut output = Output::new();
+        output.writer.write_all(output::path_bytes(&directory))?;
+        writeln!(output.writer)?;
+        Ok(output.writer.flush()?)
+    }
 }
