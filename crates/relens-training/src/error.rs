@@ -144,6 +144,20 @@ pub enum TrainingError {
         last_reason: String,
     },
 
+    /// A run's checkpoints were written by another version of relens.
+    #[error(
+        "{path}: another version of relens began this run (checkpoints of format {found}, this version has \
+         {expected}); finish it with that version, or name a new run directory"
+    )]
+    OtherVersion {
+        /// The checkpoint's directory.
+        path: PathBuf,
+        /// This version's format.
+        expected: u32,
+        /// The checkpoint's.
+        found: u32,
+    },
+
     /// A data set or one of its parts cannot be trained or evaluated on.
     #[error("{path}: {reason}")]
     Data {

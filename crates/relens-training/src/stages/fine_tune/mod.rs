@@ -22,7 +22,6 @@
 
 mod batches;
 mod config;
-mod export;
 mod network;
 mod plan;
 mod run;
@@ -35,4 +34,4 @@ pub use config::{FineTuneConfig, FineTunedPart, ModelSettings, OptimizationSetti
 pub use plan::plan;
 pub use run::run;
 
-pub use super::finished_model::{MODEL_DIRECTORY, RunSummary};
+pub use crate::run::finished_model::{MODEL_DIRECTORY, RunSummary};

@@ -13,6 +13,7 @@ use relens_models::weights::TrainableParameters;
 
 use super::config::{FineTunedPart, ModelSettings};
 use crate::optimizer::NamedParameter;
+use crate::run::trainer::set_variable;
 use crate::{Result, TrainingError};
 
 const LOGIT_SCALE: &str = "logit_scale";
@@ -117,16 +118,7 @@ impl Network {
     /// Sets variables to what a checkpoint has.
     pub(super) fn set(&self, values: &BTreeMap<String, Tensor>) -> Result<()> {
         for (name, parameter) in self.trainable.entries() {
-            match values.get(&name) {
-                Some(value) if value.dims() == parameter.var.dims() => parameter.var.set(value)?,
-                other => {
-                    return Err(TrainingError::argument(
-                        "Network::set",
-                        format!("`{name}` of shape {:?}", parameter.var.dims()),
-                        format!("{:?}", other.map(Tensor::dims)),
-                    ));
-                }
-            }
+            set_variable(&name, &parameter.var, values)?;
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ use crate::objectives::{ContrastiveObjective, ContrastiveTargets, contrastive};
 use crate::optimizer::{Gradients, NamedParameter};
 use crate::run::gradient_cache::{ChunkedEncoder, cached_gradients, chunks};
 use crate::stages::retriever::data::{Corpus, Picture};
-use crate::stages::retriever::validation::{Measurement, append};
+use crate::stages::retriever::validation::{RetrievalMeasurement, append};
 use crate::{Result, TrainingError};
 use relens::progress::Progress;
 
@@ -96,7 +96,7 @@ impl Workbench<'_> {
     }
 
     /// Measures the weights as they are now on the validation split.
-    pub(super) fn measure(&self, progress: &mut dyn Progress) -> Result<Measurement> {
+    pub(super) fn measure(&self, progress: &mut dyn Progress) -> Result<RetrievalMeasurement> {
         let pictures = self.corpus.validation();
         let texts: Vec<usize> =
             pictures.iter().flat_map(|picture| picture.captions.iter().copied()).collect();
@@ -122,7 +122,7 @@ impl Workbench<'_> {
             progress.advance((encoded + captions.rows()) as u64);
         }
         progress.end();
-        Measurement::of(&self.corpus, images, captions)
+        RetrievalMeasurement::of(&self.corpus, images, captions)
     }
 
     /// `[pictures, height, width, 3]`, as the image tower takes them.

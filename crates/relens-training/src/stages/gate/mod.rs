@@ -104,7 +104,7 @@ impl GateConfig {
 /// # Errors
 /// Data, pictures or models that cannot be read; too few rewrites that change a rank; a copy that cannot be written.
 pub fn fit(config: &GateConfig, progress: &mut dyn Progress) -> Result<GateReport> {
-    let mut environment = Environment::for_data(&config.data, &config.retriever)?;
+    let mut environment = Environment::open(&config.data, &config.retriever, 0)?;
     let retriever = environment.retriever()?;
     let pictures = environment.gallery(config.gallery, progress)?;
     let examples = measure(config, &environment, &retriever, &pictures, progress)?;

@@ -5,7 +5,7 @@
 
 mod config;
 
-pub use config::ProConfig;
+pub use config::{ProConfig, ProMethod};
 
 use candle_core::Tensor;
 use relens_models::language_model::PromptTargetBatch;
@@ -30,9 +30,8 @@ use relens::progress::Progress;
 /// # Errors
 /// As [`crate::stages::sft::run`].
 pub fn run(config: &ProConfig, progress: &mut dyn Progress) -> Result<RunSummary> {
-    config.check()?;
-    learn(config.stage(), config, progress, |policy, environment, progress| {
-        Ok(Box::new(PreferenceRanking::prepare(config.clone(), policy, environment, progress)?))
+    learn(config, &config.method.policy, progress, |policy, environment, progress| {
+        PreferenceRanking::prepare(config.clone(), policy, environment, progress)
     })
 }
 
@@ -57,9 +56,10 @@ impl PreferenceRanking {
         environment: &mut Environment,
         progress: &mut dyn Progress,
     ) -> Result<Self> {
-        let queries = scored_candidates(&config.candidates, &config.reward, environment, progress)?;
+        let queries =
+            scored_candidates(&config.method.candidates, &config.method.reward, environment, progress)?;
         let rewards = queries.iter().flat_map(|query| &query.candidates).filter_map(|found| found.reward);
-        let standardization = RewardStandardization::measure(rewards, config.reward_scale);
+        let standardization = RewardStandardization::measure(rewards, config.method.reward_scale);
         let mut examples = Vec::new();
         for query in &queries {
             examples.push(rank(query, &config, &standardization, policy)?);
@@ -71,7 +71,7 @@ impl PreferenceRanking {
             return Err(TrainingError::setting("candidates", expected, &"none"));
         }
         progress.message(&format!("{} queries with ranked candidates", examples.len()));
-        let batches = EpochBatches::new(examples.len(), config.batch_size, config.seed);
+        let batches = config.batches(examples.len());
         Ok(Self { config, examples, batches })
     }
 
@@ -88,7 +88,7 @@ impl PreferenceRanking {
         let rewards: Vec<Vec<f32>> = examples.iter().map(|example| example.rewards.clone()).collect();
         let ranking = preference_ranking(&means, &rewards)?;
         let supervised = best_candidates(&means, &rewards)?.neg()?.mean_all()?;
-        let loss = (&ranking + (&supervised * self.config.sft_weight)?)?;
+        let loss = (&ranking + (&supervised * self.config.method.sft_weight)?)?;
         Ok([loss, ranking, supervised])
     }
 }
@@ -118,13 +118,13 @@ fn rank(
         })
     });
     let own = RankedCandidate { text: query.query.clone(), reward: standardization.apply(0.0) };
-    let candidates: Vec<RankedCandidate> = scored.chain(config.include_query.then_some(own)).collect();
+    let candidates: Vec<RankedCandidate> = scored.chain(config.method.include_query.then_some(own)).collect();
     let prompt = policy.prompts(&[query.query.as_str()])?.swap_remove(0);
     let pairs: Vec<(String, String)> =
         candidates.iter().map(|candidate| (prompt.clone(), candidate.text.clone())).collect();
     let encoded = encode_pairs(policy, &pairs)?;
     let whole = candidates.into_iter().zip(&encoded).filter(|(_, example)| example.is_some());
-    let ranked = rank_candidates(whole.map(|(candidate, _)| candidate).collect(), config.rank_length);
+    let ranked = rank_candidates(whole.map(|(candidate, _)| candidate).collect(), config.method.rank_length);
     let of_text = |text: &str| {
         let place = pairs.iter().position(|(_, target)| target == text)?;
         encoded.get(place).cloned().flatten()
@@ -139,12 +139,10 @@ fn rank(
 }
 
 impl LearningStep for PreferenceRanking {
-    fn total_steps(&self) -> u64 {
-        self.batches.total_steps(self.config.epochs, self.config.max_steps)
-    }
+    type State = ();
 
-    fn steps_per_epoch(&self) -> u64 {
-        self.batches.steps_per_epoch()
+    fn batches(&self) -> &EpochBatches {
+        &self.batches
     }
 
     fn step(&mut self, policy: &Policy, trainer: &mut Trainer, step: u64) -> Result<StepReport> {

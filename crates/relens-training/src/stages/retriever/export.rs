@@ -15,9 +15,9 @@ use serde_json::{Map, Value};
 
 use super::materials::Materials;
 use super::network::Network;
-use super::validation::{Measurement, append};
+use super::validation::{RetrievalMeasurement, append};
 use crate::Result;
-use crate::stages::finished_model::publish;
+use crate::run::finished_model::publish;
 
 /// Rows that are embedded at once.
 const ROWS: usize = 64;
@@ -74,7 +74,7 @@ fn measure(directory: &Path, materials: &Materials) -> Result<Map<String, Value>
     for chunk in texts.chunks(ROWS) {
         append(&mut captions, &encoder.encode_text(&materials.tokenizer.encode_batch(chunk)?)?)?;
     }
-    Ok(Measurement::of(&materials.corpus, images, captions)?.metrics())
+    Ok(RetrievalMeasurement::of(&materials.corpus, images, captions)?.metrics())
 }
 
 /// Embeddings of the validation pictures.

@@ -40,4 +40,4 @@ mod views;
 pub use config::RetrieverConfig;
 pub use run::run;
 
-pub use super::finished_model::{MODEL_DIRECTORY, RunSummary};
+pub use crate::run::finished_model::{MODEL_DIRECTORY, RunSummary};

@@ -6,10 +6,11 @@ use relens::enhancer::CombinedQueries;
 use relens::evaluation::{GroundTruthRanks, RankingMetrics};
 use serde_json::{Map, Value, json};
 
-use super::config::SelectionMetric;
+use super::config::{EvaluationConfig, SelectionMetric};
 use super::data::{Corpus, Picture};
 use super::step::StepContext;
 use crate::Result;
+use crate::run::stage::Measurement;
 
 /// Rows that are embedded at once.
 const ROWS: usize = 256;
@@ -22,7 +23,7 @@ const SAMPLE_PICTURES: usize = 3;
 
 /// What one measurement found.
 #[derive(Debug)]
-pub(in crate::stages) struct Measurement {
+pub(in crate::stages) struct RetrievalMeasurement {
     image_retrieval: RankingMetrics,
     text_retrieval: RankingMetrics,
     ranks: GroundTruthRanks,
@@ -30,7 +31,7 @@ pub(in crate::stages) struct Measurement {
     texts: Embeddings,
 }
 
-impl Measurement {
+impl RetrievalMeasurement {
     /// Ranks embeddings of the validation pictures and of their captions, in order.
     pub(in crate::stages) fn of(corpus: &Corpus, images: Embeddings, texts: Embeddings) -> Result<Self> {
         let image_of_caption: Vec<usize> = corpus
@@ -64,7 +65,7 @@ impl Measurement {
     }
 
     /// The number that checkpoints are compared by, as a fraction.
-    pub(in crate::stages) fn selection(&self, metric: SelectionMetric) -> f64 {
+    fn selection(&self, metric: SelectionMetric) -> f64 {
         let cutoffs: &[usize] = match metric {
             SelectionMetric::MeanRecallAt1 => &RECALL_AT[..1],
             SelectionMetric::MeanRecall => &RECALL_AT,
@@ -75,13 +76,22 @@ impl Measurement {
         recalls.sum::<f64>() / (2 * cutoffs.len()) as f64
     }
 
-    /// Some captions, spread over the split, with what they found.
-    pub(in crate::stages) fn samples(
+    /// The measurement as the loop logs it.
+    pub(in crate::stages) fn logged(
         &self,
         corpus: &Corpus,
+        evaluation: &EvaluationConfig,
         step: u64,
-        count: usize,
-    ) -> Result<Vec<Map<String, Value>>> {
+    ) -> Result<Measurement> {
+        Ok(Measurement {
+            metrics: self.metrics(),
+            selection: self.selection(evaluation.metric),
+            samples: self.samples(corpus, step, evaluation.samples)?,
+        })
+    }
+
+    /// Some captions, spread over the split, with what they found.
+    fn samples(&self, corpus: &Corpus, step: u64, count: usize) -> Result<Vec<Map<String, Value>>> {
         let pictures = corpus.validation();
         let captions: Vec<(usize, usize)> = caption_positions(pictures);
         let stride = (captions.len() / count.max(1)).max(1);
@@ -117,8 +127,8 @@ fn caption_positions(pictures: &[Picture]) -> Vec<(usize, usize)> {
 
 impl StepContext<'_> {
     /// Measures the weights as they are now.
-    pub(super) fn measure(&self) -> Result<Measurement> {
-        Measurement::of(&self.materials.corpus, self.validation_images()?, self.validation_texts()?)
+    pub(super) fn measure(&self) -> Result<RetrievalMeasurement> {
+        RetrievalMeasurement::of(&self.materials.corpus, self.validation_images()?, self.validation_texts()?)
     }
 
     fn validation_images(&self) -> Result<Embeddings> {

@@ -8,7 +8,7 @@ use relens::embed::retriever::Retriever;
 use relens::embed::sentence_encoder::SentenceEncoder;
 use relens::ranking::pipeline::TextEmbedder;
 
-use super::config::{RetrieverSettings, StageSettings};
+use super::config::RetrieverSettings;
 use crate::Result;
 use crate::data::corpus::{CorpusConfig, Picture, RewritingCorpus};
 use crate::reward::{EmbeddingCache, Judge, RewardConfig, embed_pictures};
@@ -24,25 +24,14 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// Reads the corpus.
-    pub(crate) fn open(settings: &StageSettings<'_>) -> Result<Self> {
-        Ok(Self {
-            corpus: RewritingCorpus::read(settings.data)?,
-            settings: settings.retriever.clone(),
-            retriever: None,
-            judge: None,
-            seed: settings.seed,
-        })
-    }
-
-    /// The same for what is not a stage.
-    pub(crate) fn for_data(data: &CorpusConfig, retriever: &RetrieverSettings) -> Result<Self> {
+    /// Reads the corpus; `seed` draws the pictures that rewards are counted among.
+    pub(crate) fn open(data: &CorpusConfig, retriever: &RetrieverSettings, seed: u64) -> Result<Self> {
         Ok(Self {
             corpus: RewritingCorpus::read(data)?,
             settings: retriever.clone(),
             retriever: None,
             judge: None,
-            seed: 0,
+            seed,
         })
     }
 
@@ -85,12 +74,6 @@ impl Environment {
             _ => None,
         };
         Judge::new(*config, retriever, sentences, pictures, self.seed)
-    }
-
-    /// Embeddings of the training pictures.
-    pub(crate) fn training_pictures(&mut self, progress: &mut dyn Progress) -> Result<Embeddings> {
-        let retriever = self.retriever()?;
-        self.embed(&retriever, &self.corpus.training, progress)
     }
 
     /// Embeddings of the validation pictures.

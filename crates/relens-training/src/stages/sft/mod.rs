@@ -17,7 +17,7 @@
 
 mod config;
 
-pub use config::SftConfig;
+pub use config::{SftConfig, SftMethod};
 
 use rand::RngExt;
 
@@ -42,9 +42,8 @@ use relens::progress::Progress;
 /// [`TrainingError::Interrupted`](crate::TrainingError::Interrupted) where `progress` asked for it. The last
 /// checkpoint stays in every case.
 pub fn run(config: &SftConfig, progress: &mut dyn Progress) -> Result<RunSummary> {
-    config.check()?;
-    learn(config.stage(), config, progress, |policy, environment, progress| {
-        Ok(Box::new(SupervisedFineTuning::prepare(config.clone(), policy, environment, progress)?))
+    learn(config, &config.method.policy, progress, |policy, environment, progress| {
+        SupervisedFineTuning::prepare(config.clone(), policy, environment, progress)
     })
 }
 
@@ -62,7 +61,8 @@ impl SupervisedFineTuning {
         environment: &mut Environment,
         progress: &mut dyn Progress,
     ) -> Result<Self> {
-        let queries = scored_candidates(&config.candidates, &config.reward, environment, progress)?;
+        let queries =
+            scored_candidates(&config.method.candidates, &config.method.reward, environment, progress)?;
         let pairs = training_pairs(&queries, &config);
         let queries: Vec<&str> = pairs.iter().map(|(query, _)| *query).collect();
         let prompts = policy.prompts(&queries)?;
@@ -81,7 +81,7 @@ impl SupervisedFineTuning {
             ));
         }
         progress.message(&format!("{} examples", examples.len()));
-        let batches = EpochBatches::new(examples.len(), config.batch_size, config.seed);
+        let batches = config.batches(examples.len());
         Ok(Self { config, examples, batches })
     }
 }
@@ -96,28 +96,29 @@ fn training_pairs<'a>(queries: &'a [CandidateQuery], config: &SftConfig) -> Vec<
             .candidates
             .iter()
             .filter_map(|candidate| Some((candidate.reward?, candidate.text.as_str())))
-            .filter(|(reward, _)| f64::from(*reward) > config.min_gain)
+            .filter(|(reward, _)| f64::from(*reward) > config.method.min_gain)
             .collect();
         better.sort_by(|left, right| right.0.total_cmp(&left.0).then(left.1.cmp(right.1)));
         better.dedup_by(|left, right| left.1 == right.1);
-        let keep = rng.random_bool(config.keep_share);
+        let keep = rng.random_bool(config.method.keep_share);
         if better.is_empty() && keep {
             pairs.push((query.query.as_str(), query.query.as_str()));
         }
         pairs.extend(
-            better.into_iter().take(config.targets_per_query).map(|(_, text)| (query.query.as_str(), text)),
+            better
+                .into_iter()
+                .take(config.method.targets_per_query)
+                .map(|(_, text)| (query.query.as_str(), text)),
         );
     }
     pairs
 }
 
 impl LearningStep for SupervisedFineTuning {
-    fn total_steps(&self) -> u64 {
-        self.batches.total_steps(self.config.epochs, self.config.max_steps)
-    }
+    type State = ();
 
-    fn steps_per_epoch(&self) -> u64 {
-        self.batches.steps_per_epoch()
+    fn batches(&self) -> &EpochBatches {
+        &self.batches
     }
 
     fn step(&mut self, policy: &Policy, trainer: &mut Trainer, step: u64) -> Result<StepReport> {
@@ -126,8 +127,14 @@ impl LearningStep for SupervisedFineTuning {
             batch.into_iter().filter_map(|index| self.examples.get(index).cloned()).collect();
         let config = &self.config;
         let micro_batch = config.optimization.micro_batch(config.batch_size);
-        let (gradients, report) =
-            supervised_gradients(policy, trainer, &examples, micro_batch, config.label_smoothing, step)?;
+        let (gradients, report) = supervised_gradients(
+            policy,
+            trainer,
+            &examples,
+            micro_batch,
+            config.method.label_smoothing,
+            step,
+        )?;
         let update = trainer.update(&gradients, step)?;
         Ok(StepReport { metrics: supervised_metrics(report, update), ..StepReport::default() })
     }

@@ -9,10 +9,11 @@ use relens_models::dual_encoder::HeadKind;
 use relens_models::image_preprocessing::PreprocessConfig;
 use serde::{Deserialize, Serialize};
 
+pub use crate::run::stage::PhaseStart;
 pub use augmentation::{
     AugmentationConfig, CacheConfig, ObjectiveConfig, Precision, TeacherConfig, ViewConfig,
 };
-pub use phase::{EvaluationConfig, PhaseConfig, PhaseStart, SelectionMetric, TrainedPart};
+pub use phase::{EvaluationConfig, PhaseConfig, SelectionMetric, TrainedPart};
 
 use crate::optimizer::AdamWConfig;
 use crate::{Result, TrainingError};

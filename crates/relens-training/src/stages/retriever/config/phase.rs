@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::in_range;
 use crate::objectives::temperature::MAX_LOGIT_SCALE;
+use crate::run::stage::PhaseStart;
 use crate::schedule::Decay;
 use crate::{Result, TrainingError};
 
@@ -21,17 +22,6 @@ pub enum TrainedPart {
     ImageTrunk,
     /// `logit_scale`
     LogitScale,
-}
-
-/// The weights that a phase starts with.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PhaseStart {
-    /// The averaged weights of the best checkpoint so far.
-    #[default]
-    Best,
-    /// The averaged weights at the end of the phase before.
-    Last,
 }
 
 /// One phase: what is trained, how fast, and for how long. Source of the order heads, then towers: LP-FT.
