@@ -191,7 +191,7 @@ pub enum TrainingError {
 
     /// A data set could not be read, or an evaluation failed.
     #[error(transparent)]
-    Retrieval(#[from] relens::error::Error),
+    Retrieval(relens::error::Error),
 
     /// A language model cannot be asked any more; what was finished is kept.
     #[error("{0}; what was finished is kept, run the same command again to go on")]
@@ -200,6 +200,16 @@ pub enum TrainingError {
     /// The tensor library failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
+}
+
+impl From<relens::error::Error> for TrainingError {
+    /// What the user stopped before the first step is an interrupted run.
+    fn from(error: relens::error::Error) -> Self {
+        match error {
+            relens::error::Error::Cancelled => Self::Interrupted { step: 0 },
+            other => Self::Retrieval(other),
+        }
+    }
 }
 
 impl TrainingError {

@@ -1,5 +1,6 @@
 //! How do texts and pictures become vectors of one space, and how are vectors kept?
 
+pub mod embedding_cache;
 pub mod embeddings;
 pub mod long_text;
 pub mod remembering_embedder;

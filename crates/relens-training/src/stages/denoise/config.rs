@@ -9,8 +9,8 @@ use crate::data::noise::NoiseConfig;
 use crate::stages::rewriter::config::in_range;
 use crate::stages::rewriter::plan::{plan, queries_at_hand};
 use crate::stages::rewriter::{
-    EvaluationSettings, Plan, PlanShape, PolicySettings, RewriterConfig, RewritingMethod, RunSummary,
-    SelectionMetric,
+    Plan, PlanShape, PolicyConfig, RewriterConfig, RewriterEvaluation, RewriterMetric, RewritingMethod,
+    RunSummary,
 };
 use crate::{Result, TrainingError};
 use relens::progress::Progress;
@@ -110,8 +110,8 @@ impl RewritingMethod for DenoiseMethod {
     const EPOCHS: f64 = 10.0;
     const BATCH_SIZE: usize = 64;
 
-    fn evaluation() -> EvaluationSettings {
-        EvaluationSettings { metric: SelectionMetric::Loss, ..EvaluationSettings::default() }
+    fn evaluation() -> RewriterEvaluation {
+        RewriterEvaluation { metric: RewriterMetric::Loss, ..RewriterEvaluation::default() }
     }
 
     fn start_from(&mut self) -> Option<&mut PathBuf> {
@@ -154,10 +154,10 @@ impl RewritingMethod for DenoiseMethod {
         let sizes = tempfile::tempdir()?;
         let method = &config.method;
         let policy = match &method.start_from {
-            Some(directory) => PolicySettings::of(directory),
+            Some(directory) => PolicyConfig::of(directory),
             None => {
                 fs_err::write(sizes.path().join("config.json"), super::fresh::model_config(&method.fresh))?;
-                PolicySettings::of(sizes.path())
+                PolicyConfig::of(sizes.path())
             }
         };
         let examples = queries_at_hand(None, &config.data)?;

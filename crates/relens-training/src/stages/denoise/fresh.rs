@@ -12,9 +12,9 @@ use serde_json::json;
 use super::config::{DenoiseConfig, FreshModel};
 use super::copying_head;
 use crate::data::corpus::RewritingCorpus;
-use crate::data::{records, vocabulary};
+use crate::data::{candidates, vocabulary};
 use crate::random::{fill_normal, stream};
-use crate::stages::rewriter::PolicySettings;
+use crate::stages::rewriter::PolicyConfig;
 use crate::{Result, TrainingError};
 use relens::progress::Progress;
 
@@ -26,7 +26,7 @@ const PARTIAL: &str = ".partial-initial";
 const BUCKETS: usize = 32;
 
 /// The directory that training starts from: the one that the settings name, or a fresh model in the run's directory.
-pub(super) fn starting_point(config: &DenoiseConfig, progress: &mut dyn Progress) -> Result<PolicySettings> {
+pub(super) fn starting_point(config: &DenoiseConfig, progress: &mut dyn Progress) -> Result<PolicyConfig> {
     let start_from = match &config.method.start_from {
         Some(directory) => directory.clone(),
         None => {
@@ -39,7 +39,7 @@ pub(super) fn starting_point(config: &DenoiseConfig, progress: &mut dyn Progress
         }
     };
     let rewriter = Some(config.method.rewriter.clone());
-    Ok(PolicySettings { rewriter, ..PolicySettings::of(&start_from) })
+    Ok(PolicyConfig { rewriter, ..PolicyConfig::of(&start_from) })
 }
 
 fn write(config: &DenoiseConfig, directory: &Path) -> Result<()> {
@@ -49,7 +49,7 @@ fn write(config: &DenoiseConfig, directory: &Path) -> Result<()> {
     }
     fs_err::create_dir_all(&partial)?;
     let corpus = RewritingCorpus::read(&config.data)?;
-    let extra = records::read(&config.method.extra_texts, &corpus)?;
+    let extra = candidates::read_records(&config.method.extra_texts, &corpus)?;
     let captions = corpus.training.iter().flat_map(|picture| &picture.captions).map(String::as_str);
     let recorded = extra.iter().flat_map(|query| {
         std::iter::once(query.query.as_str())

@@ -18,11 +18,12 @@ use super::rewriter::{
     mean_loss, supervised_gradients, supervised_metrics,
 };
 use crate::Result;
-use crate::data::corpus::{Picture, RewritingCorpus};
+use crate::data::candidates;
+use crate::data::corpus::RewritingCorpus;
 use crate::data::noise::corrupt;
-use crate::data::records;
 use crate::random::stream;
 use crate::run::trainer::Trainer;
+use relens::dataset::DatasetImage;
 use relens::progress::Progress;
 
 /// Trains a rewriter from scratch, or goes on with one, and exports the best weights.
@@ -56,7 +57,7 @@ impl Denoising {
     fn prepare(config: DenoiseConfig, policy: &Policy, environment: &Environment) -> Result<Self> {
         let corpus = &environment.corpus;
         let mut sources = sources_of(&corpus.training);
-        for query in records::read(&config.method.extra_texts, corpus)? {
+        for query in candidates::read_records(&config.method.extra_texts, corpus)? {
             let texts: Vec<String> =
                 query.candidates.iter().map(|candidate| candidate.text.clone()).collect();
             sources.extend(texts.iter().map(|text| Source { text: text.clone(), siblings: Vec::new() }));
@@ -137,8 +138,8 @@ impl LearningStep for Denoising {
     }
 }
 
-fn sources_of(pictures: &[Picture]) -> Vec<Source> {
-    let of = |picture: &Picture| -> Vec<Source> {
+fn sources_of(pictures: &[DatasetImage]) -> Vec<Source> {
+    let of = |picture: &DatasetImage| -> Vec<Source> {
         let others = |own: usize| {
             let all = picture.captions.iter().enumerate();
             all.filter(move |(other, _)| *other != own).map(|(_, caption)| caption.clone()).collect()

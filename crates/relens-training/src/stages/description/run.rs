@@ -1,7 +1,7 @@
 //! Descriptions in the loop: an epoch shows one caption of every picture, and is measured at its end.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor, Var};
@@ -12,16 +12,15 @@ use relens::embed::retriever::Retriever;
 use relens::enhancer::CombinedQueries;
 use relens::evaluation::{GroundTruthRanks, RankingMetrics};
 use relens::progress::Progress;
+use relens_models::layers::DropoutGenerator;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::config::DescriptionConfig;
-use super::materials::{DescribedCaption, DescribedSplit, Materials};
-use super::network::DescriptionNetwork;
+use super::described_data::{DescribedCaption, DescribedData, DescribedSplit};
 use crate::Result;
-use crate::objectives::contrastive::{ContrastiveObjective, contrastive};
+use crate::objectives::contrastive::{ContrastiveObjective, MAX_LOGIT_SCALE, clamp_logit_scale, contrastive};
 use crate::objectives::targets::ContrastiveTargets;
-use crate::objectives::temperature::{MAX_LOGIT_SCALE, clamp_logit_scale};
 use crate::optimizer::{Gradients, NamedParameter};
 use crate::random::stream;
 use crate::run::log::object;
@@ -58,13 +57,13 @@ where
     config.check()?;
     let run = Run::open(&config.output, config, KEEP)?;
     let retriever = Arc::new(Retriever::load(&config.model)?);
-    let materials = Materials::prepare(config, &retriever, progress)?;
+    let data = DescribedData::prepare(config, &retriever, progress)?;
     drop(retriever);
-    let network = N::new(config, &materials)?;
+    let network = N::new(config, &data)?;
     let start = Tensor::full(config.training.initial_logit_scale as f32, (), &Device::Cpu)?;
     let mut stage = DescriptionStage {
         config,
-        materials,
+        data,
         network,
         logit_scale: Var::from_tensor(&start)?,
         batches: (0, Vec::new()),
@@ -78,7 +77,7 @@ where
         patience: 0,
     };
     let trained = run.train(&mut stage, training_loop, progress)?;
-    let file = trained.path().join(stage.network.write(&stage.materials, trained.path())?);
+    let file = trained.path().join(stage.network.write(&stage.data, trained.path())?);
     let summary = trained.summary(trained.metrics());
     let best_epoch = summary.best_step / stage.steps_per_epoch().max(1);
     Ok(DescriptionSummary { file, best_epoch, metrics: summary.metrics })
@@ -87,7 +86,7 @@ where
 /// A network over descriptions as the loop sees it.
 struct DescriptionStage<'a, N: DescriptionNetwork> {
     config: &'a DescriptionConfig<N::Settings>,
-    materials: Materials,
+    data: DescribedData,
     network: N,
     logit_scale: Var,
     /// An epoch, counted from 1, and its batches.
@@ -103,7 +102,7 @@ impl<N: DescriptionNetwork> DescriptionStage<'_, N> {
 
     /// The same in every epoch.
     fn steps_per_epoch(&self) -> u64 {
-        let described = self.materials.training.captions.iter().filter(|captions| !captions.is_empty());
+        let described = self.data.training.captions.iter().filter(|captions| !captions.is_empty());
         let pictures = described.count();
         (pictures / self.config.training.batch_size.min(pictures).max(1)) as u64
     }
@@ -114,23 +113,23 @@ impl<N: DescriptionNetwork> DescriptionStage<'_, N> {
         let (epoch, place) = (step / per_epoch + 1, (step % per_epoch) as usize);
         if self.batches.0 != epoch {
             let size = self.config.training.batch_size;
-            self.batches = (epoch, batches_of(&self.materials.training, self.config.seed, size, epoch));
+            self.batches = (epoch, batches_of(&self.data.training, self.config.seed, size, epoch));
         }
         self.batches.1.get(place).cloned().unwrap_or_default()
     }
 
     /// How descriptions alone rank the pictures of the validation split.
     fn ranking(&self) -> Result<RankingMetrics> {
-        let split = &self.materials.validation;
+        let split = &self.data.validation;
         let all = split.captions.iter().enumerate();
         let all: Vec<(usize, &DescribedCaption)> =
             all.flat_map(|(image, captions)| captions.iter().map(move |caption| (image, caption))).collect();
-        let mut queries = Embeddings::new(self.materials.dim());
+        let mut queries = Embeddings::new(self.data.dim());
         for chunk in all.chunks(MEASURED_AT_ONCE) {
             let captions: Vec<&DescribedCaption> = chunk.iter().map(|(_, caption)| *caption).collect();
-            let rows = self.network.embed(&self.materials.batch(&captions)?, None)?;
+            let rows = self.network.embed(&self.data.batch(&captions)?, None)?;
             let values = rows.detach().flatten_all()?.to_vec1::<f32>()?;
-            queries.append(&Embeddings::from_rows(self.materials.dim(), values)?)?;
+            queries.append(&Embeddings::from_rows(self.data.dim(), values)?)?;
         }
         let image_of_caption: Vec<usize> = all.iter().map(|(image, _)| *image).collect();
         let queries = CombinedQueries::single(queries);
@@ -167,7 +166,7 @@ impl<N: DescriptionNetwork> Stage for DescriptionStage<'_, N> {
 
     fn step(&mut self, trainer: &mut Trainer, step: Step) -> Result<StepReport> {
         let choice = self.choice(step.in_phase);
-        let training = &self.materials.training;
+        let training = &self.data.training;
         let captions: Vec<&DescribedCaption> = choice
             .iter()
             .filter_map(|&(image, caption)| training.captions.get(image)?.get(caption))
@@ -176,7 +175,7 @@ impl<N: DescriptionNetwork> Stage for DescriptionStage<'_, N> {
         let images = training.images.select(&images)?;
         let images = Tensor::from_slice(images.as_slice(), (images.rows(), images.dim()), &Device::Cpu)?;
         let mut generator = stream(self.config.seed, "dropout", step.number);
-        let texts = self.network.embed(&self.materials.batch(&captions)?, Some(&mut generator))?;
+        let texts = self.network.embed(&self.data.batch(&captions)?, Some(&mut generator))?;
         let diagonal: Vec<u32> = (0..choice.len() as u32).collect();
         let targets = ContrastiveTargets::joint(choice.len(), &diagonal, &Device::Cpu)?;
         let objective = ContrastiveObjective::default();
@@ -222,4 +221,33 @@ fn batches_of(split: &DescribedSplit, seed: u64, size: usize, epoch: u64) -> Vec
     let choice = |image: &usize| (*image, random.random_range(0..split.captions[*image].len()));
     let chosen: Vec<(usize, usize)> = pictures.iter().map(choice).collect();
     chosen.chunks_exact(size).map(<[_]>::to_vec).collect()
+}
+
+/// The descriptions of some captions, packed.
+pub(super) struct Batch {
+    /// The descriptions' embeddings, `[rows, dim]`.
+    pub(super) rows: Tensor,
+    /// Which description of the knowledge base each row is, `[rows]`.
+    pub(super) descriptions: Vec<u32>,
+    /// Where each caption's rows begin, and the end of the last.
+    pub(super) offsets: Vec<usize>,
+}
+
+/// Turns the descriptions of a caption into one vector.
+pub(super) trait DescriptionNetwork: Sized {
+    /// Its own settings.
+    type Settings;
+
+    /// A network at its beginning.
+    fn new(config: &DescriptionConfig<Self::Settings>, data: &DescribedData) -> Result<Self>;
+
+    /// # Shapes
+    /// - result: `[captions, dim]`, L2-normalised
+    fn embed(&self, batch: &Batch, generator: Option<&mut DropoutGenerator>) -> Result<Tensor>;
+
+    /// What is trained.
+    fn parameters(&self) -> Vec<NamedParameter>;
+
+    /// Writes what was learned into the run directory, as the enhancer reads it; the file's name.
+    fn write(&self, data: &DescribedData, directory: &Path) -> Result<&'static str>;
 }

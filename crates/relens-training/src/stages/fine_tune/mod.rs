@@ -30,7 +30,7 @@ mod step;
 mod tests;
 mod tower_sizes;
 
-pub use config::{FineTuneConfig, FineTunedPart, ModelSettings, OptimizationSettings};
+pub use config::{FineTuneConfig, FineTuneOptimization, FineTunedModel, FineTunedPart};
 pub use plan::plan;
 pub use run::run;
 

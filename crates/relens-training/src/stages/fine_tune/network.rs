@@ -11,7 +11,7 @@ use relens_models::dual_encoder::architecture::{
 use relens_models::parameters::Parameters;
 use relens_models::weights::TrainableParameters;
 
-use super::config::{FineTunedPart, ModelSettings};
+use super::config::{FineTunedModel, FineTunedPart};
 use crate::optimizer::NamedParameter;
 use crate::run::trainer::set_variable;
 use crate::{Result, TrainingError};
@@ -31,7 +31,7 @@ impl Network {
     ///
     /// # Errors
     /// A tensor that is missing, of another shape, or not finite; nothing to train in a part that was named.
-    pub(super) fn new(encoder: &DualEncoder, settings: &ModelSettings) -> Result<Self> {
+    pub(super) fn new(encoder: &DualEncoder, settings: &FineTunedModel) -> Result<Self> {
         let architecture = encoder.architecture().clone();
         let (image, text) = (architecture.image.clone(), architecture.text.clone());
         let parts = settings.train.clone();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::Tensor;
+use relens::embed::embedding_cache::EmbeddingCache;
 use relens::embed::retriever::Retriever;
 use relens::progress::Progress;
 use relens_models::dual_encoder::DualEncoder;
@@ -17,15 +18,14 @@ use super::config::FineTuneConfig;
 use super::network::Network;
 use super::step::Workbench;
 use crate::Result;
-use crate::objectives::temperature::{MAX_LOGIT_SCALE, clamp_logit_scale};
-use crate::reward::{EmbeddingCache, embed_pictures};
+use crate::objectives::contrastive::{MAX_LOGIT_SCALE, clamp_logit_scale};
 use crate::run::finished_model::{RunSummary, publish};
 use crate::run::log::object;
 use crate::run::stage::{Measurement, Phase, PhaseStart, Stage, Step, StepReport};
 use crate::run::trainer::{Trainer, TrainerConfig, UpdateReport};
 use crate::run::training::{LoopConfig, Run, StartingWeights};
 use crate::schedule::Schedule;
-use crate::stages::retriever::data::Corpus;
+use crate::stages::retriever::corpus::Corpus;
 
 /// Tunes `retriever`, or goes on with a run that was interrupted, and exports the best weights.
 ///
@@ -80,8 +80,7 @@ pub(super) fn prepare<'a>(
         None
     } else {
         let paths: Vec<PathBuf> = corpus.pictures.iter().map(|picture| picture.path.clone()).collect();
-        let cache = EmbeddingCache { directory: config.cache.clone() };
-        Some(embed_pictures(retriever, &paths, &cache, progress)?)
+        Some(EmbeddingCache::at(&config.cache).images(retriever, &paths, progress)?)
     };
     Ok(Workbench { config, retriever, corpus, network, frozen_pictures })
 }

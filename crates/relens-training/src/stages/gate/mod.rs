@@ -21,7 +21,7 @@ use relens::ranking::index::ExactIndex;
 use relens_models::atomic_file::write_atomically;
 use serde::{Deserialize, Serialize};
 
-use super::rewriter::{Environment, RetrieverSettings};
+use super::rewriter::{Environment, FeedbackConfig};
 use crate::data::corpus::CorpusConfig;
 use crate::{Result, TrainingError};
 use relens::progress::Progress;
@@ -44,7 +44,7 @@ pub struct GateConfig {
     pub data: CorpusConfig,
     /// The retriever.
     #[serde(default)]
-    pub retriever: RetrieverSettings,
+    pub retriever: FeedbackConfig,
     /// Pictures among which ranks are counted: those that are held out, filled up with others. Default 1000.
     #[serde(default = "gallery")]
     pub gallery: usize,

@@ -9,7 +9,7 @@ use crate::reward::RewardConfig;
 use crate::stages::rewriter::config::in_range;
 use crate::stages::rewriter::plan::{plan, queries_at_hand};
 use crate::stages::rewriter::{
-    Plan, PlanShape, Policy, PolicySettings, RewriterConfig, RewritingMethod, RunSummary, Sampling,
+    Plan, PlanShape, Policy, PolicyConfig, RewriterConfig, RewritingMethod, RunSummary, Sampling,
 };
 use crate::{Result, TrainingError};
 use relens::progress::Progress;
@@ -21,7 +21,7 @@ pub type GrpoConfig = RewriterConfig<GrpoMethod>;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GrpoMethod {
     /// The rewriter that learns; as it is at the start, it is the reference, too.
-    pub policy: PolicySettings,
+    pub policy: PolicyConfig,
     /// Whose queries are rewritten. Default: all training captions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidates: Option<CandidateConfig>,

@@ -20,20 +20,19 @@
 mod assembly;
 pub(super) mod batches;
 pub mod config;
-pub(super) mod data;
+pub(super) mod corpus;
 mod export;
 mod feature_cache;
 mod feature_maps;
 mod features;
-mod materials;
 mod network;
-mod rewrites;
 mod run;
 mod standardization;
 mod step;
 mod teacher;
 #[cfg(test)]
 mod tests;
+mod training_data;
 pub(super) mod validation;
 mod views;
 

@@ -9,10 +9,10 @@ use serde_json::json;
 use super::batches::{BatchPlan, draw_batch};
 use super::config::{PhaseConfig, RetrieverConfig, TrainedPart};
 use super::export;
-use super::materials::Materials;
 use super::network::Network;
 use super::step::{LossReport, StepContext};
-use crate::objectives::temperature::clamp_logit_scale;
+use super::training_data::TrainingData;
+use crate::objectives::contrastive::clamp_logit_scale;
 use crate::optimizer::GradientAccumulator;
 use crate::run::finished_model::RunSummary;
 use crate::run::log::object;
@@ -31,14 +31,14 @@ use crate::{Result, TrainingError};
 /// data, pictures or weights that cannot be read; a loss or gradient that is not finite; a full disk;
 /// [`TrainingError::Interrupted`] where `progress` asked for it. The last checkpoint stays in every case.
 pub fn run(config: &RetrieverConfig, progress: &mut dyn Progress) -> Result<RunSummary> {
-    run_on(config, progress, |progress| Materials::prepare(config, progress))
+    run_on(config, progress, |progress| TrainingData::prepare(config, progress))
 }
 
-/// As [`run`], on materials that `prepare` makes.
+/// As [`run`], on data that `prepare` makes.
 pub(super) fn run_on(
     config: &RetrieverConfig,
     progress: &mut dyn Progress,
-    prepare: impl FnOnce(&mut dyn Progress) -> Result<Materials>,
+    prepare: impl FnOnce(&mut dyn Progress) -> Result<TrainingData>,
 ) -> Result<RunSummary> {
     config.check()?;
     let evaluation = &config.evaluation;
@@ -46,11 +46,10 @@ pub(super) fn run_on(
     if let Some(summary) = run.finished(config.phases.len())? {
         return Ok(summary);
     }
-    let materials = prepare(progress)?;
-    let standardization = materials.image_standardization.clone();
-    let network =
-        Network::new(&materials.pretrained, materials.weights.clone(), standardization, &config.phases)?;
-    let mut stage = RetrieverStage { config, materials, network, phase: 0, plan: None };
+    let data = prepare(progress)?;
+    let standardization = data.image_standardization.clone();
+    let network = Network::new(&data.pretrained, data.weights.clone(), standardization, &config.phases)?;
+    let mut stage = RetrieverStage { config, data, network, phase: 0, plan: None };
     let training_loop = LoopConfig {
         // Fresh heads know nothing.
         start: StartingWeights::Unmeasured,
@@ -61,14 +60,14 @@ pub(super) fn run_on(
     };
     let trained = run.train(&mut stage, training_loop, progress)?;
     progress.message("exporting the best weights");
-    let metrics = export::export(trained.path(), &stage.materials, &stage.network)?;
+    let metrics = export::export(trained.path(), &stage.data, &stage.network)?;
     Ok(trained.summary(metrics))
 }
 
 /// A retriever as the loop sees it.
 struct RetrieverStage<'a> {
     config: &'a RetrieverConfig,
-    materials: Materials,
+    data: TrainingData,
     network: Network,
     /// The phase that is at work.
     phase: usize,
@@ -81,7 +80,7 @@ impl RetrieverStage<'_> {
         let changed = |part| self.config.phases.iter().take(self.phase + 1).any(|phase| phase.trains(part));
         StepContext {
             config: self.config,
-            materials: &self.materials,
+            data: &self.data,
             network: &self.network,
             phase: self.phase_config(),
             image_live: changed(TrainedPart::ImageTrunk),
@@ -104,7 +103,7 @@ impl Stage for RetrieverStage<'_> {
     fn begin(&mut self, phase: usize) -> Result<Phase> {
         self.phase = phase;
         let settings = self.phase_config();
-        let pictures = self.materials.corpus.training_pictures;
+        let pictures = self.data.corpus.training_pictures;
         let plan = BatchPlan::new(pictures, settings, phase, self.config.seed);
         let begun = Phase {
             name: format!("phase {} ({})", phase + 1, settings.name),
@@ -131,7 +130,7 @@ impl Stage for RetrieverStage<'_> {
             let examples = pictures.len();
             // Steps of all phases count on, so that no two batches of a run share a random stream.
             let draw = step.number * phase.accumulate + micro as u64 + ((self.phase as u64) << 40);
-            let all = self.materials.corpus.training();
+            let all = self.data.corpus.training();
             let batch = draw_batch(pictures, all, &config.augmentation, &config.data, config.seed, draw);
             let (of_batch, gradients) =
                 self.context().gradients(&batch, trainer.parameters(), step.number)?;
@@ -155,7 +154,7 @@ impl Stage for RetrieverStage<'_> {
 
     fn measure(&mut self, step: u64, _: &mut dyn Progress) -> Result<Measurement> {
         let found = self.context().measure()?;
-        let mut measured = found.logged(&self.materials.corpus, &self.config.evaluation, step)?;
+        let mut measured = found.logged(&self.data.corpus, &self.config.evaluation, step)?;
         measured.metrics.insert("phase".to_owned(), json!(self.phase_config().name));
         Ok(measured)
     }

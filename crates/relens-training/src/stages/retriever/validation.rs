@@ -6,8 +6,8 @@ use relens::enhancer::CombinedQueries;
 use relens::evaluation::{GroundTruthRanks, RankingMetrics};
 use serde_json::{Map, Value, json};
 
-use super::config::{EvaluationConfig, SelectionMetric};
-use super::data::{Corpus, Picture};
+use super::config::{EvaluationConfig, RecallMetric};
+use super::corpus::{Corpus, PictureTexts};
 use super::step::StepContext;
 use crate::Result;
 use crate::run::stage::Measurement;
@@ -65,10 +65,10 @@ impl RetrievalMeasurement {
     }
 
     /// The number that checkpoints are compared by, as a fraction.
-    fn selection(&self, metric: SelectionMetric) -> f64 {
+    fn selection(&self, metric: RecallMetric) -> f64 {
         let cutoffs: &[usize] = match metric {
-            SelectionMetric::MeanRecallAt1 => &RECALL_AT[..1],
-            SelectionMetric::MeanRecall => &RECALL_AT,
+            RecallMetric::MeanRecallAt1 => &RECALL_AT[..1],
+            RecallMetric::MeanRecall => &RECALL_AT,
         };
         let recalls = [&self.image_retrieval, &self.text_retrieval].into_iter().flat_map(|metrics| {
             metrics.recall.iter().filter(|(k, _)| cutoffs.contains(k)).map(|(_, recall)| *recall)
@@ -118,8 +118,8 @@ impl RetrievalMeasurement {
 }
 
 /// (picture, text) of every validation caption.
-fn caption_positions(pictures: &[Picture]) -> Vec<(usize, usize)> {
-    let of = |(index, picture): (usize, &Picture)| -> Vec<(usize, usize)> {
+fn caption_positions(pictures: &[PictureTexts]) -> Vec<(usize, usize)> {
+    let of = |(index, picture): (usize, &PictureTexts)| -> Vec<(usize, usize)> {
         picture.captions.iter().map(|&text| (index, text)).collect()
     };
     pictures.iter().enumerate().flat_map(of).collect()
@@ -128,15 +128,15 @@ fn caption_positions(pictures: &[Picture]) -> Vec<(usize, usize)> {
 impl StepContext<'_> {
     /// Measures the weights as they are now.
     pub(super) fn measure(&self) -> Result<RetrievalMeasurement> {
-        RetrievalMeasurement::of(&self.materials.corpus, self.validation_images()?, self.validation_texts()?)
+        RetrievalMeasurement::of(&self.data.corpus, self.validation_images()?, self.validation_texts()?)
     }
 
     fn validation_images(&self) -> Result<Embeddings> {
-        let materials = self.materials;
-        let rows = &materials.image_views[0];
-        let (mut start, end) = (materials.corpus.training_pictures, rows.rows());
-        let mut embeddings = Embeddings::new(materials.pretrained.config.model_cfg.embed_dim);
-        let maps = materials.feature_maps.as_ref().filter(|_| self.image_live);
+        let data = self.data;
+        let rows = &data.image_views[0];
+        let (mut start, end) = (data.corpus.training_pictures, rows.rows());
+        let mut embeddings = Embeddings::new(data.pretrained.config.model_cfg.embed_dim);
+        let maps = data.feature_maps.as_ref().filter(|_| self.image_live);
         while start < end {
             let stop = (start + maps.map_or(ROWS, |_| MAPS)).min(end);
             let features = match maps {
@@ -155,26 +155,21 @@ impl StepContext<'_> {
     }
 
     fn validation_texts(&self) -> Result<Embeddings> {
-        let materials = self.materials;
-        let texts: Vec<usize> = materials
-            .corpus
-            .validation()
-            .iter()
-            .flat_map(|picture| picture.captions.iter().copied())
-            .collect();
-        let mut embeddings = Embeddings::new(materials.pretrained.config.model_cfg.embed_dim);
+        let data = self.data;
+        let texts: Vec<usize> =
+            data.corpus.validation().iter().flat_map(|picture| picture.captions.iter().copied()).collect();
+        let mut embeddings = Embeddings::new(data.pretrained.config.model_cfg.embed_dim);
         for chunk in texts.chunks(ROWS) {
             let features = if self.text_live {
-                let texts: Vec<&str> =
-                    chunk.iter().map(|&text| materials.corpus.texts[text].as_str()).collect();
-                let tokens = materials.tokenizer.encode_batch(&texts)?;
+                let texts: Vec<&str> = chunk.iter().map(|&text| data.corpus.texts[text].as_str()).collect();
+                let tokens = data.tokenizer.encode_batch(&texts)?;
                 self.network.text_features(&tokens, None)?.detach()
             } else {
-                let rows = &materials.text_versions[0];
+                let rows = &data.text_versions[0];
                 let mut values = vec![0f32; chunk.len() * rows.width()];
                 for (row, &text) in values.chunks_mut(rows.width()).zip(chunk) {
                     rows.read(text, row);
-                    materials.text_standardization.apply(row);
+                    data.text_standardization.apply(row);
                 }
                 Tensor::from_vec(values, (chunk.len(), rows.width()), &Device::Cpu)?
             };

@@ -21,7 +21,7 @@ use relens::progress::Progress;
 /// The rewriter that is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PolicySettings {
+pub struct PolicyConfig {
     /// The directory to start from, in Hugging Face's layout.
     pub start_from: PathBuf,
     /// Prompt, decoding and combination. Default: those of the directory.
@@ -39,7 +39,7 @@ fn yes() -> bool {
     true
 }
 
-impl PolicySettings {
+impl PolicyConfig {
     /// The rewriter in `directory`, used as it says itself.
     pub(crate) fn of(directory: &Path) -> Self {
         Self { start_from: directory.to_owned(), rewriter: None, dropout: true, lora: None }
@@ -49,7 +49,7 @@ impl PolicySettings {
 /// The retriever whose feedback counts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct RetrieverSettings {
+pub struct FeedbackConfig {
     /// A bundled model's name, a model directory, `hf-hub:ORGANISATION/NAME` or open_clip's MODEL/WEIGHTS. Default
     /// `relens-mini`.
     pub model: String,
@@ -63,7 +63,7 @@ pub struct RetrieverSettings {
     pub sentence_encoder: Option<PathBuf>,
 }
 
-impl Default for RetrieverSettings {
+impl Default for FeedbackConfig {
     fn default() -> Self {
         Self {
             model: "relens-mini".to_owned(),
@@ -77,7 +77,7 @@ impl Default for RetrieverSettings {
 /// How gradients become updates; the learning rate itself belongs to the stage.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct OptimizationSettings {
+pub struct OptimizationConfig {
     /// Micro-batches of one update; the result is that of the whole batch. Default 1, range [1, batch_size].
     pub accumulate: usize,
     /// Keep what goes into each layer only, and compute its inside again on the way back (Chen et al., 2016): the same
@@ -97,7 +97,7 @@ pub struct OptimizationSettings {
     pub adamw: AdamWConfig,
 }
 
-impl Default for OptimizationSettings {
+impl Default for OptimizationConfig {
     fn default() -> Self {
         Self {
             accumulate: 1,
@@ -112,7 +112,7 @@ impl Default for OptimizationSettings {
     }
 }
 
-impl OptimizationSettings {
+impl OptimizationConfig {
     /// Examples of a micro-batch.
     pub(crate) fn micro_batch(&self, batch_size: usize) -> usize {
         batch_size.div_ceil(self.accumulate.max(1)).max(1)
@@ -138,7 +138,7 @@ impl OptimizationSettings {
 /// What the best checkpoint is chosen by.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum SelectionMetric {
+pub enum RewriterMetric {
     /// Text→image Recall@1 of the rewrites alone.
     #[default]
     RewriteRecall,
@@ -151,13 +151,13 @@ pub enum SelectionMetric {
 /// Measuring on the validation split.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct EvaluationSettings {
+pub struct RewriterEvaluation {
     /// Steps between measurements; 0 for once an epoch. Default 0.
     pub every_steps: u64,
     /// Validation captions that are rewritten, evenly spread; 0 for all. All pictures compete in any case. Default 0.
     pub queries: usize,
     /// What the best checkpoint is chosen by. Default `rewrite_recall`.
-    pub metric: SelectionMetric,
+    pub metric: RewriterMetric,
     /// Whether the weights that the stage begins with may be the best ones, so that a stage which only harms exports what
     /// it started from. Default true; false where the effect of every stage is to be measured, as in an ablation.
     pub start_may_win: bool,
@@ -174,7 +174,7 @@ pub struct EvaluationSettings {
     pub keep_checkpoints: usize,
 }
 
-impl EvaluationSettings {
+impl RewriterEvaluation {
     /// When a run is measured, and when it ends early.
     pub(crate) fn training_loop(&self) -> LoopConfig {
         LoopConfig {
@@ -188,12 +188,12 @@ impl EvaluationSettings {
     }
 }
 
-impl Default for EvaluationSettings {
+impl Default for RewriterEvaluation {
     fn default() -> Self {
         Self {
             every_steps: 0,
             queries: 0,
-            metric: SelectionMetric::RewriteRecall,
+            metric: RewriterMetric::RewriteRecall,
             start_may_win: true,
             patience: 0,
             hacking_patience: 3,
@@ -216,8 +216,8 @@ pub trait RewritingMethod: Clone + Serialize + DeserializeOwned {
     const BATCH_SIZE: usize;
 
     /// The default of [`RewriterConfig::evaluation`].
-    fn evaluation() -> EvaluationSettings {
-        EvaluationSettings::default()
+    fn evaluation() -> RewriterEvaluation {
+        RewriterEvaluation::default()
     }
 
     /// The rewriter that training starts from; none where it is made from scratch.
@@ -262,7 +262,7 @@ pub struct RewriterConfig<M> {
     pub data: CorpusConfig,
     /// The retriever.
     #[serde(default)]
-    pub retriever: RetrieverSettings,
+    pub retriever: FeedbackConfig,
     /// Peak learning rate. Default: the method's.
     #[serde(default = "learning_rate::<M>")]
     pub learning_rate: f64,
@@ -277,10 +277,10 @@ pub struct RewriterConfig<M> {
     pub batch_size: usize,
     /// How gradients become updates.
     #[serde(default)]
-    pub optimization: OptimizationSettings,
+    pub optimization: OptimizationConfig,
     /// Measuring on the validation split.
     #[serde(default = "M::evaluation")]
-    pub evaluation: EvaluationSettings,
+    pub evaluation: RewriterEvaluation,
     /// The method's own settings.
     #[serde(flatten)]
     pub method: M,

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::config::{EvaluationSettings, PolicySettings, RewriterConfig, RewritingMethod, SelectionMetric};
+use super::config::{PolicyConfig, RewriterConfig, RewriterEvaluation, RewriterMetric, RewritingMethod};
 use super::environment::Environment;
 use super::examples::EpochBatches;
 use super::policy::Policy;
@@ -75,7 +75,7 @@ pub(crate) trait LearningStep {
 /// own part.
 pub(crate) fn learn<M: RewritingMethod, L: LearningStep>(
     config: &RewriterConfig<M>,
-    policy: &PolicySettings,
+    policy: &PolicyConfig,
     progress: &mut dyn Progress,
     prepare: impl FnOnce(&Policy, &mut Environment, &mut dyn Progress) -> Result<L>,
 ) -> Result<RunSummary> {
@@ -88,7 +88,7 @@ pub(crate) fn learn<M: RewritingMethod, L: LearningStep>(
     let mut environment = Environment::open(&config.data, &config.retriever, *seed)?;
     let policy = Policy::open(policy, *seed, optimization.gradient_checkpointing)?;
     let learner = prepare(&policy, &mut environment, progress)?;
-    let validator = (evaluation.metric != SelectionMetric::Loss)
+    let validator = (evaluation.metric != RewriterMetric::Loss)
         .then(|| Validator::prepare(&mut environment, evaluation, progress))
         .transpose()?;
     let updates = learner.batches().total_steps().saturating_mul(learner.updates_per_step());
@@ -120,7 +120,7 @@ struct RewriterState<S> {
 struct RewriterStage<'a, L> {
     name: &'static str,
     trainer: TrainerConfig,
-    evaluation: &'a EvaluationSettings,
+    evaluation: &'a RewriterEvaluation,
     policy: Policy,
     learner: L,
     /// Asks the retriever; none where the loss chooses the checkpoint.

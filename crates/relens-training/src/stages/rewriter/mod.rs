@@ -15,8 +15,8 @@ mod supervised;
 mod validation;
 
 pub use config::{
-    EvaluationSettings, OptimizationSettings, PolicySettings, RetrieverSettings, RewriterConfig,
-    RewritingMethod, SelectionMetric,
+    FeedbackConfig, OptimizationConfig, PolicyConfig, RewriterConfig, RewriterEvaluation, RewriterMetric,
+    RewritingMethod,
 };
 pub use plan::Plan;
 

@@ -9,7 +9,7 @@ use relens::dataset::Dataset;
 use relens_models::dual_encoder::architecture::{open_weights, weight_files};
 use serde::Serialize;
 
-use super::config::{PolicySettings, RewriterConfig, RewritingMethod};
+use super::config::{PolicyConfig, RewriterConfig, RewritingMethod};
 use super::model_sizes::ModelSizes;
 use super::rollouts::rollout_queries;
 use crate::Result;
@@ -74,7 +74,7 @@ pub struct Plan {
 /// A configuration, shard or index that is missing where it must be, or malformed.
 pub(crate) fn plan<M: RewritingMethod>(
     settings: &RewriterConfig<M>,
-    policy: &PolicySettings,
+    policy: &PolicyConfig,
     shape: PlanShape,
 ) -> Result<Plan> {
     settings.check()?;

@@ -17,7 +17,7 @@ use relens_models::parameters::Parameters;
 use relens_models::tokenizer::{TokenBatch, Tokenizer};
 use relens_models::weights::{TrainableParameters, Weights};
 
-use super::config::PolicySettings;
+use super::config::PolicyConfig;
 use super::model_sizes::ModelSizes;
 use crate::Result;
 use crate::optimizer::{Gradients, NamedParameter};
@@ -54,7 +54,7 @@ impl Policy {
     ///
     /// `seed` decides dropout and an adapter's initial weights; `checkpointing` says whether the inside of layers is
     /// computed anew on the way back.
-    pub(crate) fn open(config: &PolicySettings, seed: u64, checkpointing: bool) -> Result<Self> {
+    pub(crate) fn open(config: &PolicyConfig, seed: u64, checkpointing: bool) -> Result<Self> {
         let directory = &config.start_from;
         let rewriter = match &config.rewriter {
             Some(rewriter) => rewriter.clone(),

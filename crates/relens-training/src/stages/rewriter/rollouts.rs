@@ -7,7 +7,7 @@ use relens_models::language_model::generation::{
 use relens_models::language_model::{self, LanguageModel};
 use relens_models::tokenizer::TokenBatch;
 
-use super::config::PolicySettings;
+use super::config::PolicyConfig;
 use super::experience::RolloutQuery;
 use super::policy::Policy;
 use crate::Result;
@@ -72,7 +72,7 @@ pub(crate) struct ReferencePolicy {
 
 impl ReferencePolicy {
     /// The rewriter that the run starts from.
-    pub(crate) fn open(settings: &PolicySettings) -> Result<Self> {
+    pub(crate) fn open(settings: &PolicyConfig) -> Result<Self> {
         let (model, _) = language_model::open(&settings.start_from)?;
         Ok(Self { model })
     }
