@@ -222,6 +222,9 @@ mod tests {
             [1],
             "4 looks like 0, 2 like 1, 3 is easier"
         );
-        assert_eq!(choose(&recalled, 0, Judgement { rank: 1, score: 0.95 }, &pictures, 2), [1, 3]);
+        assert_eq!(
+            choose_hard_negatives(&recalled, 0, Judgement { rank: 1, score: 0.95 }, &pictures, 2),
+            [1, 3]
+        );
     }
 }

@@ -13,13 +13,12 @@ use relens::llm::{ChatModel, ChatReply, ChatRequest, LlmError, structured};
 use super::acceptance::{AcceptanceConfig, Proposal, Proposed, drop_one, judge_proposals};
 use super::conversation::{Conversation, Phase, Review, TransitionLog, Turn, TurnRewrite};
 use super::filters::DropReason;
-use super::hard_negatives;
 use super::low_quality::RankedCaptions;
 use super::pool::MiningFeedback;
 use super::record::Strategy;
 use super::run::MiningRun;
 use super::strategy::LlmStrategy;
-use crate::retriever_feedback::Judgement;
+use crate::retriever_feedback::{Judgement, RECALLED_PER_WANTED, choose_hard_negatives};
 use crate::{Result, TrainingError};
 use relens::progress::Progress;
 

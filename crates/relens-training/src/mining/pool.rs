@@ -63,7 +63,7 @@ impl Pool {
 
     /// Every caption once per picture, in order.
     pub fn captions(&self) -> impl Iterator<Item = PoolCaption> + '_ {
-        self.pictures.iter().enumerate().flat_map(|(position, picture)| {
+        self.pictures.iter().enumerate().flat_map(move |(position, picture)| {
             let mut seen = HashSet::new();
             let fresh = picture.captions.iter().enumerate().filter(move |(_, caption)| seen.insert(*caption));
             fresh.map(move |(number, caption)| PoolCaption {

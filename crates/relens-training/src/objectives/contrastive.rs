@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use super::cross_entropy::cross_entropy_with_targets;
 use super::hard_negatives::{hard_negative_log_weights, max_hinge_triplet};
 use super::targets::ContrastiveTargets;
-use super::temperature;
 use crate::{Result, TrainingError};
 
 /// How several positives of one image enter its cross-entropy.
@@ -75,7 +74,7 @@ pub fn contrastive(
         ));
     }
     let similarities = images.matmul(&texts.t()?.contiguous()?)?;
-    let logits = similarities.broadcast_mul(&temperature::scale(logit_scale)?)?;
+    let logits = similarities.broadcast_mul(&scale(logit_scale)?)?;
     let transposed = logits.t()?.contiguous()?;
     let positives = &targets.positives;
     let smoothed = targets.smoothed(objective.label_smoothing)?;

@@ -3,7 +3,6 @@
 use candle_core::{Device, Tensor};
 use relens_models::ops::{embedding, log_softmax_last_dim, mean_pool, target_log_probs};
 
-use super::language_modelling::{check_length, constant};
 use crate::{Result, TrainingError};
 
 /// Mean over unmasked tokens of `−(1 − ε)·log π(y_t | y_<t, x) − (ε/V)·Σ_v log π(v | y_<t, x)`.

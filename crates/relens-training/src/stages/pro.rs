@@ -26,7 +26,7 @@ use crate::stages::rewriter::{
     Environment, EpochBatches, Example, LearningStep, Policy, PolicyPass, RunSummary, StepReport,
     encode_pairs, finite_loss, fitting, learn, scored_candidates,
 };
-use crate::stages::rewriter::{Plan, PlanShape, PolicyConfig, RewriterConfig, RewritingMethod, RunSummary};
+use crate::stages::rewriter::{Plan, PlanShape, PolicyConfig, RewriterConfig, RewritingMethod};
 use crate::{Result, TrainingError};
 
 /// Trains a rewriter, or goes on with a run that was interrupted, and exports the best weights.

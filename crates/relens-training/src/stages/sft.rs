@@ -32,7 +32,7 @@ use crate::stages::rewriter::{
     Environment, EpochBatches, Example, LearningStep, Policy, RunSummary, StepReport, encode_pairs, fitting,
     learn, scored_candidates, supervised_gradients, supervised_metrics,
 };
-use crate::stages::rewriter::{Plan, PlanShape, PolicyConfig, RewriterConfig, RewritingMethod, RunSummary};
+use crate::stages::rewriter::{Plan, PlanShape, PolicyConfig, RewriterConfig, RewritingMethod};
 use crate::{Result, TrainingError};
 
 /// Trains a rewriter, or goes on with a run that was interrupted, and exports the best weights.

@@ -31,7 +31,7 @@ pub struct RetrieverConfig {
     /// Pictures and captions.
     pub data: DataConfig,
     /// The towers and heads.
-    pub model: ModelConfig,
+    pub model: RetrieverModelConfig,
     /// Views of each picture and text whose features are cached.
     #[serde(default)]
     pub views: ViewConfig,
@@ -89,7 +89,7 @@ pub struct DataConfig {
 /// The towers and heads: either a finished model to go on with, or two pretrained towers with fresh heads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ModelConfig {
+pub struct RetrieverModelConfig {
     /// A model directory in open_clip's layout to fine-tune; the other fields are then left out. Default none.
     pub start_from: Option<PathBuf>,
     /// The image trunk's name in timm. Default `tf_efficientnet_lite0`.
@@ -206,7 +206,7 @@ impl RetrieverConfig {
     }
 }
 
-impl ModelConfig {
+impl RetrieverModelConfig {
     fn check(&self) -> Result<()> {
         match (&self.start_from, &self.image_weights, &self.text_tower) {
             (Some(_), None, None) | (None, Some(_), Some(_)) => {}

@@ -15,8 +15,8 @@ use serde_json::json;
 
 use super::super::assembly::Pretrained;
 use super::super::config::{
-    AugmentationConfig, CacheConfig, DataConfig, EvaluationConfig, ModelConfig, ObjectiveConfig, PhaseConfig,
-    Precision, RetrieverConfig, TrainedPart, ViewConfig,
+    AugmentationConfig, CacheConfig, DataConfig, EvaluationConfig, ObjectiveConfig, PhaseConfig, Precision,
+    RetrieverConfig, RetrieverModelConfig, TrainedPart, ViewConfig,
 };
 use super::super::corpus::{Corpus, PictureTexts};
 use super::super::feature_cache::{FeatureCache, FeatureRows};
@@ -72,7 +72,7 @@ pub(super) fn config(output: &Path) -> RetrieverConfig {
             rewrites: Vec::new(),
             rewriting_probability: 0.0,
         },
-        model: ModelConfig {
+        model: RetrieverModelConfig {
             start_from: None,
             image_trunk: "tf_efficientnet_lite0".into(),
             image_weights: Some("unused".into()),
