@@ -77,9 +77,9 @@ pub fn score(
         .map(|(caption, answer)| (answer.blurred.as_deref().unwrap_or(&caption.query), caption.picture))
         .collect();
     let (judged, blurred) = (judge.judge(&queries)?, judge.judge(&blurred)?);
-    let mut worked: Vec<Work> = Vec::with_capacity(answers.len());
+    let mut worked: Vec<ImportedQuery> = Vec::with_capacity(answers.len());
     for (((caption, answer), judgement), blurred) in answers.iter().zip(judged).zip(blurred) {
-        worked.push(Work::new(judge, settings, caption, answer, judgement, blurred));
+        worked.push(ImportedQuery::new(judge, settings, caption, answer, judgement, blurred));
     }
     let proposals: Vec<(&RankedCaption, Vec<Proposal>)> =
         worked.iter().map(|work| (&work.ranked, work.proposals.clone())).collect();
@@ -88,14 +88,14 @@ pub fn score(
 }
 
 /// One answer on its way to a record.
-struct Work {
+struct ImportedQuery {
     ranked: RankedCaption,
     proposals: Vec<Proposal>,
     strategy: Strategy,
     not_blurred: Option<DropReason>,
 }
 
-impl Work {
+impl ImportedQuery {
     fn new(
         judge: &MiningFeedback<'_>,
         settings: &ImportConfig,

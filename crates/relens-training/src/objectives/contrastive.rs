@@ -133,6 +133,9 @@ pub const MAX_LOGIT_SCALE: f64 = 4.605_170_185_988_092;
 /// # Shapes
 /// - logit_scale: `[]` or `[1]`
 /// - output: `[]`
+///
+/// # Errors
+/// The tensor library failed.
 pub fn scale(logit_scale: &Tensor) -> Result<Tensor> {
     if logit_scale.elem_count() != 1 {
         return Err(TrainingError::argument(
@@ -145,6 +148,9 @@ pub fn scale(logit_scale: &Tensor) -> Result<Tensor> {
 }
 
 /// Puts the parameter back into `[0, max_logit_scale]`; to be called after every optimizer step.
+///
+/// # Errors
+/// The parameter is not one number.
 pub fn clamp_logit_scale(logit_scale: &Var, max_logit_scale: f64) -> Result<()> {
     let clamped = logit_scale.as_detached_tensor().clamp(0f64, max_logit_scale)?;
     Ok(logit_scale.set(&clamped)?)

@@ -100,6 +100,9 @@ pub struct GradientAccumulator {
 
 impl GradientAccumulator {
     /// Adds the gradient of a micro-batch's mean loss, weighted by the number of its examples.
+    ///
+    /// # Errors
+    /// The gradients are for other parameters than those added before.
     pub fn add(&mut self, gradients: &Gradients, examples: usize) -> Result<()> {
         let weighted = gradients.scaled(examples as f64)?;
         self.sum = Some(match self.sum.take() {
@@ -117,6 +120,9 @@ impl GradientAccumulator {
     }
 
     /// The mean over all examples added since the last call; `None` if there were none.
+    ///
+    /// # Errors
+    /// The tensor library failed.
     pub fn take(&mut self) -> Result<Option<Gradients>> {
         let weight = std::mem::take(&mut self.weight);
         self.sum.take().map(|sum| sum.scaled(1.0 / weight)).transpose()

@@ -90,6 +90,7 @@ impl Trainer {
     pub fn with_average<R>(&mut self, body: impl FnOnce() -> Result<R>) -> Result<R> {
         let Some(average) = &mut self.average else { return body() };
         average.swap(self.optimizer.parameters())?;
+        // Kept until the trained weights are back: an error of the body must not leave the averaged ones in their place.
         let result = body();
         average.swap(self.optimizer.parameters())?;
         result

@@ -151,6 +151,7 @@ impl<S: Clone + Default + Serialize + DeserializeOwned> Run<S> {
             self.checkpoints.mark_best(self.state.best.as_ref().map(|best| best.step))?;
         }
         let true_until = resumed.as_ref().map(|snapshot| snapshot.step);
+        // What a killed run wrote beyond its last checkpoint is written again, byte for byte.
         let metrics = self.directory.log("metrics.jsonl", true_until)?;
         let samples = self.directory.log("samples.jsonl", true_until)?;
         let mut work = Work { run: self, stage, config, metrics, samples };

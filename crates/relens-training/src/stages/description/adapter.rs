@@ -16,7 +16,7 @@ use relens_models::weights::{ElementType, TrainableParameters, Weights, save_ten
 use super::ADAPTER_FILE;
 use super::config::{AdapterConfig, AdapterNetworkConfig, in_range};
 use super::described_data::DescribedData;
-use super::run::{Batch, DescriptionNetwork};
+use super::run::{DescriptionBatch, DescriptionNetwork};
 use crate::optimizer::NamedParameter;
 use crate::random::stream;
 use crate::{Result, TrainingError};
@@ -34,7 +34,7 @@ pub(super) struct AdapterNetwork {
 
 impl AdapterNetwork {
     /// The rows as the enhancer averages them.
-    fn adapted(&self, batch: &Batch, generator: Option<&mut DropoutGenerator>) -> Result<Tensor> {
+    fn adapted(&self, batch: &DescriptionBatch, generator: Option<&mut DropoutGenerator>) -> Result<Tensor> {
         let read = self.dropout.forward(&batch.rows, generator)?;
         let attended = self.attention.forward(&read, &batch.offsets, None)?;
         let normed = self.norm.forward(&(attended + &batch.rows)?)?;
@@ -97,7 +97,7 @@ impl DescriptionNetwork for AdapterNetwork {
         })
     }
 
-    fn embed(&self, batch: &Batch, generator: Option<&mut DropoutGenerator>) -> Result<Tensor> {
+    fn embed(&self, batch: &DescriptionBatch, generator: Option<&mut DropoutGenerator>) -> Result<Tensor> {
         Ok(l2_normalize(&mean_pool(&self.adapted(batch, generator)?, &batch.offsets)?)?)
     }
 

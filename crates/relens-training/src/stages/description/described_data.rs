@@ -16,7 +16,7 @@ use relens::library::ImageEmbedder;
 use relens::ranking::pipeline::TextEmbedder;
 
 use super::config::{DescribedDataConfig, DescriptionConfig};
-use super::run::Batch;
+use super::run::DescriptionBatch;
 use crate::Result;
 use relens::progress::Progress;
 
@@ -133,7 +133,7 @@ impl DescribedData {
     }
 
     /// Packs captions.
-    pub(super) fn batch(&self, captions: &[&DescribedCaption]) -> Result<Batch> {
+    pub(super) fn batch(&self, captions: &[&DescribedCaption]) -> Result<DescriptionBatch> {
         let rows: Vec<u32> = captions.iter().flat_map(|caption| caption.texts.iter().copied()).collect();
         let mut offsets = vec![0];
         for caption in captions {
@@ -142,7 +142,7 @@ impl DescribedData {
         let count = rows.len();
         let rows = self.texts.index_select(&Tensor::from_vec(rows, count, &Device::Cpu)?, 0)?;
         let descriptions = captions.iter().flat_map(|caption| caption.descriptions.iter().copied()).collect();
-        Ok(Batch { rows, descriptions, offsets })
+        Ok(DescriptionBatch { rows, descriptions, offsets })
     }
 }
 

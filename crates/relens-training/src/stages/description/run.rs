@@ -111,6 +111,7 @@ impl<N: DescriptionNetwork> DescriptionStage<'_, N> {
     fn choice(&mut self, step: u64) -> Vec<(usize, usize)> {
         let per_epoch = self.steps_per_epoch().max(1);
         let (epoch, place) = (step / per_epoch + 1, (step % per_epoch) as usize);
+        // An epoch's order is a function of the seed and its number, so that a run can go on in the middle of one.
         if self.batches.0 != epoch {
             let size = self.config.training.batch_size;
             self.batches = (epoch, batches_of(&self.data.training, self.config.seed, size, epoch));
@@ -224,7 +225,7 @@ fn batches_of(split: &DescribedSplit, seed: u64, size: usize, epoch: u64) -> Vec
 }
 
 /// The descriptions of some captions, packed.
-pub(super) struct Batch {
+pub(super) struct DescriptionBatch {
     /// The descriptions' embeddings, `[rows, dim]`.
     pub(super) rows: Tensor,
     /// Which description of the knowledge base each row is, `[rows]`.
@@ -243,7 +244,7 @@ pub(super) trait DescriptionNetwork: Sized {
 
     /// # Shapes
     /// - result: `[captions, dim]`, L2-normalised
-    fn embed(&self, batch: &Batch, generator: Option<&mut DropoutGenerator>) -> Result<Tensor>;
+    fn embed(&self, batch: &DescriptionBatch, generator: Option<&mut DropoutGenerator>) -> Result<Tensor>;
 
     /// What is trained.
     fn parameters(&self) -> Vec<NamedParameter>;

@@ -16,7 +16,7 @@ use relens_models::ops::{l2_normalize, mean_pool};
 use super::VALUES_FILE;
 use super::config::{SelectionConfig, SelectionNetworkConfig};
 use super::described_data::DescribedData;
-use super::run::{Batch, DescriptionNetwork};
+use super::run::{DescriptionBatch, DescriptionNetwork};
 use crate::Result;
 use crate::optimizer::{NamedParameter, ParameterOptions};
 
@@ -35,7 +35,7 @@ impl DescriptionNetwork for SelectionNetwork {
         Ok(Self { logarithms, dropout: Dropout::new(config.training.dropout) })
     }
 
-    fn embed(&self, batch: &Batch, generator: Option<&mut DropoutGenerator>) -> Result<Tensor> {
+    fn embed(&self, batch: &DescriptionBatch, generator: Option<&mut DropoutGenerator>) -> Result<Tensor> {
         let rows = self.dropout.forward(&batch.rows, generator)?;
         let places = Tensor::from_slice(&batch.descriptions, batch.descriptions.len(), &Device::Cpu)?;
         let weights = self.logarithms.index_select(&places, 0)?.exp()?.unsqueeze(1)?;

@@ -19,14 +19,14 @@ use crate::{Result, TrainingError};
 const LOGIT_SCALE: &str = "logit_scale";
 
 /// Architecture and parameters; encoders are built from them anew after every update.
-pub(super) struct Network {
+pub(super) struct TunedNetwork {
     architecture: Architecture,
     parameters: Parameters,
     trainable: Arc<TrainableParameters>,
     logit_scale: Tensor,
 }
 
-impl Network {
+impl TunedNetwork {
     /// Takes the weights of `encoder`; what is trained becomes variables.
     ///
     /// # Errors

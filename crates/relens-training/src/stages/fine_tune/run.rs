@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::batches::PairPlan;
 use super::config::FineTuneConfig;
-use super::network::Network;
+use super::network::TunedNetwork;
 use super::step::Workbench;
 use crate::Result;
 use crate::objectives::contrastive::{MAX_LOGIT_SCALE, clamp_logit_scale};
@@ -75,7 +75,7 @@ pub(super) fn prepare<'a>(
 ) -> Result<Workbench<'a>> {
     let corpus = Arc::new(Corpus::read(&config.data)?);
     report_rewrites(config, &corpus, progress);
-    let network = Network::new(retriever.encoder(), &config.model)?;
+    let network = TunedNetwork::new(retriever.encoder(), &config.model)?;
     let frozen_pictures = if config.model.trains_images() {
         None
     } else {
@@ -170,7 +170,12 @@ impl Stage for FineTuning<'_> {
 }
 
 /// Writes the model in the layout of the one that was tuned, with what was trained, and opens it once.
-fn export(run: &Path, start: &DualEncoder, network: &Network, metrics: &Map<String, Value>) -> Result<()> {
+fn export(
+    run: &Path,
+    start: &DualEncoder,
+    network: &TunedNetwork,
+    metrics: &Map<String, Value>,
+) -> Result<()> {
     publish(run, |directory| {
         // f32: at rates of 1e-6 what was learned is smaller than the steps of half precision.
         write_changed(start, &network.export()?, directory, ElementType::F32)?;

@@ -13,7 +13,7 @@ use relens_models::image_preprocessing::decode_image;
 
 use super::batches::PairBatch;
 use super::config::FineTuneConfig;
-use super::network::Network;
+use super::network::TunedNetwork;
 use crate::objectives::{ContrastiveObjective, ContrastiveTargets, contrastive};
 use crate::optimizer::{Gradients, NamedParameter};
 use crate::run::gradient_cache::{ChunkedEncoder, cached_gradients, chunks};
@@ -32,7 +32,7 @@ pub(super) struct Workbench<'a> {
     pub(super) config: &'a FineTuneConfig,
     pub(super) retriever: &'a Retriever,
     pub(super) corpus: Arc<Corpus>,
-    pub(super) network: Network,
+    pub(super) network: TunedNetwork,
     /// Embeddings of all pictures, training first, if the image side is frozen.
     pub(super) frozen_pictures: Option<Embeddings>,
 }

@@ -41,7 +41,7 @@ struct GroupRelative {
 }
 
 /// Everything about a batch of rollouts that stays the same over its updates.
-struct Targets {
+struct GrpoTargets {
     old_log_probs: Vec<f32>,
     reference_log_probs: Vec<f32>,
     /// One advantage a token.
@@ -53,7 +53,7 @@ struct Targets {
 
 /// Sums over the updates of a step, weighted by rollouts.
 #[derive(Default)]
-struct Totals {
+struct GrpoTotals {
     rollouts: f64,
     loss: f64,
     kl: f64,
@@ -79,7 +79,7 @@ impl GroupRelative {
         })
     }
 
-    fn targets(&self, policy: &Policy, experiences: &Experiences, step: u64) -> Result<Targets> {
+    fn targets(&self, policy: &Policy, experiences: &Experiences, step: u64) -> Result<GrpoTargets> {
         let offsets = experiences.offsets();
         let (per_rollout, flat_groups) =
             advantages_by_query(experiences, self.config.method.scale_advantages)?;
@@ -88,7 +88,7 @@ impl GroupRelative {
             .zip(offsets.windows(2))
             .flat_map(|(&advantage, span)| std::iter::repeat_n(advantage, span[1] - span[0]))
             .collect();
-        Ok(Targets {
+        Ok(GrpoTargets {
             old_log_probs: experiences.log_probs(policy.model(), step)?,
             reference_log_probs: experiences.log_probs(self.reference.model(), step)?,
             advantages,
@@ -102,8 +102,8 @@ impl GroupRelative {
         policy: &Policy,
         trainer: &Trainer,
         experiences: &Experiences,
-        targets: &Targets,
-        totals: &mut Totals,
+        targets: &GrpoTargets,
+        totals: &mut GrpoTotals,
     ) -> Result<Gradients> {
         let step = trainer.steps() + 1;
         let all: Vec<usize> = (0..experiences.rollouts.len()).collect();
@@ -148,8 +148,8 @@ impl GroupRelative {
     fn metrics(
         &self,
         experiences: &Experiences,
-        targets: &Targets,
-        totals: &Totals,
+        targets: &GrpoTargets,
+        totals: &GrpoTotals,
         update: UpdateReport,
     ) -> Map<String, Value> {
         let rollouts = totals.rollouts.max(1.0);
@@ -209,7 +209,7 @@ impl LearningStep for GroupRelative {
         };
         let experiences = collect(policy, &self.judge, &queries, collection)?;
         let targets = self.targets(policy, &experiences, step)?;
-        let mut totals = Totals::default();
+        let mut totals = GrpoTotals::default();
         let mut last = UpdateReport { learning_rate: 0.0, gradient_norm: 0.0 };
         for _ in 0..self.config.method.updates {
             let gradients = self.gradients(policy, trainer, &experiences, &targets, &mut totals)?;

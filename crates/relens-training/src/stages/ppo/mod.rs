@@ -58,7 +58,7 @@ struct PpoState {
 }
 
 /// Everything about a batch of rollouts that stays the same over its updates.
-struct Targets {
+struct PpoTargets {
     old_log_probs: Vec<f32>,
     old_values: Vec<f32>,
     advantages: Vec<f32>,
@@ -70,7 +70,7 @@ struct Targets {
 
 /// Sums over the updates of a step, weighted by tokens.
 #[derive(Default)]
-struct Totals {
+struct PpoTotals {
     tokens: f64,
     policy_loss: f64,
     value_loss: f64,
@@ -104,7 +104,7 @@ impl ProximalPolicy {
         })
     }
 
-    fn targets(&self, policy: &Policy, experiences: &Experiences, step: u64) -> Result<Targets> {
+    fn targets(&self, policy: &Policy, experiences: &Experiences, step: u64) -> Result<PpoTargets> {
         let offsets = experiences.offsets();
         let old_log_probs = experiences.log_probs(policy.model(), step)?;
         let reference = experiences.log_probs(self.reference.model(), step)?;
@@ -122,7 +122,7 @@ impl ProximalPolicy {
             generalized_advantages(&rewards, &old_values, &offsets, self.config.method.advantage())?;
         whiten(&mut advantages);
         let kl = mean(&sequence_sums(&divergence, &offsets)?);
-        Ok(Targets { old_log_probs, old_values, advantages, returns, offsets, kl })
+        Ok(PpoTargets { old_log_probs, old_values, advantages, returns, offsets, kl })
     }
 
     /// The gradient of one minibatch, micro-batch by micro-batch.
@@ -131,9 +131,9 @@ impl ProximalPolicy {
         policy: &Policy,
         trainer: &Trainer,
         experiences: &Experiences,
-        targets: &Targets,
+        targets: &PpoTargets,
         rollouts: std::ops::Range<usize>,
-        totals: &mut Totals,
+        totals: &mut PpoTotals,
     ) -> Result<Gradients> {
         let step = trainer.steps() + 1;
         let minibatch: Vec<usize> = rollouts.collect();
@@ -179,8 +179,8 @@ impl ProximalPolicy {
     fn metrics(
         &self,
         experiences: &Experiences,
-        targets: &Targets,
-        totals: &Totals,
+        targets: &PpoTargets,
+        totals: &PpoTotals,
         update: UpdateReport,
     ) -> Map<String, Value> {
         let tokens = totals.tokens.max(1.0);
@@ -235,7 +235,7 @@ impl LearningStep for ProximalPolicy {
         let collection = Collection { sampling, per_query: 1, missing_end_penalty };
         let experiences = collect(policy, &self.judge, &queries, collection)?;
         let targets = self.targets(policy, &experiences, step)?;
-        let mut totals = Totals::default();
+        let mut totals = PpoTotals::default();
         let mut last = UpdateReport { learning_rate: 0.0, gradient_norm: 0.0 };
         let count = experiences.rollouts.len();
         let size = count.div_ceil(self.config.method.minibatches).max(1);

@@ -113,6 +113,7 @@ impl Stage for RetrieverStage<'_> {
             steps_per_epoch: plan.steps_per_epoch(),
             start: settings.start,
         };
+        // Nothing of it is saved: a resumed run draws the same plan from the seed, and goes on at the step it has reached.
         self.plan = Some(plan);
         Ok(begun)
     }
@@ -139,6 +140,7 @@ impl Stage for RetrieverStage<'_> {
         }
         let gradients = accumulator.take()?.ok_or_else(|| missing("at least one micro-batch"))?;
         let update = trainer.update(&gradients, step.number)?;
+        // Before the loop takes the weights into their average, which would otherwise remember a scale beyond the limit.
         clamp_logit_scale(self.network.logit_scale(), phase.max_logit_scale)?;
         let metrics = object(json!({
             "phase": phase.name,
