@@ -4,10 +4,17 @@
 //! The generator offers what a person might type instead: misspellings corrected, filler dropped, entities under
 //! another name, and 0 to 3 descriptions of each entity woven in where they read naturally. The retriever's feedback may
 //! choose among the candidates (mining does); the enhancer [`Composer`] chooses by what captions use.
+//!
+//! Before that, talk around the request is dropped ([`chat`]) and keywords become a phrase ([`keywords`]); words that the
+//! retriever has hardly seen are replaced by words that it knows ([`wording`]), in two ways where a word has two
+//! meanings, and the more of a query that is, the less the query itself counts.
 
 mod candidates;
+mod chat;
 mod clean;
+pub mod keywords;
 mod phrases;
+pub mod wording;
 
 use std::sync::Arc;
 
@@ -16,15 +23,22 @@ use serde::{Deserialize, Serialize};
 pub use candidates::{Candidate, Change, Generator, GeneratorSettings};
 
 use super::entity_finder::EntityFinder;
-use super::mix::{Mix, alike};
-use super::{EnhancedQuery, Query, QueryEnhancer, TraceEntry};
+use super::mix::Mix;
+use super::{EnhancedQuery, Query, QueryEnhancer, TraceEntry, WeightedText};
+use keywords::Links;
+use wording::{Reworded, Wording};
 use crate::english::{Vocabulary, WordList};
 use crate::error::Result;
 
 /// How the enhancer chooses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ComposerSettings {
+    /// A word that captions use at most so often is unfamiliar to the retriever; default 10.
+    pub unfamiliar_up_to: u64,
+    /// The share of a query that is reworded, if hardly anything of it is unfamiliar; it falls to nothing where all is.
+    /// Default 0.6.
+    pub reworded_share: f32,
     /// An entity that captions name at most so often is explained; more frequent ones the retriever knows. Default 20.
     pub explained_up_to: u64,
     /// How many rewrites are used, the best first; default 2.
@@ -33,21 +47,72 @@ pub struct ComposerSettings {
 
 impl Default for ComposerSettings {
     fn default() -> Self {
-        Self { explained_up_to: 20, rewrites: 2 }
+        Self { unfamiliar_up_to: 10, reworded_share: 0.6, explained_up_to: 20, rewrites: 2 }
     }
 }
 
 /// The enhancer.
 pub struct Composer {
     generator: Generator,
+    language: Language,
     settings: ComposerSettings,
     mix: Mix,
 }
 
+/// What a composer knows of words and of how captions put them together.
+#[derive(Default)]
+pub struct Language {
+    /// Rewords; without it unfamiliar words stay.
+    pub wording: Option<Wording>,
+    /// What captions put between two words; without it keywords stay as they are.
+    pub links: Links,
+}
+
+/// How much of the weight of rewordings the second one has, which takes every word in its second meaning.
+const SHARE_OF_SECOND_MEANINGS: f32 = 0.4;
+
 impl Composer {
     /// Chooses among what `generator` offers.
-    pub fn new(generator: Generator, settings: ComposerSettings, mix: Mix) -> Self {
-        Self { generator, settings, mix }
+    pub fn new(generator: Generator, language: Language, settings: ComposerSettings, mix: Mix) -> Self {
+        Self { generator, language, settings, mix }
+    }
+
+    /// The query without talk, keywords as a phrase; with what was done to it.
+    fn asked_for(&self, query: &Query) -> Result<(Query, Vec<TraceEntry>)> {
+        let (text, dropped) = chat::without_chat(query.text());
+        let mut trace: Vec<TraceEntry> = dropped.iter().map(Change::trace).collect();
+        let text = match self.language.links.phrase(&text) {
+            Some(phrase) => {
+                trace.push(TraceEntry::Replaced { from: text, to: phrase.clone() });
+                phrase
+            }
+            None => text,
+        };
+        if trace.is_empty() { Ok((query.clone(), trace)) } else { Ok((Query::new(&text)?, trace)) }
+    }
+
+    /// The query reworded, beside what the generator's best candidates add to it.
+    fn reworded(&self, query: &Query, reworded: Reworded, described: &EnhancedQuery, trace: Vec<TraceEntry>) -> EnhancedQuery {
+        let mut trace = trace;
+        trace.extend(reworded.replaced.iter().map(|replaced| TraceEntry::Reworded {
+            from: replaced.from.clone(),
+            to: replaced.to.clone(),
+            seen: replaced.seen,
+        }));
+        let share = self.settings.reworded_share * (1.0 - reworded.unfamiliarity);
+        let second = if reworded.other == reworded.text { 0.0 } else { SHARE_OF_SECOND_MEANINGS };
+        let mut rewrites = vec![WeightedText { text: reworded.text.clone(), weight: 1.0 - second }];
+        if second > 0.0 {
+            rewrites.push(WeightedText { text: reworded.other, weight: second });
+        }
+        let added = described.texts.iter().filter(|text| text.text != query.text());
+        let added: Vec<WeightedText> = added.cloned().collect();
+        if !added.is_empty() {
+            trace.extend(described.trace.iter().filter(|step| !matches!(step, TraceEntry::Kept { .. })).cloned());
+            rewrites.extend(added);
+        }
+        trace.push(TraceEntry::TextAdded { text: reworded.text, source: self.name().to_owned() });
+        Mix { original_share: share, ..self.mix }.with_rewrites(query, rewrites, trace)
     }
 
     /// Higher is better; `None` leaves a candidate out. Corrections and dropped filler are always good. A description
@@ -89,7 +154,7 @@ impl Composer {
         }
         trace.dedup();
         let texts = ranked.into_iter().map(|(_, candidate)| candidate.text.clone()).collect();
-        self.mix.with_rewrites(query, alike(texts), trace)
+        self.mix.with_rewrites(query, super::mix::alike(texts), trace)
     }
 }
 
@@ -113,10 +178,24 @@ impl QueryEnhancer for Composer {
     }
 
     fn enhance_batch(&self, queries: &[Query]) -> Result<Vec<EnhancedQuery>> {
-        let candidates = self.generator.generate(queries)?;
+        let asked = queries.iter().map(|query| self.asked_for(query)).collect::<Result<Vec<_>>>()?;
+        let (queries, traces): (Vec<Query>, Vec<Vec<TraceEntry>>) = asked.into_iter().unzip();
+        let candidates = self.generator.generate(&queries)?;
         let vocabulary = self.generator.vocabulary();
-        let chosen = queries.iter().zip(&candidates).map(|(query, all)| self.choose(query, all, vocabulary));
-        Ok(chosen.collect())
+        let words = self.generator.knowledge().words();
+        let enhanced = queries.iter().zip(&candidates).zip(traces).map(|((query, all), mut trace)| {
+            let chosen = self.choose(query, all, vocabulary);
+            let reworded = self.language.wording.as_ref().and_then(|wording| wording.reword(query.text(), words));
+            match reworded {
+                Some(reworded) => self.reworded(query, reworded, &chosen, trace),
+                None if trace.is_empty() => chosen,
+                None => {
+                    trace.extend(chosen.trace.into_iter().filter(|step| !matches!(step, TraceEntry::Kept { .. })));
+                    EnhancedQuery { trace, ..chosen }
+                }
+            }
+        });
+        Ok(enhanced.collect())
     }
 }
 

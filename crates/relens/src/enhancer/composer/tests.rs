@@ -73,7 +73,7 @@ fn nothing_to_change_offers_nothing() {
 
 #[test]
 fn the_enhancer_explains_what_is_rare_and_leaves_the_rest() {
-    let composer = Composer::new(generator(None), ComposerSettings::default(), Mix::default());
+    let composer = Composer::new(generator(None), Language::default(), ComposerSettings::default(), Mix::default());
     let texts = |query: &str| {
         let enhanced = composer.enhance(&Query::new(query).unwrap()).unwrap();
         enhanced.ensure_usable("composer").unwrap();
