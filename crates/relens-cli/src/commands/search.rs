@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::Args;
 use relens::embed::retriever::Retriever;
-use relens::enhancer::Query;
+use relens::enhancer::{EnhancedQuery, Query};
 use relens::enhancer::rewriter::Gallery;
 use relens::library::{FoundImage, Library};
 use relens::model_hub::bundled;
@@ -19,6 +19,7 @@ use crate::library_location::LibraryOption;
 use crate::model_choice;
 use crate::model_choice::{LongTextOption, PrecisionOption};
 use crate::output::Output;
+use crate::progress;
 use crate::ranking_output::{self, FoundPicture};
 use crate::usage::usage_error;
 
@@ -98,6 +99,7 @@ impl SearchArguments {
         gallery.get_or_init(|| index.clone());
         let enhancer = self.enhancer.open_for(Some(retriever.clone()), gallery)?;
         let ranking = Pipeline::new(enhancer.as_ref(), retriever.as_ref(), &*index)?.search(query, k)?;
+        tell_rewritten(query, &ranking.enhanced);
         Ok(library.resolve(&ranking.hits)?)
     }
 
@@ -114,6 +116,14 @@ impl SearchArguments {
             })?;
         }
         Ok(self.precision.apply_or(precision, model_choice::open(name)?))
+    }
+}
+
+/// Says what was searched for if that is not what was typed: the text that counts most.
+fn tell_rewritten(query: &Query, enhanced: &EnhancedQuery) {
+    let heaviest = enhanced.texts.iter().reduce(|best, text| if text.weight > best.weight { text } else { best });
+    if let Some(text) = heaviest.filter(|text| text.text != query.text()) {
+        progress::note(&format!("searched for: {} (--enhancer identity searches as typed)", text.text));
     }
 }
 

@@ -19,6 +19,7 @@ use crate::dataset::text_lines::for_each_line;
 #[serde(deny_unknown_fields)]
 struct Record {
     word: String,
+    language: Option<String>,
     plain: Option<String>,
     short: Option<String>,
     #[serde(default)]
@@ -39,10 +40,11 @@ type Ranked = (usize, std::cmp::Reverse<u64>, Meaning);
 /// # Errors
 /// [`Error::Dataset`](crate::error::Error::Dataset) naming the line; [`Error::Io`](crate::error::Error::Io).
 pub fn read(paths: &[&Path], language: &str, captions: &Vocabulary) -> Result<Vec<Word>> {
-    let mut found: HashMap<String, Vec<Ranked>> = HashMap::new();
+    let mut found: HashMap<(String, String), Vec<Ranked>> = HashMap::new();
     for (file, path) in paths.iter().enumerate() {
         for_each_line(path, |number, line| {
             let record: Record = parse_line(path, number, line)?;
+            let language = record.language.clone().unwrap_or_else(|| language.to_owned());
             for (place, word, meaning) in record.meanings_of_words() {
                 let word = phrase(&word);
                 let meaning = Meaning { text: phrase(&meaning.text), ..meaning };
@@ -52,17 +54,18 @@ pub fn read(paths: &[&Path], language: &str, captions: &Vocabulary) -> Result<Ve
                 let commonest = std::cmp::Reverse(captions.count(&meaning.text));
                 let known = Word {
                     word: word.clone(),
-                    language: language.to_owned(),
+                    language: language.clone(),
                     meanings: vec![meaning.clone()],
                 };
                 known.validate().map_err(|invalid| invalid_line(path, number, &known.word, &invalid))?;
-                found.entry(word).or_default().push((file * 100 + place, commonest, meaning));
+                found.entry((language.clone(), word)).or_default().push((file * 100 + place, commonest, meaning));
             }
             Ok(())
         })?;
     }
-    let mut words: Vec<Word> = found.into_iter().map(|(word, ranked)| assembled(word, language, ranked)).collect();
-    words.sort_by(|left, right| left.word.cmp(&right.word));
+    let mut words: Vec<Word> =
+        found.into_iter().map(|((language, word), ranked)| assembled(word, &language, ranked)).collect();
+    words.sort_by(|left, right| left.key().cmp(&right.key()));
     Ok(words)
 }
 
