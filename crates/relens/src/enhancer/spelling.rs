@@ -12,6 +12,7 @@ use super::{EnhancedQuery, Query, QueryEnhancer, TraceEntry};
 use crate::english::{Vocabulary, WordList};
 use crate::error::Result;
 use crate::knowledge::Knowledge;
+use crate::knowledge::words::ENGLISH;
 use crate::knowledge::lookup::words::{Word, words};
 use crate::ranking::hubness::HubnessCalibration;
 
@@ -43,7 +44,7 @@ pub(crate) fn corrected(
     let mut corrections = Vec::new();
     let mut copied = 0;
     for word in words(text) {
-        if listed.contains(&word.text) {
+        if listed.contains(&word.text) || knowledge.words().contains(&word.text, ENGLISH) {
             continue;
         }
         let Some(correction) = vocabulary.correction(&word.text).filter(|_| !known(&word)) else {

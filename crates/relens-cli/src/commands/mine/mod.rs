@@ -7,6 +7,7 @@ mod endpoint;
 mod import;
 mod llm_strategies;
 mod pool_vectors;
+mod preferences;
 mod working;
 
 use anyhow::Result;
@@ -28,6 +29,7 @@ pub(crate) enum MineCommand {
     Eqr(Box<llm_strategies::EqrArguments>),
     Compose(compose::ComposeArguments),
     Import(import::ImportArguments),
+    Preferences(preferences::PreferencesArguments),
 }
 
 impl MineCommand {
@@ -40,6 +42,7 @@ impl MineCommand {
             Self::Eqr(arguments) => arguments.run(),
             Self::Compose(arguments) => arguments.run(),
             Self::Import(arguments) => arguments.run(),
+            Self::Preferences(arguments) => arguments.run(),
         }
     }
 }

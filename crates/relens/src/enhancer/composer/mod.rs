@@ -14,6 +14,7 @@ mod chat;
 mod clean;
 pub mod keywords;
 mod phrases;
+pub mod preferences;
 pub mod wording;
 
 use std::sync::Arc;

@@ -3,22 +3,19 @@
 //! Which words are unfamiliar say the captions that it learned from, or its measured feedback; what they mean says the
 //! knowledge base; which of several meanings this retriever likes best say its [`Preferences`], learned offline.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use crate::english::{SortedLines, Vocabulary};
+use crate::english::Vocabulary;
 use crate::enhancer::LONGEST_QUERY;
-use crate::error::Result;
 use crate::knowledge::lookup::words::{Word, words};
 use crate::knowledge::words::{Form, LONGEST_PHRASE};
 use crate::knowledge::{Source, Words};
 
 use super::clean::mend;
+use super::preferences::Preferences;
 
 /// Beside a retriever: how well it knows words, `word<TAB>count` a line.
 pub const FAMILIARITY_FILE: &str = "familiarity.tsv";
-/// Beside a retriever: which meanings of words it likes.
-pub const PREFERENCES_FILE: &str = "preferences.tsv";
 
 /// Words that every sentence has, by their count in some 30,000 captions: they are not what a query is about.
 const EVERYWHERE: u64 = 2000;
@@ -30,29 +27,6 @@ const PROTECTED: &[&str] = &[
 ];
 /// Meanings that begin so read better behind the word that they tell of: "bespectacled man" is a man in glasses.
 const BEHIND_THE_NOUN: &[&str] = &["in", "with", "on", "without"];
-
-/// Which meanings a retriever likes: of every word its meanings with the gain in rank that each brought, and on how many
-/// queries that was measured.
-#[derive(Debug, Clone, Default)]
-pub struct Preferences(SortedLines);
-
-impl Preferences {
-    /// Reads lines of a word and, behind tabs, `meaning:gain:count`.
-    ///
-    /// # Errors
-    /// [`Error::Dataset`](crate::error::Error::Dataset) if they are not sorted; [`Error::Io`](crate::error::Error::Io).
-    pub fn open(path: &Path) -> Result<Self> {
-        SortedLines::open(path).map(Self)
-    }
-
-    /// What the meaning `text` of `word` gains.
-    pub fn gain(&self, word: &str, text: &str) -> Option<f32> {
-        self.0.get(word)?.split('\t').find_map(|part| {
-            let (gain, _) = part.strip_prefix(text)?.strip_prefix(':')?.split_once(':')?;
-            gain.parse().ok()
-        })
-    }
-}
 
 /// A phrase that was replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,8 @@ use super::EnhancerContext;
 use super::settings::Settings;
 use crate::english::{Vocabulary, vocabulary};
 use crate::enhancer::composer::keywords::{self, Links};
-use crate::enhancer::composer::wording::{self, Preferences, Wording};
+use crate::enhancer::composer::preferences::{PREFERENCES_FILE, Preferences};
+use crate::enhancer::composer::wording::{self, Wording};
 use crate::enhancer::composer::{
     Composer, ComposerSettings, Generator, GeneratorSettings, Language, Materials,
 };
@@ -73,7 +74,7 @@ fn open_language(settings: &Settings, spec: &ComposerSpec, context: &EnhancerCon
         .or_else(|| spec.vocabulary.as_ref().map(|path| settings.path(path)))
         .unwrap_or_else(|| evd.join(vocabulary::BUNDLED_FILE));
     let familiarity = Arc::new(Vocabulary::open(&familiarity)?);
-    let preferences = own(&spec.preferences, wording::PREFERENCES_FILE);
+    let preferences = own(&spec.preferences, PREFERENCES_FILE);
     let preferences = preferences.map(|path| Preferences::open(&path)).transpose()?.unwrap_or_default();
     let bundled = Some(evd.join(keywords::BUNDLED_FILE)).filter(|file| file.is_file());
     let links = spec.links.as_ref().map(|path| settings.path(path)).or(bundled);
