@@ -3,6 +3,7 @@
 use anyhow::Result;
 use plotters::coord::Shift;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 const SIZE: (u32, u32) = (560, 300);
 const GRID: RGBColor = RGBColor(225, 225, 225);
@@ -91,53 +92,90 @@ pub(super) fn dots(axes: (&str, &str), points: &[(f64, f64, String)]) -> Result<
     })
 }
 
-/// Counts by category; those before `middle` in the colour of losses, those behind it in that of gains.
-pub(super) fn bars(categories: &[(&str, usize)], middle: usize) -> Result<String> {
-    drawn(|root| {
-        let highest = categories.iter().map(|(_, count)| *count).max().unwrap_or(0).max(1);
-        let count = categories.len() as i32;
+/// Counts by category, in one or several series side by side.
+pub(super) struct Bars<'a> {
+    pub(super) categories: Vec<String>,
+    /// The name of each series and its counts, one a category.
+    pub(super) series: Vec<(&'a str, Vec<u64>)>,
+    /// What is counted.
+    pub(super) counted: &'a str,
+    /// The category where nothing changed: those before it have the colour of losses, those behind it that of gains.
+    pub(super) unchanged: Option<usize>,
+    /// Whether the chart takes the whole width of the page, which long names of categories need.
+    pub(super) wide: bool,
+}
+
+impl Bars<'_> {
+    /// The chart.
+    pub(super) fn svg(&self) -> Result<String> {
+        let width = if self.wide { 2 * SIZE.0 } else { SIZE.0 };
+        drawn_in((width, SIZE.1), |root| self.draw(root))
+    }
+
+    fn draw(&self, root: &Area<'_>) -> Result<()> {
+        let highest = self.series.iter().flat_map(|(_, counts)| counts).copied().max().unwrap_or(0).max(1);
+        let scale = highest as f64 * 1.12;
         let mut chart = ChartBuilder::on(root)
             .margin(10)
             .x_label_area_size(36)
             .y_label_area_size(58)
-            .build_cartesian_2d((0..count - 1).into_segmented(), 0.0..highest as f64 * 1.12)?;
+            .build_cartesian_2d(0.0..self.categories.len().max(1) as f64, 0.0..scale)?;
         let text = (FONT, 12).into_font().color(&INK);
-        let name = |place: &SegmentValue<i32>| match place {
-            SegmentValue::CenterOf(category) => usize::try_from(*category)
-                .ok()
-                .and_then(|category| categories.get(category))
-                .map_or_else(String::new, |(name, _)| (*name).to_owned()),
-            SegmentValue::Exact(_) | SegmentValue::Last => String::new(),
-        };
         let mut mesh = chart.configure_mesh();
         mesh.disable_x_mesh().light_line_style(TRANSPARENT).bold_line_style(GRID).axis_style(INK);
         let count = |value: &f64| format!("{value:.0}");
-        mesh.x_labels(categories.len()).x_label_formatter(&name).y_desc("captions").y_label_formatter(&count);
-        mesh.x_label_style(text.clone()).y_label_style(text.clone()).draw()?;
-        chart.draw_series((0i32..).zip(categories).map(|(category, (_, count))| {
-            let color = match (category as usize).cmp(&middle) {
-                std::cmp::Ordering::Less => PALETTE[1],
-                std::cmp::Ordering::Equal => RGBColor(170, 170, 170),
-                std::cmp::Ordering::Greater => PALETTE[2],
-            };
-            let corners =
-                [(SegmentValue::Exact(category), 0.0), (SegmentValue::Exact(category + 1), *count as f64)];
-            let mut bar = Rectangle::new(corners, color.filled());
-            bar.set_margin(0, 0, 6, 6);
-            bar
-        }))?;
-        chart.draw_series((0i32..).zip(categories).map(|(category, (_, count))| {
-            let place = (SegmentValue::CenterOf(category), *count as f64);
-            EmptyElement::at(place) + Text::new(count.to_string(), (-8, -16), text.clone())
-        }))?;
+        mesh.x_labels(0).y_desc(self.counted).y_label_formatter(&count);
+        mesh.y_label_style(text.clone()).draw()?;
+        let centred = text.clone().pos(Pos::new(HPos::Center, VPos::Bottom));
+        let bar = 0.8 / self.series.len().max(1) as f64;
+        for (category, name) in self.categories.iter().enumerate() {
+            let middle = (category as f64 + 0.5, 0.0);
+            chart.draw_series([
+                EmptyElement::at(middle) + Text::new(name.clone(), (0, 20), centred.clone())
+            ])?;
+            for (number, (_, counts)) in self.series.iter().enumerate() {
+                let count = counts.get(category).copied().unwrap_or(0) as f64;
+                let left = category as f64 + 0.1 + bar * number as f64;
+                let color = self.color(number, category);
+                chart.draw_series([Rectangle::new(
+                    [(left, 0.0), (left + bar * 0.95, count)],
+                    color.filled(),
+                )])?;
+                let top = (left + bar / 2.0, count);
+                let label = Text::new(format!("{count:.0}"), (0, -3), centred.clone());
+                chart.draw_series([EmptyElement::at(top) + label])?;
+            }
+        }
+        if self.series.len() > 1 {
+            let width = root.dim_in_pixel().0 as i32;
+            for (number, (name, _)) in self.series.iter().enumerate() {
+                let (left, top) = (width - 120, 14 + 16 * number as i32);
+                let square = [(left, top), (left + 10, top + 10)];
+                root.draw(&Rectangle::new(square, self.color(number, 0).filled()))?;
+                root.draw(&Text::new((*name).to_owned(), (left + 15, top), text.clone()))?;
+            }
+        }
         Ok(())
-    })
+    }
+
+    fn color(&self, series: usize, category: usize) -> RGBColor {
+        match self.unchanged.map(|unchanged| category.cmp(&unchanged)) {
+            Some(std::cmp::Ordering::Less) => PALETTE[1],
+            Some(std::cmp::Ordering::Equal) => RGBColor(170, 170, 170),
+            Some(std::cmp::Ordering::Greater) => PALETTE[2],
+            None => PALETTE.get(series % PALETTE.len()).copied().unwrap_or(INK),
+        }
+    }
 }
 
 fn drawn(draw: impl FnOnce(&Area<'_>) -> Result<()>) -> Result<String> {
+    drawn_in(SIZE, draw)
+}
+
+fn drawn_in(size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Result<()>) -> Result<String> {
     let mut svg = String::new();
     {
-        let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         root.fill(&WHITE)?;
         draw(&root)?;
         root.present()?;
@@ -164,4 +202,26 @@ fn range(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
     }
     let room = if largest > least { 0.05 * (largest - least) } else { 0.5 * least.abs().max(1.0) };
     least - room..largest + room
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chart_has_a_bar_for_every_count_and_escapes_names() {
+        let bars = Bars {
+            categories: vec!["1".to_owned(), "2–3 & <4>".to_owned()],
+            series: vec![("before", vec![3, 4]), ("after", vec![6, 0])],
+            counted: "queries",
+            unchanged: None,
+            wide: false,
+        };
+        let svg = bars.svg().unwrap();
+        assert!(svg.trim_start().starts_with("<svg") && svg.contains("before"), "{svg}");
+        // Four bars, two squares of the legend, the background.
+        assert_eq!(svg.matches("<rect").count(), 4 + 2 + 1, "{svg}");
+        assert!(!svg.contains("<4>"), "{svg}");
+        assert!(Bars { categories: Vec::new(), series: Vec::new(), ..bars }.svg().is_ok());
+    }
 }

@@ -8,6 +8,9 @@ use relens::evaluation::{BootstrapOptions, Statistic, paired_bootstrap};
 
 use super::inputs::{Evaluation, Interval, QueryResult};
 
+/// The place of captions whose rank is the same in [`Pair::rank_changes`].
+pub(super) const UNCHANGED: usize = 4;
+
 /// What is compared: Recall@k for these k.
 pub(super) const RECALL_AT: [usize; 3] = [1, 5, 10];
 

@@ -1,12 +1,7 @@
 //! Captions that a rewrite won, lost or left alone, with their pictures.
 
-use std::io::Cursor;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use image::{ImageFormat, imageops};
-use relens_models::image_preprocessing::decode_image;
 use similar::{ChangeTag, TextDiff};
 
 use super::comparison::Pair;
@@ -14,8 +9,6 @@ use super::inputs::{QueryResult, Text};
 
 /// Examples of each kind.
 const SHOWN: usize = 8;
-/// A thumbnail's longer side.
-const THUMBNAIL: u32 = 176;
 
 /// A caption, what became of it, and how its picture's rank changed.
 #[derive(Debug)]
@@ -124,18 +117,4 @@ fn tokens(text: &str) -> Vec<&str> {
         rest = behind;
     }
     tokens
-}
-
-/// The picture as a small JPEG inside of an address; nothing if it cannot be read.
-pub(super) fn thumbnail(path: &Path, images: Option<&PathBuf>) -> Option<String> {
-    let path =
-        images.map_or_else(|| path.to_owned(), |images| images.join(path.file_name().unwrap_or_default()));
-    let picture = decode_image(&path).ok()?;
-    let (width, height) = picture.dimensions();
-    let longer = width.max(height).max(1);
-    let side = |length: u32| (length * THUMBNAIL / longer).max(1);
-    let small = imageops::thumbnail(&picture, side(width), side(height));
-    let mut bytes = Cursor::new(Vec::new());
-    small.write_to(&mut bytes, ImageFormat::Jpeg).ok()?;
-    Some(format!("data:image/jpeg;base64,{}", STANDARD.encode(bytes.get_ref())))
 }

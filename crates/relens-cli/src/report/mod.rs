@@ -5,10 +5,13 @@
 mod charts;
 mod comparison;
 mod curves;
+mod document;
 mod examples;
 pub(crate) mod inputs;
+mod mining;
 mod page;
 
+pub(crate) use mining::mining_page;
 pub(crate) use page::write;
 
 #[cfg(test)]

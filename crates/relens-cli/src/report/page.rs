@@ -1,27 +1,16 @@
-//! The page itself.
+//! The page of `relens report`: evaluations, comparisons, training runs.
 
 use std::path::PathBuf;
 
 use anyhow::Result;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, PreEscaped, html};
 
-use super::charts;
-use super::comparison::{Cell, Pair, RECALL_AT};
+use super::charts::{self, Bars};
+use super::comparison::{Cell, Pair, RECALL_AT, UNCHANGED};
 use super::curves;
-use super::examples::{Change, Example, Examples, thumbnail};
+use super::document::{document, thumbnail};
+use super::examples::{Change, Example, Examples};
 use super::inputs::{Comparison, ComparisonCell, Evaluation, Inputs, Interval, TrainingRun};
-
-const STYLE: &str = "
-body{font:15px/1.5 system-ui,sans-serif;max-width:74rem;margin:2rem auto;padding:0 1rem;color:#222}
-h1,h2,h3{line-height:1.2;font-weight:600}h2{margin-top:2.5rem;border-bottom:1px solid #ddd;padding-bottom:.3rem}
-table{border-collapse:collapse;margin:1rem 0}th,td{padding:.3rem .7rem;text-align:right;border-bottom:1px solid #eee}
-th:first-child,td:first-child{text-align:left}th{font-weight:600}.interval{color:#777;font-size:.85em;white-space:nowrap}
-.better{color:#00724f}.worse{color:#b34700}figure{display:inline-block;margin:0 1rem 1rem 0}
-figcaption{font-weight:600}svg{max-width:100%;height:auto}.examples{display:grid;gap:1rem;
-grid-template-columns:repeat(auto-fill,minmax(22rem,1fr))}.example{display:flex;gap:.8rem;align-items:flex-start}
-.example img{border-radius:4px;flex:none}.ranks{font-weight:600}ins{background:#c9f0dd;text-decoration:none}
-del{background:#fbd9c6}.rewrite{color:#444;font-size:.92em}details pre{background:#f6f6f6;padding:1rem;overflow:auto}
-.note{color:#777}";
 
 /// Writes the page as text. With `compare`, evaluations are compared with the first; `images` says where pictures are if
 /// not where the results say.
@@ -40,19 +29,7 @@ pub(crate) fn write(inputs: &Inputs, compare: bool, images: Option<&PathBuf>) ->
         @if compare { (pairs(&inputs.evaluations, images)?) }
         @if !inputs.runs.is_empty() { (training(&inputs.runs)?) }
     };
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "relens report" }
-                style { (PreEscaped(STYLE)) }
-            }
-            body { (body) }
-        }
-    };
-    Ok(page.into_string())
+    Ok(document("relens report", &body))
 }
 
 fn heads(way: &str) -> Vec<String> {
@@ -180,7 +157,10 @@ fn pairs(evaluations: &[Evaluation], images: Option<&PathBuf>) -> Result<Markup>
 
 fn pair_section(pair: &Pair<'_>, images: Option<&PathBuf>) -> Result<Markup> {
     let examples = Examples::of(pair);
-    let chart = charts::bars(&pair.rank_changes(), 4)?;
+    let (names, counts): (Vec<String>, Vec<u64>) =
+        pair.rank_changes().into_iter().map(|(name, count)| (name.to_owned(), count as u64)).unzip();
+    let (series, unchanged) = (vec![("captions", counts)], Some(UNCHANGED));
+    let chart = Bars { categories: names, series, counted: "captions", unchanged, wide: false }.svg()?;
     let kind = |title: &str, (count, shown): &(usize, Vec<Example<'_>>)| {
         html! {
             h3 { (title) ": " (count) }
@@ -201,6 +181,10 @@ fn pair_section(pair: &Pair<'_>, images: Option<&PathBuf>) -> Result<Markup> {
 
 fn card(example: &Example<'_>, images: Option<&PathBuf>) -> Markup {
     let name = example.image.file_name().unwrap_or_default().to_string_lossy();
+    let picture = match images {
+        Some(images) => images.join(example.image.file_name().unwrap_or_default()),
+        None => example.image.to_owned(),
+    };
     let class = match example.after.cmp(&example.before) {
         std::cmp::Ordering::Less => "ranks better",
         std::cmp::Ordering::Equal => "ranks",
@@ -208,7 +192,7 @@ fn card(example: &Example<'_>, images: Option<&PathBuf>) -> Markup {
     };
     html! {
         div.example {
-            @match thumbnail(example.image, images) {
+            @match thumbnail(&picture) {
                 Some(address) => img src=(address) alt=(name);,
                 None => span.note { (name) },
             }

@@ -1,10 +1,10 @@
 //! The retriever's feedback: how it ranks texts among the pool's pictures, for the texts of many queries at once.
 
 use rayon::prelude::*;
+use relens::embed::TextEmbedder;
 use relens::embed::embeddings::Embeddings;
 use relens::embed::sentence_encoder::similarities;
-use relens::enhancer::CombinedQueries;
-use relens::ranking::pipeline::TextEmbedder;
+use relens::ranking::CombinedQueries;
 use serde::{Deserialize, Serialize};
 
 use super::pool::Pool;

@@ -6,7 +6,7 @@
 //!   mined.jsonl    one finished query a line, appended
 //!   pro.jsonl      the same for listwise training, made when the run ends
 //!   summary.json   the numbers, made when the run ends
-//!   report.html    the numbers, drawn, with samples, made when the run ends
+//!   report.html    the numbers, drawn, with samples: written by the command that makes the run
 //! ```
 
 use std::io::BufWriter;
@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 use relens_models::atomic_file::{AtomicFile, write_atomically};
 use serde::Serialize;
 
+use super::highlights::Highlights;
 use super::pro_format::{ProExample, write_example};
 use super::record::{self, MinedQuery, MinedWriter};
-use super::report::Report;
 use super::summary::Summary;
 use crate::{Result, TrainingError};
 
@@ -28,7 +28,7 @@ pub const MINED: &str = "mined.jsonl";
 pub const PRO: &str = "pro.jsonl";
 /// The numbers.
 pub const SUMMARY: &str = "summary.json";
-/// The numbers, drawn, with samples.
+/// The numbers, drawn, with samples; see [`Highlights`].
 pub const REPORT: &str = "report.html";
 
 /// A run directory that is being written to by this process alone.
@@ -83,18 +83,17 @@ impl MiningRun {
         self.writer.append(mined)
     }
 
-    /// Makes the files that are computed from all records, reading them one by one. `images` is the data set's directory
-    /// of pictures.
+    /// Makes the files that are computed from all records, reading them one by one; and what a report needs.
     ///
     /// # Errors
     /// An I/O error.
-    pub fn finish(&self, title: &str, k: u32, images: &Path) -> Result<Summary> {
+    pub fn finish(&self, k: u32) -> Result<(Summary, Highlights)> {
         self.writer.sync()?;
-        let (mut summary, mut report) = (Summary::new(k), Report::new(k));
+        let (mut summary, mut highlights) = (Summary::new(k), Highlights::new(k));
         let mut writer = BufWriter::new(AtomicFile::create(&self.directory.join(PRO))?);
         record::for_each(&self.directory.join(MINED), |mined| {
             summary.add(&mined);
-            report.add(&mined);
+            highlights.add(&mined);
             if let Some(example) = ProExample::of(&mined) {
                 write_example(&example, &mut writer)?;
             }
@@ -103,8 +102,6 @@ impl MiningRun {
         writer.into_inner().map_err(std::io::IntoInnerError::into_error)?.commit()?;
         let numbers = serde_json::to_vec_pretty(&summary).map_err(std::io::Error::from)?;
         write_atomically(&self.directory.join(SUMMARY), &numbers)?;
-        let page = report.page(title, &summary, images)?;
-        write_atomically(&self.directory.join(REPORT), page.as_bytes())?;
-        Ok(summary)
+        Ok((summary, highlights))
     }
 }

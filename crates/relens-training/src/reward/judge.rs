@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
+use relens::embed::TextEmbedder;
 use relens::embed::embeddings::Embeddings;
-use relens::ranking::pipeline::TextEmbedder;
 
 use super::{RewardConfig, Signals};
 use crate::random::stream;

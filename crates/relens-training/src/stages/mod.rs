@@ -12,4 +12,3 @@ pub mod pro;
 pub mod retriever;
 pub mod rewriter;
 pub mod sft;
-pub mod soft;

@@ -7,7 +7,7 @@ use relens::knowledge::entity::normalise_name;
 use relens::knowledge::store::Revision;
 use relens::knowledge::{Description, Entity, KnowledgeStore, Sense, Source};
 
-use super::{store, unknown_entity};
+use super::opening::{store, unknown_entity};
 use crate::progress;
 use crate::usage::usage_error;
 

@@ -1,21 +1,14 @@
 //! `relens kb`: what things look like, and how people change it.
 
-mod asking;
-mod build;
+mod building;
 mod changing;
-mod exchange;
-mod history;
-mod lint;
-mod listing;
+mod opening;
+mod reading;
+mod revisions;
 mod words;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Subcommand;
-use relens::error::Error;
-use relens::knowledge::knowledge_base::HOME_FILE;
-use relens::knowledge::{Entity, Knowledge, KnowledgeStore};
-
-use crate::library_location;
 
 /// The knowledge base: what the things that queries name look like.
 ///
@@ -28,17 +21,17 @@ use crate::library_location;
 /// with its history and can be undone.
 #[derive(Debug, Subcommand)]
 pub(crate) enum KbCommand {
-    List(listing::ListArguments),
-    Show(listing::ShowArguments),
+    List(reading::ListArguments),
+    Show(reading::ShowArguments),
     Add(changing::AddArguments),
     Edit(changing::EditArguments),
     Remove(changing::RemoveArguments),
-    History(history::HistoryArguments),
-    Undo(history::UndoArguments),
-    Import(exchange::ImportArguments),
-    Export(exchange::ExportArguments),
-    Lint(lint::LintArguments),
-    Build(build::BuildArguments),
+    History(revisions::HistoryArguments),
+    Undo(revisions::UndoArguments),
+    Import(revisions::ImportArguments),
+    Export(revisions::ExportArguments),
+    Lint(reading::LintArguments),
+    Build(building::BuildArguments),
 }
 
 impl KbCommand {
@@ -57,42 +50,4 @@ impl KbCommand {
             Self::Build(arguments) => arguments.run(),
         }
     }
-}
-
-/// The knowledge base that searches use, for reading.
-fn knowledge() -> Result<Knowledge> {
-    Ok(Knowledge::of_home(&library_location::home()?)?)
-}
-
-/// The user's own knowledge base, for changing: a copy of the bundled one if there was none yet.
-fn store() -> Result<KnowledgeStore> {
-    let path = library_location::home()?.join(HOME_FILE);
-    let bundled = || Ok(Knowledge::bundled()?.into_entities());
-    KnowledgeStore::open_seeded(&path, bundled).with_context(|| format!("{} cannot be used", path.display()))
-}
-
-/// The user's own knowledge base if there is one.
-fn existing_store() -> Result<Option<KnowledgeStore>> {
-    let path = library_location::home()?.join(HOME_FILE);
-    if !path.is_file() {
-        return Ok(None);
-    }
-    Ok(Some(KnowledgeStore::open_read_only(&path)?))
-}
-
-/// How many names that look like the one asked for are offered.
-const SIMILAR_NAMES: usize = 3;
-
-/// The error for a name that is not there, with names like it.
-fn unknown_entity(name: &str, entities: &[Entity]) -> Error {
-    let wanted = name.to_lowercase();
-    let shares_word =
-        |entity: &&Entity| wanted.split(' ').any(|word| entity.name.split(' ').any(|other| other == word));
-    let near = |entity: &&Entity| {
-        entity.name.starts_with(&wanted)
-            || wanted.starts_with(entity.name.as_str()) && entity.name.len() > 2
-            || shares_word(entity)
-    };
-    let similar = entities.iter().filter(near).take(SIMILAR_NAMES).map(|entity| format!("`{}`", entity.name));
-    Error::UnknownEntity { name: name.to_owned(), similar: similar.collect() }
 }

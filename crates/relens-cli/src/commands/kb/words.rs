@@ -6,7 +6,7 @@ use anyhow::Result;
 use relens::knowledge::Source;
 use relens::knowledge::words::{self, ENGLISH, Meaning, MeaningKind, Word};
 
-use super::{knowledge, store};
+use super::opening::{knowledge, store};
 use crate::output::{self, Output};
 use crate::progress;
 
@@ -43,16 +43,23 @@ pub(super) fn listed(filter: &str, language: Option<&str>) -> Result<Vec<Word>> 
     Ok(knowledge()?.words().iter().filter(|word| holds(word) && of_language(word)).collect())
 }
 
+/// One JSON object a line.
+pub(super) fn write_json(writer: &mut impl Write, words: &[Word]) -> Result<()> {
+    for word in words {
+        serde_json::to_writer(&mut *writer, word)?;
+        writeln!(writer)?;
+    }
+    Ok(())
+}
+
 /// One word a line: for programs the word, a tab and its meanings parted by `; `.
 pub(super) fn write_list(output: &mut Output, words: &[Word], json: bool) -> Result<()> {
+    if json {
+        return write_json(&mut output.writer, words);
+    }
     for word in words {
-        if json {
-            serde_json::to_writer(&mut output.writer, word)?;
-            writeln!(output.writer)?;
-        } else {
-            let meanings: Vec<&str> = word.meanings.iter().map(|meaning| meaning.text.as_str()).collect();
-            writeln!(output.writer, "{}\t{}", word.key(), meanings.join("; "))?;
-        }
+        let meanings: Vec<&str> = word.meanings.iter().map(|meaning| meaning.text.as_str()).collect();
+        writeln!(output.writer, "{}\t{}", word.key(), meanings.join("; "))?;
     }
     Ok(())
 }

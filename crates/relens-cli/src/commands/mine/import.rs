@@ -8,8 +8,7 @@ use relens::error::Error;
 use relens_training::mining::import::{self, ImportSettings};
 use serde::Serialize;
 
-use super::data::DataOptions;
-use super::working::finish;
+use super::run::{DataOptions, finish};
 use crate::interrupt;
 use crate::progress::Progress;
 

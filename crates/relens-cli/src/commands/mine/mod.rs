@@ -2,13 +2,10 @@
 
 mod asking;
 mod compose;
-mod data;
-mod endpoint;
 mod import;
 mod llm_strategies;
-mod pool_vectors;
 mod preferences;
-mod working;
+mod run;
 
 use anyhow::Result;
 use clap::Subcommand;

@@ -5,7 +5,6 @@ mod fine_tune;
 mod gate;
 mod retriever;
 mod rewriter;
-mod soft;
 
 use std::path::Path;
 
@@ -23,7 +22,6 @@ use fine_tune::FineTuneArguments;
 use gate::GateArguments;
 use retriever::RetrieverArguments;
 use rewriter::RewriterArguments;
-use soft::SoftArguments;
 
 /// Train models from a configuration file.
 #[derive(Debug, Subcommand)]
@@ -52,8 +50,6 @@ pub(crate) enum TrainCommand {
     Grpo(RewriterArguments),
 
     Gate(GateArguments),
-
-    Soft(SoftArguments),
 }
 
 impl TrainCommand {
@@ -69,7 +65,6 @@ impl TrainCommand {
             Self::Ppo(arguments) => arguments.run::<PpoConfig>(),
             Self::Grpo(arguments) => arguments.run::<GrpoConfig>(),
             Self::Gate(arguments) => arguments.run(),
-            Self::Soft(arguments) => arguments.run(),
         }
     }
 }

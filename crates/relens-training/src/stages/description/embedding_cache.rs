@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
+use relens::embed::ImageEmbedder;
+use relens::embed::TextEmbedder;
 use relens::embed::embeddings::Embeddings;
-use relens::library::ImageEmbedder;
-use relens::ranking::pipeline::TextEmbedder;
 use relens_models::weights::{ElementType, Weights, save_tensors};
 use sha2::{Digest, Sha256};
 

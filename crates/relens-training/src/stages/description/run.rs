@@ -8,8 +8,8 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 use relens::embed::embeddings::Embeddings;
 use relens::embed::retriever::Retriever;
-use relens::enhancer::CombinedQueries;
 use relens::evaluation::{GroundTruthRanks, RankingMetrics};
+use relens::ranking::CombinedQueries;
 use serde::Serialize;
 use serde_json::{Map, Value};
 

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use relens::embed::TextEmbedder;
 use relens::embed::embeddings::Embeddings;
 use relens::embed::retriever::Retriever;
 use relens::embed::sentence_encoder::SentenceEncoder;
-use relens::ranking::pipeline::TextEmbedder;
 
 use super::config::{RetrieverSettings, StageSettings};
 use crate::Result;
@@ -85,12 +85,6 @@ impl Environment {
             _ => None,
         };
         Judge::new(*config, retriever, sentences, pictures, self.seed)
-    }
-
-    /// Embeddings of the training pictures.
-    pub(crate) fn training_pictures(&mut self, progress: &mut dyn Progress) -> Result<Embeddings> {
-        let retriever = self.retriever()?;
-        self.embed(&retriever, &self.corpus.training, progress)
     }
 
     /// Embeddings of the validation pictures.

@@ -1,7 +1,7 @@
 //! Talk around a request: "can you find me the one where two dogs run, I think it was evening".
 
 use super::candidates::Change;
-use crate::knowledge::lookup::words::words;
+use crate::english::words::words;
 
 /// Words that ask, guess and greet, and may stand in a part of a text that shows nothing.
 const TALK: &[&str] = &[

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::english::SortedLines;
 use crate::error::Result;
-use crate::knowledge::lookup::words::words;
+use crate::english::words::words;
 
 /// The links inside the bundled knowledge base's directory.
 pub const BUNDLED_FILE: &str = "links.tsv";

@@ -17,24 +17,31 @@ mod phrases;
 pub mod preferences;
 pub mod wording;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use candidates::{Candidate, Change, Generator, GeneratorSettings};
+pub use candidates::{Candidate, Change, Generator, GeneratorConfig};
 
-use super::entity_finder::EntityFinder;
-use super::mix::Mix;
+use self::keywords::Links;
+use self::preferences::{PREFERENCES_FILE, Preferences};
+use self::wording::{FAMILIARITY_FILE, Reworded, Wording};
+use super::entity_finder::{EntityConfig, EntityFinder};
+use super::mix::{Mix, equally_weighted};
+use super::open::{EnhancerContext, EnhancerTable};
+use super::spelling::Spelling;
 use super::{EnhancedQuery, Query, QueryEnhancer, TraceEntry, WeightedText};
-use keywords::Links;
-use wording::{Reworded, Wording};
-use crate::english::{Vocabulary, WordList};
+use crate::english::{Vocabulary, vocabulary};
 use crate::error::Result;
+use crate::index::Index;
+use crate::knowledge::knowledge_base;
+use crate::model_hub::bundled;
 
 /// How the enhancer chooses.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct ComposerSettings {
+pub struct ChoiceConfig {
     /// A word that captions use at most so often is unfamiliar to the retriever; default 10.
     pub unfamiliar_up_to: u64,
     /// The share of a query that is reworded, if hardly anything of it is unfamiliar; it falls to nothing where all is.
@@ -46,17 +53,46 @@ pub struct ComposerSettings {
     pub rewrites: usize,
 }
 
-impl Default for ComposerSettings {
+impl Default for ChoiceConfig {
     fn default() -> Self {
         Self { unfamiliar_up_to: 10, reworded_share: 0.6, explained_up_to: 20, rewrites: 2 }
     }
+}
+
+/// What `composer` can be set to.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ComposerConfig {
+    /// The words that captions use, `word<TAB>count` a line; default: the bundled ones.
+    pub vocabulary: Option<PathBuf>,
+    /// Words that are spelled right, one a line, sorted; default: the bundled ones.
+    pub words: Option<PathBuf>,
+    /// How well the retriever knows words, `word<TAB>count` a line; default: `familiarity.tsv` beside the retriever, else
+    /// the vocabulary.
+    pub familiarity: Option<PathBuf>,
+    /// Which meanings of words the retriever likes; default: `preferences.tsv` beside the retriever, else none.
+    pub preferences: Option<PathBuf>,
+    /// What captions put between two words; default: the bundled links.
+    pub links: Option<PathBuf>,
+    /// Where WordNet is, for other names of entities; default: without it.
+    pub wordnet: Option<PathBuf>,
+    /// The knowledge base.
+    pub knowledge: Option<PathBuf>,
+    /// Which entities are changed.
+    pub entities: EntityConfig,
+    /// How much is generated.
+    pub candidates: GeneratorConfig,
+    /// How candidates are chosen.
+    pub choice: ChoiceConfig,
+    /// How much the query itself counts.
+    pub mix: Mix,
 }
 
 /// The enhancer.
 pub struct Composer {
     generator: Generator,
     language: Language,
-    settings: ComposerSettings,
+    choice: ChoiceConfig,
     mix: Mix,
 }
 
@@ -74,8 +110,8 @@ const SHARE_OF_SECOND_MEANINGS: f32 = 0.4;
 
 impl Composer {
     /// Chooses among what `generator` offers.
-    pub fn new(generator: Generator, language: Language, settings: ComposerSettings, mix: Mix) -> Self {
-        Self { generator, language, settings, mix }
+    pub fn new(generator: Generator, language: Language, choice: ChoiceConfig, mix: Mix) -> Self {
+        Self { generator, language, choice, mix }
     }
 
     /// The query without talk, keywords as a phrase; with what was done to it.
@@ -100,7 +136,7 @@ impl Composer {
             to: replaced.to.clone(),
             seen: replaced.seen,
         }));
-        let share = self.settings.reworded_share * (1.0 - reworded.unfamiliarity);
+        let share = self.choice.reworded_share * (1.0 - reworded.unfamiliarity);
         let second = if reworded.other == reworded.text { 0.0 } else { SHARE_OF_SECOND_MEANINGS };
         let mut rewrites = vec![WeightedText { text: reworded.text.clone(), weight: 1.0 - second }];
         if second > 0.0 {
@@ -116,6 +152,17 @@ impl Composer {
         Mix { original_share: share, ..self.mix }.with_rewrites(query, rewrites, trace)
     }
 
+    pub(super) fn open(table: &EnhancerTable, context: &EnhancerContext) -> Result<Self> {
+        let config: ComposerConfig = table.parse()?;
+        config.mix.ensure_valid(&table.name)?;
+        let share = config.choice.reworded_share;
+        if !(0.0..=1.0).contains(&share) {
+            return Err(table.refuse(&format!("expected a reworded_share of 0 to 1, found {share}")));
+        }
+        let language = config.language(table, context)?;
+        Ok(Self::new(config.generator(table, context)?, language, config.choice, config.mix))
+    }
+
     /// Higher is better; `None` leaves a candidate out. Corrections and dropped filler are always good. A description
     /// is good where it explains a rare entity in words that captions use.
     fn worth(&self, candidate: &Candidate, vocabulary: &Vocabulary) -> Option<f64> {
@@ -125,13 +172,13 @@ impl Composer {
                 Change::Corrected { .. } => 10.0,
                 Change::Dropped { .. } => 5.0,
                 Change::Renamed { frequency, new_frequency, .. } => {
-                    if *frequency > self.settings.explained_up_to || new_frequency <= frequency {
+                    if *frequency > self.choice.explained_up_to || new_frequency <= frequency {
                         return None;
                     }
                     3.0
                 }
                 Change::Described { frequency, description, .. } => {
-                    if *frequency > self.settings.explained_up_to {
+                    if *frequency > self.choice.explained_up_to {
                         return None;
                     }
                     1.0 + familiarity(description, vocabulary)
@@ -147,7 +194,7 @@ impl Composer {
             candidates.iter().filter_map(|candidate| Some((worth(candidate)?, candidate))).collect();
         // The sort is stable: of equal ones the simpler, which the generator offers first, is taken.
         ranked.sort_by(|left, right| right.0.total_cmp(&left.0));
-        ranked.truncate(self.settings.rewrites);
+        ranked.truncate(self.choice.rewrites);
         let mut trace = Vec::new();
         for (_, candidate) in &ranked {
             trace.extend(candidate.changes.iter().map(Change::trace));
@@ -155,7 +202,50 @@ impl Composer {
         }
         trace.dedup();
         let texts = ranked.into_iter().map(|(_, candidate)| candidate.text.clone()).collect();
-        self.mix.with_rewrites(query, super::mix::alike(texts), trace)
+        self.mix.with_rewrites(query, equally_weighted(texts), trace)
+    }
+}
+
+impl ComposerConfig {
+    /// Opens what generates the candidates, for those who choose among them in their own way.
+    ///
+    /// # Errors
+    /// Those of the files that it reads.
+    pub fn open_generator(&self, context: &EnhancerContext) -> Result<Generator> {
+        self.generator(&EnhancerTable::named("composer"), context)
+    }
+
+    /// What is known of words for the retriever that is asked. Without files of its own the captions' vocabulary stands
+    /// for what it knows, and the knowledge base's order for what it likes.
+    fn language(&self, table: &EnhancerTable, context: &EnhancerContext) -> Result<Language> {
+        let beside = |name: &str| {
+            let directory = context.embedder.as_ref().and_then(|embedder| embedder.directory().map(PathBuf::from));
+            directory.map(|directory| directory.join(name)).filter(|file| file.is_file())
+        };
+        let own = |path: &Option<PathBuf>, name: &str| path.as_ref().map(|path| table.path(path)).or_else(|| beside(name));
+        let evd = bundled::model(knowledge_base::BUNDLED)?;
+        let familiarity = own(&self.familiarity, FAMILIARITY_FILE)
+            .or_else(|| self.vocabulary.as_ref().map(|path| table.path(path)))
+            .unwrap_or_else(|| evd.join(vocabulary::BUNDLED_FILE));
+        let familiarity = Arc::new(Vocabulary::open(&familiarity)?);
+        let preferences = own(&self.preferences, PREFERENCES_FILE);
+        let preferences = preferences.map(|path| Preferences::open(&path)).transpose()?.unwrap_or_default();
+        let bundled = Some(evd.join(keywords::BUNDLED_FILE)).filter(|file| file.is_file());
+        let links = self.links.as_ref().map(|path| table.path(path)).or(bundled);
+        let links = links.map(|path| Links::open(&path)).transpose()?.unwrap_or_default();
+        let wording = Wording::new(familiarity, preferences, self.choice.unfamiliar_up_to);
+        Ok(Language { wording: Some(wording), links })
+    }
+
+    fn generator(&self, table: &EnhancerTable, context: &EnhancerContext) -> Result<Generator> {
+        let knowledge = table.knowledge(self.knowledge.as_ref(), context)?;
+        let vocabulary = Arc::new(table.vocabulary(self.vocabulary.as_ref(), &knowledge)?);
+        let words = Arc::new(table.word_list(self.words.as_ref())?);
+        let wordnet = self.wordnet.as_ref().map(|place| table.wordnet(Some(place))).transpose()?;
+        let finder = EntityFinder::new(knowledge.clone(), context.embedder.clone(), self.entities);
+        let generator = Generator::new(finder, Spelling::new(vocabulary, knowledge, words), self.candidates);
+        let generator = generator.with_wordnet(wordnet);
+        Ok(if context.spelling_corrected { generator.for_corrected_queries() } else { generator })
     }
 }
 
@@ -174,11 +264,7 @@ impl QueryEnhancer for Composer {
         "composer"
     }
 
-    fn enhance(&self, query: &Query) -> Result<EnhancedQuery> {
-        super::single(self.enhance_batch(std::slice::from_ref(query))?, self.name())
-    }
-
-    fn enhance_batch(&self, queries: &[Query]) -> Result<Vec<EnhancedQuery>> {
+    fn enhance_batch(&self, queries: &[Query], _: Option<&dyn Index>) -> Result<Vec<EnhancedQuery>> {
         let asked = queries.iter().map(|query| self.asked_for(query)).collect::<Result<Vec<_>>>()?;
         let (queries, traces): (Vec<Query>, Vec<Vec<TraceEntry>>) = asked.into_iter().unzip();
         let candidates = self.generator.generate(&queries)?;
@@ -198,19 +284,6 @@ impl QueryEnhancer for Composer {
         });
         Ok(enhanced.collect())
     }
-}
-
-/// What a generator is made of: entities to describe, words to correct by, and, if there is one, a dictionary for
-/// other names.
-pub struct Materials {
-    /// Finds the entities.
-    pub finder: EntityFinder,
-    /// The words that captions use.
-    pub vocabulary: Arc<Vocabulary>,
-    /// Words that are spelled right, whether captions use them or not.
-    pub words: Arc<WordList>,
-    /// Where hypernyms and more synonyms come from.
-    pub wordnet: Option<Arc<crate::knowledge::wordnet::WordNet>>,
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::english::{SortedLines, Vocabulary};
 use crate::error::Result;
 use crate::knowledge::words::{Word, key};
-use crate::ranking::pipeline::TextEmbedder;
+use crate::embed::TextEmbedder;
 
 /// Beside a retriever: which meanings of words it likes.
 pub const PREFERENCES_FILE: &str = "preferences.tsv";

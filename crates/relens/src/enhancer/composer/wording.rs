@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::english::Vocabulary;
 use crate::enhancer::LONGEST_QUERY;
-use crate::knowledge::lookup::words::{Word, words};
+use crate::english::words::{Word, words};
 use crate::knowledge::words::{Form, LONGEST_PHRASE};
 use crate::knowledge::{Source, Words};
 

@@ -99,7 +99,7 @@ fn assembled(word: String, language: &str, mut ranked: Vec<Ranked>) -> Word {
 /// A phrase as texts are compared: lower case, words parted by single spaces, no hyphens.
 fn phrase(text: &str) -> String {
     let text = text.to_lowercase();
-    crate::knowledge::lookup::words::words(&text)
+    crate::english::words::words(&text)
         .iter()
         .map(|word| text.get(word.range.clone()).unwrap_or_default())
         .collect::<Vec<_>>()

@@ -1,0 +1,230 @@
+//! `relens kb build`: a knowledge base from captions and what a language model answers.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use relens::dataset::Dataset;
+use relens::english::{Vocabulary, vocabulary};
+use relens::enhancer::composer::keywords;
+use relens::knowledge::builder::Aliases;
+use relens::knowledge::collection::{
+    AnswerPrompts, Asking, ChatAnswers, CollectionSettings, Recorded, Replies, Usage,
+};
+use relens::knowledge::knowledge_base::BUNDLED_FILE;
+use relens::knowledge::{Entity, builder, collection, json_lines, records, words};
+use relens::llm::{Budget, ClientSettings, LlmClient, Prices};
+
+use crate::interrupt;
+use crate::llm_endpoint::EndpointOptions;
+use crate::output_file::write_streaming;
+use crate::progress::{self, Progress};
+use crate::usage::usage_error;
+
+/// Build a knowledge base from captions and a language model's answers.
+///
+/// Entities, their senses and descriptions come from the answers, their frequencies from the captions. Writes
+/// knowledge.jsonl, vocabulary.tsv (the captions' words and their counts), links.tsv (what captions put between two
+/// words) and, with --words, words.tsv (what uncommon words mean) into the output directory.
+///
+/// With --llm a language model is asked which entities the captions name and what they look like. Every reply is
+/// recorded before it is used: a stopped run goes on with what is missing, and with --replay (or --replies alone) the
+/// recorded replies build the same again without any model.
+#[derive(Debug, Args)]
+pub(crate) struct BuildArguments {
+    /// The captions, in any format that `eval` reads.
+    #[arg(long, value_name = "FILE")]
+    captions: PathBuf,
+
+    /// The part of the captions to count in: what models are measured on has to stay out.
+    #[arg(long, value_name = "NAME", default_value = "train")]
+    split: String,
+
+    /// Recorded answers, {"entity", "visual", "descriptions", "sense"} a line; may be repeated.
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["replies", "llm"])]
+    records: Vec<PathBuf>,
+
+    #[command(flatten)]
+    asking: AskingArguments,
+
+    /// Answers about words, {"word", "plain", "short"}, {"word", "alternatives"} or {"word", "meanings"} a line; may be
+    /// repeated, the most trusted first.
+    #[arg(long, value_name = "FILE")]
+    words: Vec<PathBuf>,
+
+    /// Other names, {"entity": ["alias", …]} as JSON.
+    #[arg(long, value_name = "FILE")]
+    aliases: Option<PathBuf>,
+
+    /// Drop entities that the captions name fewer times than this.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    floor: u64,
+
+    /// Leave out of vocabulary.tsv words that are met fewer times than this.
+    #[arg(long, value_name = "NUMBER", default_value_t = 2)]
+    word_floor: u64,
+
+    /// The directory to write to; made if it is not there.
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+}
+
+impl BuildArguments {
+    pub(crate) fn run(self) -> Result<()> {
+        let dataset = Dataset::open(&self.captions, Path::new(""))?.split(&self.split)?;
+        let records: Vec<&Path> = self.records.iter().map(PathBuf::as_path).collect();
+        let mut recorded = records::read(&records)?;
+        let aliases = self.aliases.as_deref().map_or_else(|| Ok(Aliases::new()), builder::read_aliases)?;
+        let captions = || dataset.captions().map(|(_, caption)| caption);
+        let asked = self.asking.collect(&captions().collect::<Vec<_>>(), self.floor, &self.output)?;
+        if let Some(collected) = asked {
+            // What was recorded before is known; of the rest the model's word counts.
+            let known: HashSet<String> = recorded.iter().map(|entity| entity.name.clone()).collect();
+            recorded.extend(collected.into_iter().filter(|entity| !known.contains(&entity.name)));
+        }
+        let entities = builder::build(recorded, &aliases, captions(), self.floor)?;
+        let vocabulary = Vocabulary::of_captions(captions());
+        let taught: Vec<&Path> = self.words.iter().map(PathBuf::as_path).collect();
+        let meanings = words::records::read(&taught, words::ENGLISH, &vocabulary)?;
+        fs_err::create_dir_all(&self.output)?;
+        write_streaming(&self.output.join(BUNDLED_FILE), |writer| Ok(json_lines::write(&entities, writer)?))?;
+        write_streaming(&self.output.join(vocabulary::BUNDLED_FILE), |writer| {
+            Ok(vocabulary.write(self.word_floor, writer)?)
+        })?;
+        write_streaming(&self.output.join(keywords::BUNDLED_FILE), |writer| {
+            Ok(keywords::write_links(captions(), writer)?)
+        })?;
+        if !meanings.is_empty() {
+            write_streaming(&self.output.join(words::BUNDLED_FILE), |writer| {
+                Ok(words::write(&meanings, writer)?)
+            })?;
+            progress::note(&format!("{} words with their meanings", meanings.len()));
+        }
+        let visual = entities.iter().filter(|entity| entity.visual);
+        let (count, descriptions) =
+            (visual.clone().count(), visual.map(|entity| entity.descriptions().count()).sum::<usize>());
+        let captions = dataset.caption_count();
+        progress::note(&format!(
+            "{count} visual entities, {descriptions} descriptions; counted in {captions} captions"
+        ));
+        Ok(())
+    }
+}
+
+/// The log of replies in the output directory.
+const REPLIES_FILE: &str = "replies.jsonl";
+
+/// Who is asked, where replies are, and what they cost.
+#[derive(Debug, Args)]
+struct AskingArguments {
+    /// Ask this language model which entities the captions name and what they look like.
+    #[arg(long, value_name = "NAME")]
+    llm: Option<String>,
+
+    /// The model's replies, {"prompt", "reply", "prompt_tokens", "completion_tokens"} a line. Default with --llm:
+    /// replies.jsonl in the output.
+    #[arg(long, value_name = "FILE")]
+    replies: Option<PathBuf>,
+
+    #[command(flatten)]
+    endpoint: EndpointOptions,
+}
+
+impl AskingArguments {
+    /// The entities that the captions name at least `floor` times, described; `None` where nobody is to be asked.
+    fn collect(&self, captions: &[&str], floor: u64, output: &Path) -> Result<Option<Vec<Entity>>> {
+        let path = match (&self.replies, &self.llm) {
+            (Some(path), _) => path.clone(),
+            (None, Some(_)) => output.join(REPLIES_FILE),
+            (None, None) => return Ok(None),
+        };
+        interrupt::watch();
+        if let Some(directory) = path.parent() {
+            fs_err::create_dir_all(directory)?;
+        }
+        let mut replies = Replies::open(&path)?;
+        let client = self.client(&replies)?;
+        let answers = client.as_ref().map(|client| ChatAnswers::new(client));
+        let model: &dyn AnswerPrompts = match &answers {
+            Some(answers) => answers,
+            None => &Recorded,
+        };
+        let mut bars = Bars { task: None, told: None, options: self };
+        let mut asking = Asking::new(model, &mut replies, &mut bars);
+        let settings = CollectionSettings { floor, concurrency: self.endpoint.in_flight };
+        let collected = collection::collect(captions, settings, &mut asking);
+        let usage = asking.usage();
+        bars.finish();
+        progress::note(&self.told(&usage));
+        let stopped = || format!("asking stopped; {} has all replies so far", path.display());
+        Ok(Some(collected.with_context(stopped)?))
+    }
+
+    /// The model; none where all replies have to be there.
+    fn client(&self, replies: &Replies) -> Result<Option<LlmClient>> {
+        let Some(llm) = &self.llm else { return Ok(None) };
+        let settings = self.endpoint.settings(llm)?;
+        if settings.replay {
+            return Ok(None);
+        }
+        let (prompt_tokens, completion_tokens) = replies.tokens();
+        let budget = left(settings.budget, settings.prices, prompt_tokens, completion_tokens)?;
+        let settings = ClientSettings { budget, ..settings };
+        Ok(Some(LlmClient::start(settings, self.endpoint.key(), None)?))
+    }
+
+    fn told(&self, usage: &Usage) -> String {
+        let Usage { asked, recorded, prompt_tokens, completion_tokens } = usage;
+        let cost = self.endpoint.prices().cost(*prompt_tokens, *completion_tokens);
+        let price = if cost > 0.0 { format!(", costing {cost:.4}") } else { String::new() };
+        format!(
+            "{asked} questions asked, {recorded} replies recorded before; {prompt_tokens} tokens of prompts, \
+             {completion_tokens} of replies{price}"
+        )
+    }
+}
+
+/// What is left of a budget after the recorded replies.
+fn left(budget: Budget, prices: Prices, prompt_tokens: u64, completion_tokens: u64) -> Result<Budget> {
+    let spent = prices.cost(prompt_tokens, completion_tokens);
+    if budget.cost.is_some_and(|cost| cost.is_nan() || cost < 0.0) {
+        return Err(usage_error("--budget: expected an amount of at least 0"));
+    }
+    Ok(Budget {
+        cost: budget.cost.map(|cost| (cost - spent).max(0.0)),
+        tokens: budget.tokens.map(|tokens| tokens.saturating_sub(prompt_tokens + completion_tokens)),
+    })
+}
+
+/// A bar for each kind of question.
+struct Bars<'a> {
+    task: Option<(String, Progress)>,
+    /// The number of questions asked when the log last told of it.
+    told: Option<u64>,
+    options: &'a AskingArguments,
+}
+
+impl Bars<'_> {
+    fn finish(&mut self) {
+        if let Some((_, bar)) = self.task.take() {
+            bar.finish();
+        }
+    }
+}
+
+impl collection::Progress for Bars<'_> {
+    fn advance(&mut self, what: &str, done: usize, total: usize, usage: &Usage) -> bool {
+        if self.task.as_ref().is_none_or(|(task, _)| task != what) {
+            self.finish();
+            self.task = Some((what.to_owned(), Progress::start(what, total as u64)));
+        }
+        if let Some((_, bar)) = &self.task {
+            bar.update(done as u64, total as u64);
+        }
+        if self.told.replace(usage.asked) != Some(usage.asked) {
+            tracing::info!(what, done, total, usage = self.options.told(usage));
+        }
+        !interrupt::requested()
+    }
+}
