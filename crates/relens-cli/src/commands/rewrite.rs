@@ -194,6 +194,10 @@ fn explanation(step: &TraceEntry) -> String {
         TraceEntry::TextAdded { text, source } => format!("added from {source}: {text}"),
         TraceEntry::Replaced { from, to } if to.is_empty() => format!("left out `{from}`"),
         TraceEntry::Replaced { from, to } => format!("`{from}` became `{to}`"),
+        TraceEntry::Reworded { from, to, seen } => {
+            let times = if *seen == 1 { "time" } else { "times" };
+            format!("`{from}` became `{to}`: captions use it {seen} {times}")
+        }
         TraceEntry::Kept { reason } => format!("kept as it is: {reason}"),
         _ => String::new(),
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::Args;
 use relens::embed::retriever::Retriever;
-use relens::enhancer::Query;
+use relens::enhancer::{EnhancedQuery, Query};
 use relens::index::Index;
 use relens::library::{FoundImage, Library};
 use relens::model_hub::bundled;
@@ -17,6 +17,7 @@ use crate::library_location::LibraryOption;
 use crate::model_choice;
 use crate::model_choice::{LongTextOption, PrecisionOption};
 use crate::output::Output;
+use crate::progress;
 use crate::ranking_output::{self, FoundPicture};
 use crate::usage::usage_error;
 
@@ -69,7 +70,8 @@ impl SearchArguments {
         let found = match (&query, &self.image) {
             (Some(query), _) => {
                 let pipeline = self.enhancer.open(retriever.clone())?;
-                let (found, _) = library.search(query, k, &pipeline, retriever.as_ref())?;
+                let (found, ranking) = library.search(query, k, &pipeline, retriever.as_ref())?;
+                tell_rewritten(query, &ranking.enhanced);
                 model_choice::tell_truncated(&retriever)?;
                 found
             }
@@ -98,6 +100,14 @@ impl SearchArguments {
             })?;
         }
         Ok(self.precision.apply_or(precision, model_choice::open(name)?))
+    }
+}
+
+/// Says what was searched for if that is not what was typed: the text that counts most.
+fn tell_rewritten(query: &Query, enhanced: &EnhancedQuery) {
+    let heaviest = enhanced.texts.iter().reduce(|best, text| if text.weight > best.weight { text } else { best });
+    if let Some(text) = heaviest.filter(|text| text.text != query.text()) {
+        progress::note(&format!("searched for: {} (--enhancer identity searches as typed)", text.text));
     }
 }
 

@@ -1,11 +1,15 @@
-//! What does relens know of the English language? Lemmas, the words that captions use, words that are spelled right.
+//! What does relens know of the English language? Lemmas and inflections, the words that captions use, words that are
+//! spelled right.
 
+pub mod inflection;
 pub mod lemma;
+pub mod sorted_lines;
 pub mod spelling;
 pub mod vocabulary;
 pub mod word_list;
 pub(crate) mod words;
 
+pub use sorted_lines::SortedLines;
 pub use spelling::Correction;
 pub use vocabulary::Vocabulary;
 pub use word_list::WordList;

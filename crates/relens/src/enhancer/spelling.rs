@@ -16,6 +16,7 @@ use crate::english::words::Word;
 use crate::english::{Vocabulary, WordList};
 use crate::error::Result;
 use crate::knowledge::Knowledge;
+use crate::knowledge::words::ENGLISH;
 
 /// What `--enhancer` calls corrections alone, and a file the section.
 pub const NAME: &str = "spelling";
@@ -67,7 +68,9 @@ impl Spelling {
         let is_known = |word: &Word<'_>| {
             let within =
                 |range: &Range<usize>| range.start <= word.range.start && word.range.end <= range.end;
-            named.iter().any(|mention| within(&mention.range)) || !self.knowledge.find(&word.text).is_empty()
+            named.iter().any(|mention| within(&mention.range))
+                || self.knowledge.words().contains(&word.text, ENGLISH)
+                || !self.knowledge.find(&word.text).is_empty()
         };
         corrected(text, &self.vocabulary, &self.words, is_known)
     }

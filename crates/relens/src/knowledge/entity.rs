@@ -95,7 +95,7 @@ pub struct Invalid {
 }
 
 impl Invalid {
-    fn new(field: impl Into<String>, expected: impl Into<String>, found: impl Into<String>) -> Self {
+    pub(super) fn new(field: impl Into<String>, expected: impl Into<String>, found: impl Into<String>) -> Self {
         Self { field: field.into(), expected: expected.into(), found: found.into() }
     }
 }
@@ -217,7 +217,7 @@ fn single_spaced(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn validate_name(field: &str, name: &str) -> Result<(), Invalid> {
+pub(super) fn validate_name(field: &str, name: &str) -> Result<(), Invalid> {
     validate_text(field, name, MAX_NAME_CHARACTERS)?;
     if !name.chars().any(char::is_alphanumeric) {
         return Err(Invalid::new(field, "at least one letter or digit", format!("`{name}`")));
@@ -232,7 +232,7 @@ fn validate_name(field: &str, name: &str) -> Result<(), Invalid> {
     Ok(())
 }
 
-fn validate_text(field: &str, text: &str, limit: usize) -> Result<(), Invalid> {
+pub(super) fn validate_text(field: &str, text: &str, limit: usize) -> Result<(), Invalid> {
     let characters = text.chars().count();
     if text.trim().is_empty() {
         return Err(Invalid::new(field, "a text", "an empty one"));

@@ -7,6 +7,7 @@ use super::entity::{Entity, Sense, normalise_name};
 use super::json_lines::{self, NameCheck};
 use super::lookup::{Lookup, Mention};
 use super::store::KnowledgeStore;
+use super::words::{self, Words};
 use super::{descriptors, records};
 use crate::error::{Error, Result};
 use crate::model_hub::bundled;
@@ -24,6 +25,7 @@ pub struct Knowledge {
     entities: Vec<Entity>,
     by_name: HashMap<String, usize>,
     lookup: Lookup,
+    words: Words,
     source: String,
 }
 
@@ -59,16 +61,28 @@ impl Knowledge {
                 }
             }
         }
-        Ok(Self { entities, by_name, lookup, source: source.to_owned() })
+        Ok(Self { entities, by_name, lookup, words: Words::default(), source: source.to_owned() })
     }
 
-    /// Loads a knowledge base from a database (`.db`), our JSON Lines (`.jsonl`), a descriptor file (`.json`), or a
-    /// directory with a `knowledge.jsonl` in it.
+    /// Loads a knowledge base from a database (`.db`, whose words go before the bundled ones), our JSON Lines (`.jsonl`), a descriptor file (`.json`), or a
+    /// directory with a `knowledge.jsonl` and, for the words, a `words.tsv` in it.
     ///
     /// # Errors
     /// Those of the formats.
     pub fn load(path: &Path) -> Result<Self> {
-        Self::new(read_entities(path)?, &path.display().to_string())
+        let knowledge = Self::new(read_entities(path)?, &path.display().to_string())?;
+        Ok(Self { words: read_words(path)?, ..knowledge })
+    }
+
+    /// The same with other words.
+    #[must_use]
+    pub fn with_words(self, words: Words) -> Self {
+        Self { words, ..self }
+    }
+
+    /// What words mean that captions hardly use.
+    pub fn words(&self) -> &Words {
+        &self.words
     }
 
     /// The knowledge base that comes with relens.
@@ -146,6 +160,19 @@ pub fn read_entities(path: &Path) -> Result<Vec<Entity>> {
         _ if has_header(path)? => json_lines::read(path),
         _ => records::read(&[path]),
     }
+}
+
+/// The words beside the entities of `path`.
+fn read_words(path: &Path) -> Result<Words> {
+    if path.is_dir() {
+        let file = path.join(words::BUNDLED_FILE);
+        return if file.is_file() { Words::open(&file) } else { Ok(Words::default()) };
+    }
+    if path.extension().and_then(|extension| extension.to_str()) != Some("db") {
+        return Ok(Words::default());
+    }
+    let edited = KnowledgeStore::open_read_only(path)?.words()?;
+    Ok(read_words(&bundled::model(BUNDLED)?)?.with(edited))
 }
 
 /// Whether the file begins with the header of our format, and not with a record.

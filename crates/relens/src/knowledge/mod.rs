@@ -35,8 +35,10 @@ pub mod records;
 pub mod sense;
 pub mod store;
 pub mod wordnet;
+pub mod words;
 
 pub use entity::{Description, Entity, Sense, Source};
 pub use knowledge_base::Knowledge;
 pub use lookup::Mention;
 pub use store::{ImportMode, KnowledgeStore};
+pub use words::{Word, Words};

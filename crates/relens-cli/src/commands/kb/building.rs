@@ -7,12 +7,13 @@ use anyhow::{Context, Result};
 use clap::Args;
 use relens::dataset::Dataset;
 use relens::english::{Vocabulary, vocabulary};
+use relens::enhancer::composer::keywords;
 use relens::knowledge::builder::Aliases;
 use relens::knowledge::collection::{
     AnswerPrompts, Asking, ChatAnswers, CollectionSettings, Recorded, Replies, Usage,
 };
 use relens::knowledge::knowledge_base::BUNDLED_FILE;
-use relens::knowledge::{Entity, builder, collection, json_lines, records};
+use relens::knowledge::{Entity, builder, collection, json_lines, records, words};
 use relens::llm::{Budget, ClientSettings, LlmClient, Prices};
 
 use crate::interrupt;
@@ -24,7 +25,8 @@ use crate::usage::usage_error;
 /// Build a knowledge base from captions and a language model's answers.
 ///
 /// Entities, their senses and descriptions come from the answers, their frequencies from the captions. Writes
-/// knowledge.jsonl and vocabulary.tsv (the captions' words and their counts) into the output directory.
+/// knowledge.jsonl, vocabulary.tsv (the captions' words and their counts), links.tsv (what captions put between two
+/// words) and, with --words, words.tsv (what uncommon words mean) into the output directory.
 ///
 /// With --llm a language model is asked which entities the captions name and what they look like. Every reply is
 /// recorded before it is used: a stopped run goes on with what is missing, and with --replay (or --replies alone) the
@@ -45,6 +47,11 @@ pub(crate) struct BuildArguments {
 
     #[command(flatten)]
     asking: AskingArguments,
+
+    /// Answers about words, {"word", "plain", "short"}, {"word", "alternatives"} or {"word", "meanings"} a line; may be
+    /// repeated, the most trusted first.
+    #[arg(long, value_name = "FILE")]
+    words: Vec<PathBuf>,
 
     /// Other names, {"entity": ["alias", …]} as JSON.
     #[arg(long, value_name = "FILE")]
@@ -77,12 +84,23 @@ impl BuildArguments {
             recorded.extend(collected.into_iter().filter(|entity| !known.contains(&entity.name)));
         }
         let entities = builder::build(recorded, &aliases, captions(), self.floor)?;
-        let words = Vocabulary::of_captions(captions());
+        let vocabulary = Vocabulary::of_captions(captions());
+        let taught: Vec<&Path> = self.words.iter().map(PathBuf::as_path).collect();
+        let meanings = words::records::read(&taught, words::ENGLISH, &vocabulary)?;
         fs_err::create_dir_all(&self.output)?;
         write_streaming(&self.output.join(BUNDLED_FILE), |writer| Ok(json_lines::write(&entities, writer)?))?;
         write_streaming(&self.output.join(vocabulary::BUNDLED_FILE), |writer| {
-            Ok(words.write(self.word_floor, writer)?)
+            Ok(vocabulary.write(self.word_floor, writer)?)
         })?;
+        write_streaming(&self.output.join(keywords::BUNDLED_FILE), |writer| {
+            Ok(keywords::write_links(captions(), writer)?)
+        })?;
+        if !meanings.is_empty() {
+            write_streaming(&self.output.join(words::BUNDLED_FILE), |writer| {
+                Ok(words::write(&meanings, writer)?)
+            })?;
+            progress::note(&format!("{} words with their meanings", meanings.len()));
+        }
         let visual = entities.iter().filter(|entity| entity.visual);
         let (count, descriptions) =
             (visual.clone().count(), visual.map(|entity| entity.descriptions().count()).sum::<usize>());

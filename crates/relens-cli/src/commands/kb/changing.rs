@@ -31,8 +31,9 @@ struct DescriptionOptions {
     alias: Vec<String>,
 }
 
-/// Add an entity, or descriptions and aliases to one that is there.
+/// Add an entity, or descriptions and aliases to one that is there; or say what a word means.
 ///
+/// Example: relens kb add pooch --means dog
 /// Example: relens kb add "shandong ship" --is "aircraft carrier" --has "ski-jump bow" --alias 山东舰
 #[derive(Debug, Args)]
 pub(crate) struct AddArguments {
@@ -42,6 +43,14 @@ pub(crate) struct AddArguments {
 
     #[command(flatten)]
     options: DescriptionOptions,
+
+    /// What a word means, in common words that fit in its place; may be repeated. It goes before what was known.
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["is", "has", "sense", "alias"])]
+    means: Vec<String>,
+
+    /// The language of a word that is given --means.
+    #[arg(long, value_name = "CODE", requires = "means", default_value = "en")]
+    language: String,
 }
 
 /// Change an entity: descriptions that are given replace those of the sense.
@@ -118,6 +127,9 @@ fn sense_of<'a>(entity: &'a mut Entity, label: Option<&str>) -> Option<&'a mut S
 
 impl AddArguments {
     pub(crate) fn run(self) -> Result<()> {
+        if !self.means.is_empty() {
+            return super::words::teach(&self.name, &self.language, self.means);
+        }
         let mut store = store()?;
         let descriptions = self.options.descriptions(&store)?;
         let name = normalise_name(&self.name);

@@ -5,6 +5,7 @@ mod changing;
 mod opening;
 mod reading;
 mod revisions;
+mod words;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -13,6 +14,8 @@ use clap::Subcommand;
 ///
 /// Enhancers such as `descriptions` and `composer` tell the retriever what the entities of a query look like. What they
 /// say comes from here, and an edit counts from the next search on: nothing has to be indexed again.
+///
+/// It also knows what uncommon words mean ("pooch", "snarling"): `composer` replaces what the retriever has hardly seen.
 ///
 /// relens comes with a knowledge base. The first edit copies it to `evd.db` in RELENS_HOME, where every edit is kept
 /// with its history and can be undone.

@@ -11,13 +11,15 @@ use relens::dataset::Dataset;
 use relens::english::Vocabulary;
 use relens::knowledge::knowledge_base::read_entities;
 use relens::knowledge::lint::lint;
+use relens::knowledge::words::ENGLISH;
 use relens::knowledge::{Entity, Sense};
 use serde::Serialize;
 
 use super::opening::{knowledge, unknown_entity};
+use super::words;
 use crate::output::{self, Output};
 
-/// List the entities.
+/// List the entities, or the words.
 ///
 /// A terminal shows a table; a pipe gets the name, how often captions name it, and the number of descriptions, separated
 /// by tabs.
@@ -31,12 +33,20 @@ pub(crate) struct ListArguments {
     #[arg(long)]
     all: bool,
 
+    /// Words with their meanings instead of entities.
+    #[arg(long)]
+    words: bool,
+
+    /// Only words of this language.
+    #[arg(long, value_name = "CODE", requires = "words")]
+    language: Option<String>,
+
     /// One JSON object a line: {"entity", "visual", "frequency", "aliases", "descriptions": [texts], "senses"}.
     #[arg(long)]
     json: bool,
 }
 
-/// Show what is known of one entity.
+/// Show what is known of one entity or word.
 #[derive(Debug, Args)]
 pub(crate) struct ShowArguments {
     /// Its name or an alias.
@@ -74,6 +84,12 @@ impl<'a> EntityLine<'a> {
 
 impl ListArguments {
     pub(crate) fn run(self) -> Result<()> {
+        if self.words {
+            let filter = self.filter.unwrap_or_default().to_lowercase();
+            let mut output = Output::new();
+            words::write_list(&mut output, &words::listed(&filter, self.language.as_deref())?, self.json)?;
+            return Ok(output.writer.flush()?);
+        }
         let knowledge = knowledge()?;
         let filter = self.filter.unwrap_or_default().to_lowercase();
         let named = |entity: &&Entity| {
@@ -113,9 +129,21 @@ impl ListArguments {
 impl ShowArguments {
     pub(crate) fn run(self) -> Result<()> {
         let knowledge = knowledge()?;
-        let entity =
-            knowledge.by_name(&self.name).ok_or_else(|| unknown_entity(&self.name, knowledge.entities()))?;
         let mut output = Output::new();
+        let word = knowledge.words().get(&self.name.to_lowercase(), ENGLISH);
+        if let Some(word) = &word {
+            if !self.json {
+                words::write_word(&mut output, word)?;
+            } else if knowledge.by_name(&self.name).is_none() {
+                words::write_list(&mut output, std::slice::from_ref(word), true)?;
+            }
+        }
+        let Some(entity) = knowledge.by_name(&self.name) else {
+            if word.is_some() {
+                return Ok(output.writer.flush()?);
+            }
+            return Err(unknown_entity(&self.name, knowledge.entities()).into());
+        };
         if self.json {
             serde_json::to_writer(&mut output.writer, &EntityLine::new(entity))?;
             writeln!(output.writer)?;

@@ -7,11 +7,12 @@ use anyhow::Result;
 use clap::Args;
 use relens::knowledge::entity::normalise_name;
 use relens::knowledge::knowledge_base::read_entities;
-use relens::knowledge::store::{Change, Revision};
+use relens::knowledge::store::{Change, Revision, WordChange};
 use relens::knowledge::{ImportMode, json_lines};
 use serde::Serialize;
 
 use super::opening::{existing_store, knowledge, store};
+use super::words;
 use crate::output::{self, Output};
 use crate::output_file::write_streaming;
 use crate::progress;
@@ -45,6 +46,8 @@ struct RevisionLine {
     #[serde(flatten)]
     revision: Revision,
     changes: Vec<Change>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    words: Vec<WordChange>,
 }
 
 /// Revisions of more changes, such as imports, are shown by their number only.
@@ -62,7 +65,8 @@ impl HistoryArguments {
             if self.json {
                 let few = revision.changed <= CHANGES_SHOWN;
                 let changes = if few { store.changes(revision.id)? } else { Vec::new() };
-                serde_json::to_writer(&mut output.writer, &RevisionLine { revision, changes })?;
+                let words = if few { store.word_changes(revision.id)? } else { Vec::new() };
+                serde_json::to_writer(&mut output.writer, &RevisionLine { revision, changes, words })?;
                 writeln!(output.writer)?;
             } else {
                 write_revision(&mut output, &revision)?;
@@ -108,13 +112,25 @@ pub(crate) struct ImportArguments {
     files: Vec<PathBuf>,
 
     /// What is imported becomes the whole knowledge base. Without this, entities gain senses, descriptions and aliases.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "words")]
     replace: bool,
+
+    /// The files hold words: what `kb export --words` writes, or a language model's answers.
+    #[arg(long)]
+    words: bool,
+
+    /// The language of the words.
+    #[arg(long, value_name = "CODE", requires = "words", default_value = "en")]
+    language: String,
 }
 
-/// Write all entities as JSON Lines, sorted by name.
+/// Write all entities, or all words, as JSON Lines, sorted by name.
 #[derive(Debug, Args)]
 pub(crate) struct ExportArguments {
+    /// Words with their meanings instead of entities.
+    #[arg(long)]
+    words: bool,
+
     /// Where to. Default: standard output.
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
@@ -122,6 +138,9 @@ pub(crate) struct ExportArguments {
 
 impl ImportArguments {
     pub(crate) fn run(self) -> Result<()> {
+        if self.words {
+            return words::take_in("import", words::read(&self.files, &self.language)?);
+        }
         let mut entities = Vec::new();
         for file in &self.files {
             entities.extend(read_entities(file)?);
@@ -138,6 +157,15 @@ impl ImportArguments {
 
 impl ExportArguments {
     pub(crate) fn run(self) -> Result<()> {
+        if self.words {
+            let all = words::listed("", None)?;
+            let Some(path) = &self.file else {
+                let mut output = Output::new();
+                words::write_json(&mut output.writer, &all)?;
+                return Ok(output.writer.flush()?);
+            };
+            return write_streaming(path, |writer| words::write_json(writer, &all));
+        }
         let knowledge = knowledge()?;
         let Some(path) = &self.file else {
             let mut output = Output::new();

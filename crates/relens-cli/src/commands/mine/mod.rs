@@ -4,6 +4,7 @@ mod asking;
 mod compose;
 mod import;
 mod llm_strategies;
+mod preferences;
 mod run;
 
 use anyhow::Result;
@@ -25,6 +26,7 @@ pub(crate) enum MineCommand {
     Eqr(Box<llm_strategies::EqrArguments>),
     Compose(compose::ComposeArguments),
     Import(import::ImportArguments),
+    Preferences(preferences::PreferencesArguments),
 }
 
 impl MineCommand {
@@ -37,6 +39,7 @@ impl MineCommand {
             Self::Eqr(arguments) => arguments.run(),
             Self::Compose(arguments) => arguments.run(),
             Self::Import(arguments) => arguments.run(),
+            Self::Preferences(arguments) => arguments.run(),
         }
     }
 }

@@ -128,6 +128,11 @@ impl Generator {
         self.spelling.vocabulary()
     }
 
+    /// What it knows of things and words.
+    pub fn knowledge(&self) -> &crate::knowledge::Knowledge {
+        self.materials.finder.knowledge()
+    }
+
     /// The candidates of every query, none of them the query itself and none twice.
     ///
     /// # Errors

@@ -133,7 +133,7 @@ fn after<'a>(text: &'a str, request: &str) -> Option<&'a str> {
 }
 
 /// Makes "a" or "an" fit the word that now follows.
-fn mend(article: &mut String, next: &str) {
+pub(super) fn mend(article: &mut String, next: &str) {
     let vowel = next.starts_with(['a', 'e', 'i', 'o', 'u', 'A', 'E', 'I', 'O', 'U']);
     match (article.as_str(), vowel) {
         ("a", true) => *article = "an".to_owned(),

@@ -4,10 +4,18 @@
 //! The generator offers what a person might type instead: misspellings corrected, filler dropped, entities under
 //! another name, and 0 to 3 descriptions of each entity woven in where they read naturally. The retriever's feedback may
 //! choose among the candidates (mining does); the enhancer [`Composer`] chooses by what captions use.
+//!
+//! Before that, talk around the request is dropped ([`chat`]) and keywords become a phrase ([`keywords`]); words that the
+//! retriever has hardly seen are replaced by words that it knows ([`wording`]), in two ways where a word has two
+//! meanings, and the more of a query that is, the less the query itself counts.
 
 mod candidates;
+mod chat;
 mod clean;
+pub mod keywords;
 mod phrases;
+pub mod preferences;
+pub mod wording;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,19 +24,29 @@ use serde::{Deserialize, Serialize};
 
 pub use candidates::{Candidate, Change, Generator, GeneratorConfig};
 
+use self::keywords::Links;
+use self::preferences::{PREFERENCES_FILE, Preferences};
+use self::wording::{FAMILIARITY_FILE, Reworded, Wording};
 use super::entity_finder::{EntityConfig, EntityFinder};
 use super::mix::{Mix, equally_weighted};
 use super::open::{EnhancerContext, EnhancerTable};
 use super::spelling::Spelling;
-use super::{EnhancedQuery, Query, QueryEnhancer, TraceEntry};
-use crate::english::Vocabulary;
+use super::{EnhancedQuery, Query, QueryEnhancer, TraceEntry, WeightedText};
+use crate::english::{Vocabulary, vocabulary};
 use crate::error::Result;
 use crate::index::Index;
+use crate::knowledge::knowledge_base;
+use crate::model_hub::bundled;
 
 /// How the enhancer chooses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ChoiceConfig {
+    /// A word that captions use at most so often is unfamiliar to the retriever; default 10.
+    pub unfamiliar_up_to: u64,
+    /// The share of a query that is reworded, if hardly anything of it is unfamiliar; it falls to nothing where all is.
+    /// Default 0.6.
+    pub reworded_share: f32,
     /// An entity that captions name at most so often is explained; more frequent ones the retriever knows. Default 20.
     pub explained_up_to: u64,
     /// How many rewrites are used, the best first; default 2.
@@ -37,7 +55,7 @@ pub struct ChoiceConfig {
 
 impl Default for ChoiceConfig {
     fn default() -> Self {
-        Self { explained_up_to: 20, rewrites: 2 }
+        Self { unfamiliar_up_to: 10, reworded_share: 0.6, explained_up_to: 20, rewrites: 2 }
     }
 }
 
@@ -49,6 +67,13 @@ pub struct ComposerConfig {
     pub vocabulary: Option<PathBuf>,
     /// Words that are spelled right, one a line, sorted; default: the bundled ones.
     pub words: Option<PathBuf>,
+    /// How well the retriever knows words, `word<TAB>count` a line; default: `familiarity.tsv` beside the retriever, else
+    /// the vocabulary.
+    pub familiarity: Option<PathBuf>,
+    /// Which meanings of words the retriever likes; default: `preferences.tsv` beside the retriever, else none.
+    pub preferences: Option<PathBuf>,
+    /// What captions put between two words; default: the bundled links.
+    pub links: Option<PathBuf>,
     /// Where WordNet is, for other names of entities; default: without it.
     pub wordnet: Option<PathBuf>,
     /// The knowledge base.
@@ -66,20 +91,76 @@ pub struct ComposerConfig {
 /// The enhancer.
 pub struct Composer {
     generator: Generator,
+    language: Language,
     choice: ChoiceConfig,
     mix: Mix,
 }
 
+/// What a composer knows of words and of how captions put them together.
+#[derive(Default)]
+pub struct Language {
+    /// Rewords; without it unfamiliar words stay.
+    pub wording: Option<Wording>,
+    /// What captions put between two words; without it keywords stay as they are.
+    pub links: Links,
+}
+
+/// How much of the weight of rewordings the second one has, which takes every word in its second meaning.
+const SHARE_OF_SECOND_MEANINGS: f32 = 0.4;
+
 impl Composer {
     /// Chooses among what `generator` offers.
-    pub fn new(generator: Generator, choice: ChoiceConfig, mix: Mix) -> Self {
-        Self { generator, choice, mix }
+    pub fn new(generator: Generator, language: Language, choice: ChoiceConfig, mix: Mix) -> Self {
+        Self { generator, language, choice, mix }
+    }
+
+    /// The query without talk, keywords as a phrase; with what was done to it.
+    fn asked_for(&self, query: &Query) -> Result<(Query, Vec<TraceEntry>)> {
+        let (text, dropped) = chat::without_chat(query.text());
+        let mut trace: Vec<TraceEntry> = dropped.iter().map(Change::trace).collect();
+        let text = match self.language.links.phrase(&text) {
+            Some(phrase) => {
+                trace.push(TraceEntry::Replaced { from: text, to: phrase.clone() });
+                phrase
+            }
+            None => text,
+        };
+        if trace.is_empty() { Ok((query.clone(), trace)) } else { Ok((Query::new(&text)?, trace)) }
+    }
+
+    /// The query reworded, beside what the generator's best candidates add to it.
+    fn reworded(&self, query: &Query, reworded: Reworded, described: &EnhancedQuery, trace: Vec<TraceEntry>) -> EnhancedQuery {
+        let mut trace = trace;
+        trace.extend(reworded.replaced.iter().map(|replaced| TraceEntry::Reworded {
+            from: replaced.from.clone(),
+            to: replaced.to.clone(),
+            seen: replaced.seen,
+        }));
+        let share = self.choice.reworded_share * (1.0 - reworded.unfamiliarity);
+        let second = if reworded.other == reworded.text { 0.0 } else { SHARE_OF_SECOND_MEANINGS };
+        let mut rewrites = vec![WeightedText { text: reworded.text.clone(), weight: 1.0 - second }];
+        if second > 0.0 {
+            rewrites.push(WeightedText { text: reworded.other, weight: second });
+        }
+        let added = described.texts.iter().filter(|text| text.text != query.text());
+        let added: Vec<WeightedText> = added.cloned().collect();
+        if !added.is_empty() {
+            trace.extend(described.trace.iter().filter(|step| !matches!(step, TraceEntry::Kept { .. })).cloned());
+            rewrites.extend(added);
+        }
+        trace.push(TraceEntry::TextAdded { text: reworded.text, source: self.name().to_owned() });
+        Mix { original_share: share, ..self.mix }.with_rewrites(query, rewrites, trace)
     }
 
     pub(super) fn open(table: &EnhancerTable, context: &EnhancerContext) -> Result<Self> {
         let config: ComposerConfig = table.parse()?;
         config.mix.ensure_valid(&table.name)?;
-        Ok(Self::new(config.generator(table, context)?, config.choice, config.mix))
+        let share = config.choice.reworded_share;
+        if !(0.0..=1.0).contains(&share) {
+            return Err(table.refuse(&format!("expected a reworded_share of 0 to 1, found {share}")));
+        }
+        let language = config.language(table, context)?;
+        Ok(Self::new(config.generator(table, context)?, language, config.choice, config.mix))
     }
 
     /// Higher is better; `None` leaves a candidate out. Corrections and dropped filler are always good. A description
@@ -134,6 +215,28 @@ impl ComposerConfig {
         self.generator(&EnhancerTable::named("composer"), context)
     }
 
+    /// What is known of words for the retriever that is asked. Without files of its own the captions' vocabulary stands
+    /// for what it knows, and the knowledge base's order for what it likes.
+    fn language(&self, table: &EnhancerTable, context: &EnhancerContext) -> Result<Language> {
+        let beside = |name: &str| {
+            let directory = context.embedder.as_ref().and_then(|embedder| embedder.directory().map(PathBuf::from));
+            directory.map(|directory| directory.join(name)).filter(|file| file.is_file())
+        };
+        let own = |path: &Option<PathBuf>, name: &str| path.as_ref().map(|path| table.path(path)).or_else(|| beside(name));
+        let evd = bundled::model(knowledge_base::BUNDLED)?;
+        let familiarity = own(&self.familiarity, FAMILIARITY_FILE)
+            .or_else(|| self.vocabulary.as_ref().map(|path| table.path(path)))
+            .unwrap_or_else(|| evd.join(vocabulary::BUNDLED_FILE));
+        let familiarity = Arc::new(Vocabulary::open(&familiarity)?);
+        let preferences = own(&self.preferences, PREFERENCES_FILE);
+        let preferences = preferences.map(|path| Preferences::open(&path)).transpose()?.unwrap_or_default();
+        let bundled = Some(evd.join(keywords::BUNDLED_FILE)).filter(|file| file.is_file());
+        let links = self.links.as_ref().map(|path| table.path(path)).or(bundled);
+        let links = links.map(|path| Links::open(&path)).transpose()?.unwrap_or_default();
+        let wording = Wording::new(familiarity, preferences, self.choice.unfamiliar_up_to);
+        Ok(Language { wording: Some(wording), links })
+    }
+
     fn generator(&self, table: &EnhancerTable, context: &EnhancerContext) -> Result<Generator> {
         let knowledge = table.knowledge(self.knowledge.as_ref(), context)?;
         let vocabulary = Arc::new(table.vocabulary(self.vocabulary.as_ref(), &knowledge)?);
@@ -162,10 +265,24 @@ impl QueryEnhancer for Composer {
     }
 
     fn enhance_batch(&self, queries: &[Query], _: Option<&dyn Index>) -> Result<Vec<EnhancedQuery>> {
-        let candidates = self.generator.generate(queries)?;
+        let asked = queries.iter().map(|query| self.asked_for(query)).collect::<Result<Vec<_>>>()?;
+        let (queries, traces): (Vec<Query>, Vec<Vec<TraceEntry>>) = asked.into_iter().unzip();
+        let candidates = self.generator.generate(&queries)?;
         let vocabulary = self.generator.vocabulary();
-        let chosen = queries.iter().zip(&candidates).map(|(query, all)| self.choose(query, all, vocabulary));
-        Ok(chosen.collect())
+        let words = self.generator.knowledge().words();
+        let enhanced = queries.iter().zip(&candidates).zip(traces).map(|((query, all), mut trace)| {
+            let chosen = self.choose(query, all, vocabulary);
+            let reworded = self.language.wording.as_ref().and_then(|wording| wording.reword(query.text(), words));
+            match reworded {
+                Some(reworded) => self.reworded(query, reworded, &chosen, trace),
+                None if trace.is_empty() => chosen,
+                None => {
+                    trace.extend(chosen.trace.into_iter().filter(|step| !matches!(step, TraceEntry::Kept { .. })));
+                    EnhancedQuery { trace, ..chosen }
+                }
+            }
+        });
+        Ok(enhanced.collect())
     }
 }
 

@@ -64,6 +64,11 @@ const PREPOSITIONS: &[&str] = &[
     "into", "near", "of", "on", "onto", "over", "through", "to", "under", "with",
 ];
 
+/// Whether a noun phrase ends before this word.
+pub(super) fn ends_phrase(word: &str) -> bool {
+    ENDS_PHRASE.contains(&word)
+}
+
 /// The text with descriptions right behind the mentions, which stand in it from left to right.
 pub(super) fn woven(text: &str, insertions: &[(&Mention, &[&str])]) -> String {
     let mut result = String::with_capacity(text.len() + 64);

@@ -71,7 +71,7 @@ fn nothing_to_change_offers_nothing() {
 
 #[test]
 fn the_enhancer_explains_what_is_rare_and_leaves_the_rest() {
-    let composer = Composer::new(generator(None), ChoiceConfig::default(), Mix::default());
+    let composer = Composer::new(generator(None), Language::default(), ChoiceConfig::default(), Mix::default());
     let texts = |query: &str| {
         let enhanced = enhance_text(&composer, query);
         enhanced.ensure_usable("composer").unwrap();

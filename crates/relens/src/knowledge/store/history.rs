@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde::Serialize;
 
-use super::{database_error, invalid_entity, rows};
+use super::{database_error, invalid_entity, rows, schema};
 use crate::error::{Error, Result};
 use crate::knowledge::Entity;
 
@@ -24,7 +24,7 @@ pub struct Revision {
     /// The revision that took this one back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undone_by: Option<i64>,
-    /// How many entities it changed.
+    /// How many entities and words it changed.
     pub changed: usize,
     /// The first of them by name.
     pub entity: String,
@@ -42,6 +42,13 @@ pub struct Change {
 }
 
 const COLUMNS: &str = "SELECT revisions.id, at, action, undoes, undone_by,
+    (SELECT count(*) FROM changes WHERE revision = revisions.id)
+        + (SELECT count(*) FROM word_changes WHERE revision = revisions.id),
+    coalesce((SELECT min(entity) FROM changes WHERE revision = revisions.id),
+        (SELECT min(key) FROM word_changes WHERE revision = revisions.id))
+    FROM revisions";
+/// The same for a knowledge base of the version that knew no words, which is only read.
+const COLUMNS_WITHOUT_WORDS: &str = "SELECT revisions.id, at, action, undoes, undone_by,
     (SELECT count(*) FROM changes WHERE revision = revisions.id),
     (SELECT min(entity) FROM changes WHERE revision = revisions.id)
     FROM revisions";
@@ -64,9 +71,15 @@ pub(super) fn read(
     entity: Option<&str>,
     limit: usize,
 ) -> rusqlite::Result<Vec<Revision>> {
-    let condition =
-        "WHERE ?1 IS NULL OR EXISTS (SELECT 1 FROM changes WHERE revision = revisions.id AND entity = ?1)";
-    let mut statement = connection.prepare(&format!("{COLUMNS} {condition} ORDER BY id DESC LIMIT ?2"))?;
+    let of_entity = "EXISTS (SELECT 1 FROM changes WHERE revision = revisions.id AND entity = ?1)";
+    let of_word = "EXISTS (SELECT 1 FROM word_changes WHERE revision = revisions.id AND key = ?1)";
+    let (columns, condition) = if schema::has_words(connection)? {
+        (COLUMNS, format!("{of_entity} OR {of_word}"))
+    } else {
+        (COLUMNS_WITHOUT_WORDS, of_entity.to_owned())
+    };
+    let sql = format!("{columns} WHERE ?1 IS NULL OR {condition} ORDER BY id DESC LIMIT ?2");
+    let mut statement = connection.prepare(&sql)?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     statement.query_map(params![entity, limit], revision)?.collect()
 }
@@ -190,9 +203,17 @@ impl Edit<'_> {
                 let sql = "INSERT INTO changes (revision, entity, before, after) VALUES (?1, ?2, ?3, ?4)";
                 self.transaction.prepare_cached(sql)?.execute(params![id, entity, before, after])?;
             }
-            self.transaction.query_row(&format!("{COLUMNS} WHERE id = ?1"), [id], revision)
+            Ok(id)
         };
-        write().map_err(|error| database_error(self.path, error))
+        let id = write().map_err(|error| database_error(self.path, error))?;
+        self.revision(id)
+    }
+
+    /// The revision of this number.
+    pub(super) fn revision(&self, id: i64) -> Result<Revision> {
+        self.transaction
+            .query_row(&format!("{COLUMNS} WHERE id = ?1"), [id], revision)
+            .map_err(|error| database_error(self.path, error))
     }
 
     /// Takes back `id`, or the latest edit.
@@ -226,7 +247,12 @@ impl Edit<'_> {
             }
             restored.push((change.entity, change.before));
         }
-        let made = self.apply("undo", Some(target.id), restored)?;
+        let words = self.words_before(target.id)?;
+        let made = if words.is_empty() {
+            self.apply("undo", Some(target.id), restored)?
+        } else {
+            self.apply_words("undo", Some(target.id), &words)?
+        };
         let made = made.ok_or_else(|| cannot(format!("revision {} changed nothing", target.id)))?;
         let mark = || {
             let sql = "UPDATE revisions SET undone_by = ?1 WHERE id = ?2";

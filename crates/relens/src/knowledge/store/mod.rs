@@ -8,6 +8,7 @@ mod history;
 mod import;
 mod rows;
 mod schema;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 pub use history::{Change, Revision};
 pub use import::{ImportMode, ImportSummary};
+pub use words::WordChange;
 
 use super::entity::{Entity, Invalid};
 use crate::error::{Error, Result};
@@ -64,6 +66,10 @@ impl KnowledgeStore {
         let mut store = Self::configured(connection, path)?;
         if !store.has_tables()? {
             store.create(seed)?;
+        } else if !store.has_words()? {
+            store.transact(|transaction| {
+                schema::bring_up_to_date(transaction).map_err(|error| database_error(path, error))
+            })?;
         }
         Ok(store)
     }

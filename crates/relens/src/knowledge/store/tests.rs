@@ -7,6 +7,7 @@ use super::history::Edit;
 use super::*;
 use crate::knowledge::json_lines;
 use crate::knowledge::json_lines::tests::entities;
+use crate::knowledge::words::{ENGLISH, Meaning, MeaningKind, Word};
 use crate::knowledge::{Description, Source};
 
 fn robot() -> Entity {
@@ -254,4 +255,63 @@ proptest! {
             prop_assert_eq!(store.entity(&entity.name).unwrap(), Some(entity.clone()));
         }
     }
+}
+
+fn taught(word: &str, meaning: &str) -> (String, String, Option<Word>) {
+    let meaning = Meaning { text: meaning.to_owned(), kind: MeaningKind::Name, source: Source::Person };
+    let taught = Word { word: word.to_owned(), language: ENGLISH.to_owned(), meanings: vec![meaning] };
+    (word.to_owned(), ENGLISH.to_owned(), Some(taught))
+}
+
+fn told(store: &KnowledgeStore) -> Vec<String> {
+    let words = store.words().unwrap();
+    words.iter().map(|word| format!("{} → {}", word.word, word.meanings[0].text)).collect()
+}
+
+#[test]
+fn words_have_a_history_and_can_be_taken_back() {
+    let (_directory, mut store) = new_store();
+    let first = store.edit_words("add", vec![taught("pooch", "dog"), taught("lad", "boy")]).unwrap().unwrap();
+    assert_eq!((first.changed, first.entity.as_str()), (2, "lad"));
+    assert!(store.edit_words("add", vec![taught("pooch", "dog")]).unwrap().is_none());
+    store.edit_words("add", vec![taught("pooch", "puppy")]).unwrap();
+    assert_eq!(told(&store), ["lad → boy", "pooch → puppy"]);
+    assert!(matches!(store.undo(Some(first.id)), Err(Error::CannotUndo { .. })));
+    let undone = store.undo(None).unwrap();
+    assert_eq!(told(&store), ["lad → boy", "pooch → dog"]);
+    store.undo(Some(undone.id)).unwrap();
+    assert_eq!(told(&store), ["lad → boy", "pooch → puppy"]);
+    assert_eq!(store.history(Some("pooch"), 9).unwrap().len(), 4);
+    assert_eq!(store.word_changes(first.id).unwrap().len(), 2);
+}
+
+#[test]
+fn a_word_that_means_itself_changes_nothing() {
+    let (_directory, mut store) = new_store();
+    let error = store.edit_words("add", vec![taught("lad", "boy"), taught("pooch", "pooch")]).unwrap_err();
+    assert!(error.to_string().contains("meanings[0].text"), "{error}");
+    assert!(store.words().unwrap().is_empty() && store.history(None, 9).unwrap().is_empty());
+}
+
+#[test]
+fn a_knowledge_base_that_knew_no_words_is_brought_up_to_date_with_its_history() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("evd.db");
+    let mut store = KnowledgeStore::open_seeded(&path, || Ok(vec![robot()])).unwrap();
+    describe(&mut store, "robot", "glowing eyes").unwrap();
+    store
+        .connection
+        .execute_batch("DROP TABLE words; DROP TABLE word_changes; PRAGMA user_version = 1")
+        .unwrap();
+    drop(store);
+    let read = KnowledgeStore::open_read_only(&path).unwrap();
+    assert!(read.words().unwrap().is_empty());
+    assert_eq!(read.history(Some("robot"), 9).unwrap().len(), 2);
+    drop(read);
+    let mut store = KnowledgeStore::open(&path).unwrap();
+    store.edit_words("add", vec![taught("pooch", "dog")]).unwrap();
+    assert_eq!(store.history(None, 9).unwrap().len(), 3);
+    store.undo(None).unwrap();
+    store.undo(None).unwrap();
+    assert_eq!(store.entity("robot").unwrap().unwrap(), robot());
 }

@@ -1,0 +1,338 @@
+//! Words that the retriever has hardly seen, replaced by words that it knows.
+//!
+//! Which words are unfamiliar say the captions that it learned from, or its measured feedback; what they mean says the
+//! knowledge base; which of several meanings this retriever likes best say its [`Preferences`], learned offline.
+
+use std::sync::Arc;
+
+use crate::english::Vocabulary;
+use crate::enhancer::LONGEST_QUERY;
+use crate::english::words::{Word, words};
+use crate::knowledge::words::{Form, LONGEST_PHRASE};
+use crate::knowledge::{Source, Words};
+
+use super::clean::mend;
+use super::preferences::Preferences;
+
+/// Beside a retriever: how well it knows words, `word<TAB>count` a line.
+pub const FAMILIARITY_FILE: &str = "familiarity.tsv";
+
+/// Words that every sentence has, by their count in some 30,000 captions: they are not what a query is about.
+const EVERYWHERE: u64 = 2000;
+/// What no rewrite may lose: numbers, colours, negations.
+const PROTECTED: &[&str] = &[
+    "black", "blue", "brown", "eight", "five", "four", "gold", "gray", "green", "grey", "neither", "never", "nine",
+    "no", "nobody", "none", "nor", "not", "one", "orange", "pink", "purple", "red", "seven", "silver", "six",
+    "tan", "ten", "three", "two", "white", "without", "yellow",
+];
+/// Meanings that begin so read better behind the word that they tell of: "bespectacled man" is a man in glasses.
+const BEHIND_THE_NOUN: &[&str] = &["in", "with", "on", "without"];
+
+/// A phrase that was replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replaced {
+    /// As it was typed.
+    pub from: String,
+    /// The meaning that the retriever likes best.
+    pub to: String,
+    /// How often captions use its rarest word.
+    pub seen: u64,
+}
+
+/// A query in other words.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reworded {
+    /// Every phrase by its best meaning.
+    pub text: String,
+    /// Every phrase by its second meaning, where there are two.
+    pub other: String,
+    /// What was replaced.
+    pub replaced: Vec<Replaced>,
+    /// How much of what the query is about was replaced, 0 to 1.
+    pub unfamiliarity: f32,
+}
+
+/// Rewords queries.
+pub struct Wording {
+    familiarity: Arc<Vocabulary>,
+    preferences: Preferences,
+    familiar_from: u64,
+}
+
+/// A phrase that can be replaced.
+struct Replaceable {
+    first: usize,
+    length: usize,
+    seen: u64,
+    meanings: Vec<Form>,
+}
+
+impl Wording {
+    /// Words met more often than `unfamiliar_up_to` stay as they are.
+    pub fn new(familiarity: Arc<Vocabulary>, preferences: Preferences, unfamiliar_up_to: u64) -> Self {
+        Self { familiarity, preferences, familiar_from: unfamiliar_up_to.saturating_add(1) }
+    }
+
+    /// The query in other words; `None` if all its words are familiar or nothing is known of the others.
+    pub fn reword(&self, text: &str, knowledge: &Words) -> Option<Reworded> {
+        let words = words(text);
+        let replaceable = self.replaceable(&words, knowledge);
+        if replaceable.is_empty() {
+            return None;
+        }
+        let [best, other] = [0, 1].map(|choice| written(text, &words, &replaceable, choice));
+        // What is longer than a query may be is none.
+        let best = Some(best).filter(|best| best.len() <= LONGEST_QUERY && !best.trim().is_empty())?;
+        let other = Some(other).filter(|other| other.len() <= LONGEST_QUERY).unwrap_or_else(|| best.clone());
+        let about = words.iter().filter(|word| self.familiarity.count(&word.text) < EVERYWHERE).count();
+        let replaced: usize = replaceable.iter().map(|phrase| phrase.length).sum();
+        let unfamiliarity = (replaced as f32 / about.max(1) as f32).min(1.0);
+        let told = replaceable.iter().filter_map(|phrase| {
+            let to = phrase.meanings.first()?.text.clone();
+            Some(Replaced { from: typed(text, &words, phrase).to_owned(), to, seen: phrase.seen })
+        });
+        Some(Reworded { text: best, other, replaced: told.collect(), unfamiliarity })
+    }
+
+    /// The phrases of a query that can be replaced, the longer before the shorter, from left to right.
+    fn replaceable(&self, words: &[Word<'_>], knowledge: &Words) -> Vec<Replaceable> {
+        let mut found = Vec::new();
+        let mut first = 0;
+        while first < words.len() {
+            let longest = LONGEST_PHRASE.min(words.len() - first);
+            let phrase = (1..=longest).rev().find_map(|length| self.phrase(words, first, length, knowledge));
+            first += phrase.as_ref().map_or(1, |phrase| phrase.length);
+            found.extend(phrase);
+        }
+        found
+    }
+
+    fn phrase(&self, words: &[Word<'_>], first: usize, length: usize, knowledge: &Words) -> Option<Replaceable> {
+        let phrase = words.get(first..first + length)?;
+        if phrase.iter().skip(1).any(|word| !word.joins) {
+            return None;
+        }
+        let joined = phrase.iter().map(|word| word.text.as_ref()).collect::<Vec<_>>().join(" ");
+        let seen = phrase.iter().map(|word| self.familiarity.count(&word.text)).min()?;
+        let has_digit = || joined.chars().any(char::is_numeric);
+        // A person's word counts however familiar it is.
+        let taught = || {
+            let word = knowledge.get(&joined, crate::knowledge::words::ENGLISH);
+            word.is_some_and(|word| word.meanings.iter().any(|meaning| meaning.source == Source::Person))
+        };
+        if seen >= self.familiar_from && !taught() || has_digit() {
+            return None;
+        }
+        let mut meanings = knowledge.meanings(&joined, &self.familiarity);
+        let lost = |text: &str| {
+            let mut kept = phrase.iter().filter(|word| PROTECTED.contains(&word.text.as_ref()));
+            kept.any(|word| !text.split(' ').any(|other| other == word.text))
+        };
+        meanings.retain(|form| !lost(&form.text));
+        // The sort is stable: meanings that nothing is known of stay in the order of the knowledge base.
+        meanings.sort_by(|left, right| self.worth(right).total_cmp(&self.worth(left)));
+        (!meanings.is_empty()).then_some(Replaceable { first, length, seen, meanings })
+    }
+
+    fn worth(&self, form: &Form) -> f32 {
+        if form.meaning.source == Source::Person {
+            return f32::INFINITY;
+        }
+        self.preferences.gain(&form.word, &form.meaning.text).unwrap_or(f32::MIN)
+    }
+}
+
+fn typed<'a>(text: &'a str, words: &[Word<'_>], phrase: &Replaceable) -> &'a str {
+    let start = words.get(phrase.first).map_or(0, |word| word.range.start);
+    let end = words.get(phrase.first + phrase.length - 1).map_or(start, |word| word.range.end);
+    text.get(start..end).unwrap_or_default()
+}
+
+/// A stretch of the new text: what stands before it in the old one, and itself.
+struct Unit<'a> {
+    gap: &'a str,
+    text: &'a str,
+    /// Whether it is a meaning.
+    new: bool,
+    /// Whether only spaces or hyphens part it from the unit before.
+    joins: bool,
+}
+
+/// The text with every phrase by its meaning of this number, or by its last.
+fn written(text: &str, words: &[Word<'_>], phrases: &[Replaceable], choice: usize) -> String {
+    let mut units: Vec<Unit<'_>> = Vec::new();
+    let mut phrases = phrases.iter().peekable();
+    let (mut position, mut copied) = (0, 0);
+    while let Some(word) = words.get(position) {
+        let gap = text.get(copied..word.range.start).unwrap_or_default();
+        let phrase = phrases.next_if(|phrase| phrase.first == position);
+        let length = phrase.map_or(1, |phrase| phrase.length);
+        let end = words.get(position + length - 1).map_or(word.range.end, |last| last.range.end);
+        let meaning = phrase.and_then(|phrase| {
+            phrase.meanings.get(choice.min(phrase.meanings.len().saturating_sub(1)))
+        });
+        let own = text.get(word.range.start..end).unwrap_or_default();
+        let new = meaning.map(|form| form.text.as_str());
+        units.push(Unit { gap, text: new.unwrap_or(own), new: new.is_some(), joins: word.joins });
+        copied = end;
+        position += length;
+    }
+    put_behind_nouns(&mut units);
+    let mut result = assembled(&units);
+    result.push_str(text.get(copied..).unwrap_or_default());
+    result
+}
+
+/// "in a hat girl" reads "girl in a hat".
+fn put_behind_nouns(units: &mut [Unit<'_>]) {
+    let mut position = 0;
+    while position + 1 < units.len() {
+        let (Some(this), Some(next)) = (units.get(position), units.get(position + 1)) else { break };
+        let first = this.text.split(' ').next().unwrap_or_default();
+        let before = position.checked_sub(1).and_then(|before| units.get(before));
+        let in_front = before.is_none_or(|before| {
+            !this.joins || matches!(before.text.to_lowercase().as_str(), "a" | "an" | "the" | "two" | "three" | "some" | "of")
+        });
+        let noun = !super::phrases::ends_phrase(next.text) && next.joins && !next.text.contains(' ');
+        if this.new && this.text.contains(' ') && BEHIND_THE_NOUN.contains(&first) && in_front && noun {
+            let (moved, stayed) = ((this.text, this.new), (next.text, next.new));
+            if let Some(unit) = units.get_mut(position) {
+                (unit.text, unit.new) = stayed;
+            }
+            if let Some(unit) = units.get_mut(position + 1) {
+                (unit.text, unit.new) = moved;
+            }
+            position += 1;
+        }
+        position += 1;
+    }
+}
+
+/// The units one after the other; compounds are parted where something in them was replaced, and articles fit.
+fn assembled(units: &[Unit<'_>]) -> String {
+    let mut result = String::new();
+    let mut last: Option<(usize, bool)> = None;
+    for unit in units {
+        let new = unit.new || last.is_some_and(|(_, new)| new);
+        let parted = unit.joins && new && !unit.gap.contains(char::is_whitespace);
+        result.push_str(if parted { " " } else { unit.gap });
+        if let Some((start, _)) = last.filter(|_| new) {
+            let mut article = result.get(start..).unwrap_or_default().trim_end().to_owned();
+            let spaces = result.len() - start - article.len();
+            if matches!(article.as_str(), "a" | "an") {
+                mend(&mut article, unit.text);
+                result.truncate(start);
+                result.push_str(&article);
+                result.extend(std::iter::repeat_n(' ', spaces));
+            }
+        }
+        last = Some((result.len(), unit.new));
+        result.push_str(unit.text);
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::knowledge::words::{ENGLISH, Meaning, MeaningKind, Word as Known};
+
+    fn knowledge() -> Words {
+        let known = |word: &str, meanings: &[&str]| Known {
+            word: word.to_owned(),
+            language: ENGLISH.to_owned(),
+            meanings: meanings
+                .iter()
+                .map(|text| Meaning { text: (*text).to_owned(), kind: MeaningKind::Name, source: Source::Llm })
+                .collect(),
+        };
+        Words::default().with([
+            known("pooch", &["dog"]),
+            known("lad", &["son", "boy"]),
+            known("azure", &["blue"]),
+            known("bespectacled", &["in glasses"]),
+            known("snarling at", &["showing teeth at"]),
+            known("apparatus", &["machine"]),
+            known("no quarter", &["fight"]),
+            known("monochrome", &["black and white"]),
+            known("cur", &["pooch"]),
+        ])
+    }
+
+    fn captions() -> Vocabulary {
+        Vocabulary::of_captions(["a dog boy in the at an old man blue hat son girl with red two dogs boys"; 20])
+    }
+
+    fn wording() -> Wording {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs_err::write(file.path(), "lad\tboy:0.5:9\tson:0.1:2\n").unwrap();
+        Wording::new(Arc::new(captions()), Preferences::open(file.path()).unwrap(), 10)
+    }
+
+    fn text(typed: &str) -> Option<String> {
+        wording().reword(typed, &knowledge()).map(|reworded| reworded.text)
+    }
+
+    #[test]
+    fn unfamiliar_words_become_what_the_retriever_likes() {
+        for (typed, expected) in [
+            ("pooch snarling at a lad", "dog showing teeth at a boy"),
+            ("Two pooches in the azure-hat", "Two dogs in the blue hat"),
+            ("an azure hat", "a blue hat"),
+            ("a bespectacled girl", "a girl in glasses"),
+            ("the lad's hat .", "the boy's hat ."),
+            ("an old apparatus", "an old machine"),
+            ("a cur", "a pooch"),
+        ] {
+            assert_eq!(text(typed).as_deref(), Some(expected), "{typed}");
+        }
+    }
+
+    #[test]
+    fn the_second_meaning_stands_in_the_other_text_and_the_share_is_told() {
+        let reworded = wording().reword("lad in the hat", &knowledge()).unwrap();
+        assert_eq!((reworded.text.as_str(), reworded.other.as_str()), ("boy in the hat", "son in the hat"));
+        assert_eq!(reworded.replaced, [Replaced { from: "lad".into(), to: "boy".into(), seen: 0 }]);
+        assert!((reworded.unfamiliarity - 0.25).abs() < 1e-6, "{}", reworded.unfamiliarity);
+    }
+
+    #[test]
+    fn negations_and_what_is_familiar_stay() {
+        for typed in ["a dog with no quarter", "a boy in the blue hat", "", "...", "zebra"] {
+            assert_eq!(text(typed), None, "{typed}");
+        }
+    }
+
+    #[test]
+    fn what_a_person_taught_counts_however_familiar_the_word() {
+        let meaning = Meaning { text: "puppy".into(), kind: MeaningKind::Name, source: Source::Person };
+        let dog = Known { word: "dog".into(), language: ENGLISH.into(), meanings: vec![meaning] };
+        let reworded = wording().reword("a dog", &knowledge().with([dog])).unwrap();
+        assert_eq!(reworded.text, "a puppy");
+    }
+
+    proptest! {
+        #[test]
+        fn familiar_words_are_never_changed(words in proptest::collection::vec("a|dog|boy|in|the|hat|red|two|old", 1..12)) {
+            prop_assert_eq!(text(&words.join(" ")), None);
+        }
+
+        #[test]
+        fn nothing_is_lost_and_nothing_is_empty(
+            words in proptest::collection::vec("two|red|not|without|lad|pooch|azure|bespectacled|no|quarter|7|-|,|a|é", 0..20),
+        ) {
+            let typed = words.join(" ");
+            if let Some(reworded) = wording().reword(&typed, &knowledge()) {
+                for new in [&reworded.text, &reworded.other] {
+                    prop_assert!(!new.trim().is_empty() && new.len() <= LONGEST_QUERY);
+                    for kept in ["two", "red", "not", "without", "no", "7"] {
+                        let count = |text: &str| text.split(' ').filter(|word| *word == kept).count();
+                        prop_assert!(count(&typed) <= count(new), "{} → {}", typed, new);
+                    }
+                }
+            }
+        }
+    }
+}
