@@ -105,7 +105,8 @@ impl SearchArguments {
 
 /// Says what was searched for if that is not what was typed: the text that counts most.
 fn tell_rewritten(query: &Query, enhanced: &EnhancedQuery) {
-    let heaviest = enhanced.texts.iter().reduce(|best, text| if text.weight > best.weight { text } else { best });
+    let heaviest =
+        enhanced.texts.iter().reduce(|best, text| if text.weight > best.weight { text } else { best });
     if let Some(text) = heaviest.filter(|text| text.text != query.text()) {
         progress::note(&format!("searched for: {} (--enhancer identity searches as typed)", text.text));
     }

@@ -119,7 +119,7 @@ pub fn readings(word: &str) -> Vec<(String, Inflection)> {
         .filter(|(base, past, participle)| *base != word && (*past == word || *participle == word))
         .map(|(base, _, _)| ((*base).to_owned(), Inflection::Ed))
         .collect();
-    for (ending, inflection, shortest) in [("ing", Inflection::Ing, 3), ("ed", Inflection::Ed, 2)] {
+    for (ending, inflection, shortest) in [("ing", Inflection::Ing, 2), ("ed", Inflection::Ed, 2)] {
         let Some(stem) = word.strip_suffix(ending).filter(|stem| stem.len() >= shortest) else { continue };
         found.push((stem.to_owned(), inflection));
         let mut letters = stem.chars().rev();
@@ -178,7 +178,10 @@ fn with_ending(base: &str, ending: &str) -> Vec<String> {
         ['e', ..] => shortened("e", ""),
         ['y', before, ..] if ending == "ed" && !is_vowel(*before) => shortened("y", "i"),
         [last, middle, first]
-            if !is_vowel(*last) && !matches!(last, 'w' | 'x' | 'y') && is_vowel(*middle) && !is_vowel(*first) =>
+            if !is_vowel(*last)
+                && !matches!(last, 'w' | 'x' | 'y')
+                && is_vowel(*middle)
+                && !is_vowel(*first) =>
         {
             vec![format!("{base}{last}{ending}"), format!("{base}{ending}")]
         }
@@ -192,7 +195,8 @@ mod tests {
 
     #[test]
     fn a_form_leads_back_to_its_base() {
-        for base in ["jump", "run", "climb", "carry", "tie", "wear", "leap", "trot", "chase", "see", "lounge"] {
+        for base in ["jump", "run", "climb", "carry", "tie", "wear", "leap", "trot", "chase", "see", "lounge"]
+        {
             for inflection in [Inflection::S, Inflection::Ing, Inflection::Ed] {
                 let form = &inflected(base, inflection)[0];
                 assert!(

@@ -32,9 +32,10 @@ impl SortedLines {
             }
             starts.push(start);
             before = key;
-            start = u32::try_from(line.len()).ok().and_then(|length| start.checked_add(length)).ok_or_else(|| {
-                broken_line(path, number + 1, "a file of at most 4 GB", "a larger one")
-            })?;
+            start = u32::try_from(line.len())
+                .ok()
+                .and_then(|length| start.checked_add(length))
+                .ok_or_else(|| broken_line(path, number + 1, "a file of at most 4 GB", "a larger one"))?;
         }
         Ok(Self { text, starts })
     }
@@ -86,7 +87,10 @@ mod tests {
     fn what_belongs_to_a_key_is_found() {
         let lines = SortedLines::open(written("lad\tboy\tchild\r\npooch\tdog\nwee").path()).unwrap();
         assert_eq!((lines.len(), lines.is_empty()), (3, false));
-        assert_eq!([lines.get("lad"), lines.get("pooch"), lines.get("wee")], [Some("boy\tchild"), Some("dog"), Some("")]);
+        assert_eq!(
+            [lines.get("lad"), lines.get("pooch"), lines.get("wee")],
+            [Some("boy\tchild"), Some("dog"), Some("")]
+        );
         for key in ["", "la", "lads", "zebra", "lad\tboy"] {
             assert_eq!(lines.get(key), None, "{key}");
         }

@@ -95,7 +95,11 @@ pub struct Invalid {
 }
 
 impl Invalid {
-    pub(super) fn new(field: impl Into<String>, expected: impl Into<String>, found: impl Into<String>) -> Self {
+    pub(super) fn new(
+        field: impl Into<String>,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Self {
         Self { field: field.into(), expected: expected.into(), found: found.into() }
     }
 }

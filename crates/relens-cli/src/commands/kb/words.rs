@@ -23,7 +23,8 @@ pub(super) fn teach(word: &str, language: &str, means: Vec<String>) -> Result<()
 /// Stores words in one revision, and says so.
 pub(super) fn take_in(action: &str, words: Vec<Word>) -> Result<()> {
     let count = words.len();
-    let changes = words.into_iter().map(|word| (word.word.clone(), word.language.clone(), Some(word))).collect();
+    let changes =
+        words.into_iter().map(|word| (word.word.clone(), word.language.clone(), Some(word))).collect();
     match store()?.edit_words(action, changes)? {
         Some(revision) => progress::note(&format!(
             "revision {}: {action}, {} of {count} words changed (relens kb undo takes it back)",

@@ -3,31 +3,226 @@
 use super::candidates::Change;
 use crate::english::words::words;
 
-/// Words that ask, guess and greet, and may stand in a part of a text that shows nothing.
+/// Words that ask, guess and greet; a part of a text that has no others but [`SMALL`] ones shows nothing.
 const TALK: &[&str] = &[
-    "a", "able", "after", "an", "and", "any", "anything", "are", "be", "believe", "bell", "bring", "call",
-    "can", "chance", "could", "couldn", "d", "did", "dig", "do", "does", "don", "fetch", "find", "for", "get",
-    "give", "got", "guess", "had", "has", "have", "hello", "help", "hey", "hi", "hunting", "i", "id", "idea",
-    "if", "im", "image", "in", "is", "it", "just", "kind", "know", "like", "ll", "look", "looking", "love",
-    "luck", "m", "match", "matches", "matching", "maybe", "me", "mind", "my", "need", "of", "ok", "okay",
-    "one", "ones", "or", "out", "perhaps", "photo", "pic", "picture", "please", "pls", "possible", "pretty",
-    "pull", "re", "remember", "remind", "ring", "s", "search", "searching", "see", "shot", "show", "snap",
-    "so", "something", "somewhere", "sort", "sure", "t", "tell", "thank", "thanks", "that", "the", "them",
-    "there", "think", "this", "those", "to", "track", "u", "um", "up", "ve", "want", "wanted", "was", "we",
-    "well", "were", "what", "whatever", "where", "which", "who", "will", "with", "would", "you", "your", "him",
-    "her", "us",
+    "able",
+    "after",
+    "any",
+    "anything",
+    "be",
+    "been",
+    "believe",
+    "bell",
+    "bring",
+    "call",
+    "can",
+    "chance",
+    "could",
+    "couldn",
+    "d",
+    "did",
+    "dig",
+    "do",
+    "does",
+    "doesn",
+    "don",
+    "else",
+    "fetch",
+    "find",
+    "get",
+    "give",
+    "got",
+    "guess",
+    "had",
+    "has",
+    "have",
+    "hello",
+    "help",
+    "her",
+    "hey",
+    "hi",
+    "him",
+    "hunting",
+    "i",
+    "id",
+    "idea",
+    "if",
+    "im",
+    "image",
+    "it",
+    "just",
+    "kind",
+    "know",
+    "like",
+    "ll",
+    "look",
+    "looking",
+    "love",
+    "luck",
+    "m",
+    "match",
+    "matches",
+    "matching",
+    "maybe",
+    "me",
+    "mind",
+    "my",
+    "need",
+    "ok",
+    "okay",
+    "one",
+    "ones",
+    "out",
+    "perhaps",
+    "photo",
+    "photos",
+    "pic",
+    "picture",
+    "pictures",
+    "please",
+    "pls",
+    "possible",
+    "pretty",
+    "pull",
+    "re",
+    "remember",
+    "remind",
+    "ring",
+    "s",
+    "search",
+    "searching",
+    "see",
+    "shot",
+    "show",
+    "snap",
+    "so",
+    "something",
+    "somewhere",
+    "sort",
+    "still",
+    "sure",
+    "t",
+    "tell",
+    "thank",
+    "thanks",
+    "that",
+    "them",
+    "there",
+    "think",
+    "this",
+    "those",
+    "to",
+    "track",
+    "try",
+    "trying",
+    "u",
+    "um",
+    "up",
+    "us",
+    "ve",
+    "want",
+    "wanted",
+    "was",
+    "we",
+    "well",
+    "were",
+    "what",
+    "whatever",
+    "where",
+    "whether",
+    "which",
+    "who",
+    "will",
+    "would",
+    "you",
+    "your",
 ];
-/// Words of [`TALK`] that a request begins with and a description does not.
+/// Words that every sentence has.
+const SMALL: &[&str] =
+    &["a", "an", "and", "are", "at", "by", "for", "from", "in", "is", "its", "of", "on", "or", "the", "with"];
+/// Words that a request begins with.
 const OPENING: &[&str] = &[
-    "any", "anything", "believe", "bring", "can", "could", "d", "did", "dig", "find", "for", "get", "give",
-    "got", "guess", "have", "hello", "hey", "hi", "hunting", "i", "id", "im", "image", "it", "just", "like",
-    "ll", "m", "maybe", "me", "need", "of", "ok", "okay", "perhaps", "photo", "pic", "picture", "please",
-    "pls", "pull", "remember", "s", "search", "searching", "see", "shot", "show", "snap", "so", "that",
-    "there", "think", "this", "to", "u", "um", "us", "ve", "want", "wanted", "was", "we", "well", "were",
-    "where", "which", "will", "would", "you",
+    "any",
+    "anything",
+    "are",
+    "been",
+    "believe",
+    "bring",
+    "can",
+    "could",
+    "d",
+    "did",
+    "dig",
+    "find",
+    "for",
+    "get",
+    "give",
+    "got",
+    "guess",
+    "have",
+    "hello",
+    "hey",
+    "hi",
+    "hunting",
+    "i",
+    "id",
+    "im",
+    "image",
+    "is",
+    "it",
+    "just",
+    "like",
+    "ll",
+    "m",
+    "maybe",
+    "me",
+    "need",
+    "of",
+    "ok",
+    "okay",
+    "perhaps",
+    "photo",
+    "pic",
+    "picture",
+    "please",
+    "pls",
+    "pull",
+    "remember",
+    "s",
+    "search",
+    "searching",
+    "see",
+    "shot",
+    "show",
+    "snap",
+    "so",
+    "still",
+    "that",
+    "there",
+    "think",
+    "this",
+    "to",
+    "u",
+    "um",
+    "us",
+    "ve",
+    "want",
+    "wanted",
+    "was",
+    "we",
+    "well",
+    "were",
+    "where",
+    "which",
+    "will",
+    "would",
+    "you",
 ];
-/// A part is talk if at least so much of its words is.
-const TALK_SHARE: f64 = 0.75;
+/// Words of [`OPENING`] that descriptions begin with, too: they open a request beside others only.
+const WEAK: &[&str] = &[
+    "are", "for", "is", "it", "just", "like", "of", "so", "still", "that", "this", "to", "was", "well",
+    "were", "where", "which",
+];
 /// The fewest words that may be left.
 const FEWEST_LEFT: usize = 2;
 
@@ -42,9 +237,10 @@ pub(super) fn without_chat(text: &str) -> (String, Vec<Change>) {
     let joined = kept.into_iter().map(str::trim).collect::<Vec<_>>().join(" ");
     let all = words(&joined);
     let is_opening = |word: &str| OPENING.binary_search(&word).is_ok();
-    // "That" and "there" alone open many a description; with a word that asks beside them they open a request.
     let opening = all.iter().take_while(|word| is_opening(&word.text)).count();
-    let start = all.get(opening).map_or(joined.len(), |word| word.range.start);
+    let asks = all.iter().take(opening).any(|word| !WEAK.contains(&word.text.as_ref()));
+    let opening = if asks { opening } else { 0 };
+    let start = if opening == 0 { 0 } else { all.get(opening).map_or(joined.len(), |word| word.range.start) };
     let (before, rest) = joined.split_at_checked(start).unwrap_or(("", &joined));
     let mut rest = rest.trim_end_matches([' ', ',', ';', '?', '!']);
     if let Some(shorter) = ["please", "thanks"].iter().find_map(|word| rest.strip_suffix(word)) {
@@ -79,12 +275,14 @@ fn parts(text: &str) -> Vec<&str> {
     parts
 }
 
-/// Whether a part is talk: nearly all of its words are, and it asks. A mark by itself is none.
+/// Whether a part is talk: it asks or guesses, and has only small words beside. "One" may be a number.
 fn is_talk(part: &str) -> bool {
     let words = words(part);
-    let talk = words.iter().filter(|word| TALK.contains(&word.text.as_ref())).count();
-    words.len() > 1 && talk as f64 >= TALK_SHARE * words.len() as f64
-        || words.len() == 1 && words.iter().all(|word| OPENING.binary_search(&word.text.as_ref()).is_ok())
+    let is_small = |word: &&str| SMALL.contains(word);
+    let telling: Vec<&str> =
+        words.iter().map(|word| word.text.as_ref()).filter(|word| !is_small(word)).collect();
+    let asks = telling.iter().any(|word| *word != "one" && !WEAK.contains(word));
+    asks && telling.iter().all(|word| TALK.contains(word))
 }
 
 #[cfg(test)]
@@ -108,7 +306,15 @@ mod tests {
 
     #[test]
     fn descriptions_stay_as_they_are() {
-        for text in ["A dog runs .", "man , woman", "find", "two dogs, one of them black", "", "show me", "没有 no dog"] {
+        for text in [
+            "A dog runs .",
+            "man , woman",
+            "find",
+            "two dogs, one of them black",
+            "",
+            "show me",
+            "没有 no dog",
+        ] {
             assert_eq!(without_chat(text), (text.to_owned(), Vec::new()));
         }
     }

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::english::SortedLines;
-use crate::error::Result;
 use crate::english::words::words;
+use crate::error::Result;
 
 /// The links inside the bundled knowledge base's directory.
 pub const BUNDLED_FILE: &str = "links.tsv";
@@ -58,8 +58,30 @@ impl Links {
 
 /// What stands between words in captions as links: one or two of these.
 const LINKS: &[&str] = &[
-    "a", "and", "and a", "are", "at", "by", "down a", "in", "in a", "in the", "is", "near", "of", "of a", "on",
-    "on a", "on the", "over", "over a", "the", "through", "through the", "with", "with a",
+    "a",
+    "and",
+    "and a",
+    "are",
+    "at",
+    "by",
+    "down a",
+    "in",
+    "in a",
+    "in the",
+    "is",
+    "near",
+    "of",
+    "of a",
+    "on",
+    "on a",
+    "on the",
+    "over",
+    "over a",
+    "the",
+    "through",
+    "through the",
+    "with",
+    "with a",
 ];
 /// The fewest captions that a link is met in.
 const FEWEST: u64 = 2;
@@ -89,7 +111,8 @@ pub fn write_links<'a>(captions: impl IntoIterator<Item = &'a str>, writer: &mut
         }
     }
     for (pair, links) in between {
-        let Some((link, count)) = links.iter().max_by(|left, right| left.1.cmp(right.1).then(right.0.cmp(left.0)))
+        let Some((link, count)) =
+            links.iter().max_by(|left, right| left.1.cmp(right.1).then(right.0.cmp(left.0)))
         else {
             continue;
         };
@@ -120,7 +143,10 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs_err::write(file.path(), "dog ball\twith a\nman hat\tin a\n").unwrap();
         let links = Links::open(file.path()).unwrap();
-        assert_eq!(links.phrase("old man hat dog  ball").as_deref(), Some("old man in a hat dog with a ball"));
+        assert_eq!(
+            links.phrase("old man hat dog  ball").as_deref(),
+            Some("old man in a hat dog with a ball")
+        );
         for text in ["man with hat", "man", "", "man, hat", "cat mouse", "man hat without dog"] {
             assert_eq!(links.phrase(text), None, "{text}");
         }

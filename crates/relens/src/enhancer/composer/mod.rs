@@ -129,7 +129,13 @@ impl Composer {
     }
 
     /// The query reworded, beside what the generator's best candidates add to it.
-    fn reworded(&self, query: &Query, reworded: Reworded, described: &EnhancedQuery, trace: Vec<TraceEntry>) -> EnhancedQuery {
+    fn reworded(
+        &self,
+        query: &Query,
+        reworded: Reworded,
+        described: &EnhancedQuery,
+        trace: Vec<TraceEntry>,
+    ) -> EnhancedQuery {
         let mut trace = trace;
         trace.extend(reworded.replaced.iter().map(|replaced| TraceEntry::Reworded {
             from: replaced.from.clone(),
@@ -145,7 +151,9 @@ impl Composer {
         let added = described.texts.iter().filter(|text| text.text != query.text());
         let added: Vec<WeightedText> = added.cloned().collect();
         if !added.is_empty() {
-            trace.extend(described.trace.iter().filter(|step| !matches!(step, TraceEntry::Kept { .. })).cloned());
+            trace.extend(
+                described.trace.iter().filter(|step| !matches!(step, TraceEntry::Kept { .. })).cloned(),
+            );
             rewrites.extend(added);
         }
         trace.push(TraceEntry::TextAdded { text: reworded.text, source: self.name().to_owned() });
@@ -219,10 +227,13 @@ impl ComposerConfig {
     /// for what it knows, and the knowledge base's order for what it likes.
     fn language(&self, table: &EnhancerTable, context: &EnhancerContext) -> Result<Language> {
         let beside = |name: &str| {
-            let directory = context.embedder.as_ref().and_then(|embedder| embedder.directory().map(PathBuf::from));
+            let directory =
+                context.embedder.as_ref().and_then(|embedder| embedder.directory().map(PathBuf::from));
             directory.map(|directory| directory.join(name)).filter(|file| file.is_file())
         };
-        let own = |path: &Option<PathBuf>, name: &str| path.as_ref().map(|path| table.path(path)).or_else(|| beside(name));
+        let own = |path: &Option<PathBuf>, name: &str| {
+            path.as_ref().map(|path| table.path(path)).or_else(|| beside(name))
+        };
         let evd = bundled::model(knowledge_base::BUNDLED)?;
         let familiarity = own(&self.familiarity, FAMILIARITY_FILE)
             .or_else(|| self.vocabulary.as_ref().map(|path| table.path(path)))
@@ -272,12 +283,15 @@ impl QueryEnhancer for Composer {
         let words = self.generator.knowledge().words();
         let enhanced = queries.iter().zip(&candidates).zip(traces).map(|((query, all), mut trace)| {
             let chosen = self.choose(query, all, vocabulary);
-            let reworded = self.language.wording.as_ref().and_then(|wording| wording.reword(query.text(), words));
+            let reworded =
+                self.language.wording.as_ref().and_then(|wording| wording.reword(query.text(), words));
             match reworded {
                 Some(reworded) => self.reworded(query, reworded, &chosen, trace),
                 None if trace.is_empty() => chosen,
                 None => {
-                    trace.extend(chosen.trace.into_iter().filter(|step| !matches!(step, TraceEntry::Kept { .. })));
+                    trace.extend(
+                        chosen.trace.into_iter().filter(|step| !matches!(step, TraceEntry::Kept { .. })),
+                    );
                     EnhancedQuery { trace, ..chosen }
                 }
             }

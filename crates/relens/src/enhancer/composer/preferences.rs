@@ -6,10 +6,10 @@
 use std::io::Write;
 use std::path::Path;
 
+use crate::embed::TextEmbedder;
 use crate::english::{SortedLines, Vocabulary};
 use crate::error::Result;
 use crate::knowledge::words::{Word, key};
-use crate::embed::TextEmbedder;
 
 /// Beside a retriever: which meanings of words it likes.
 pub const PREFERENCES_FILE: &str = "preferences.tsv";
@@ -62,7 +62,10 @@ pub fn write_preferences(
     for (position, batch) in ambiguous.chunks(BATCH).enumerate() {
         let texts: Vec<&str> = batch
             .iter()
-            .flat_map(|word| std::iter::once(word.word.as_str()).chain(word.meanings.iter().map(|meaning| meaning.text.as_str())))
+            .flat_map(|word| {
+                std::iter::once(word.word.as_str())
+                    .chain(word.meanings.iter().map(|meaning| meaning.text.as_str()))
+            })
             .collect();
         let embeddings = embedder.embed_texts(&texts)?;
         let mut rows = embeddings.iter();
@@ -98,7 +101,8 @@ mod tests {
 
     #[test]
     fn the_retriever_likes_what_is_near_in_its_own_space() {
-        let meaning = |text: &str| Meaning { text: text.to_owned(), kind: MeaningKind::Name, source: Source::Llm };
+        let meaning =
+            |text: &str| Meaning { text: text.to_owned(), kind: MeaningKind::Name, source: Source::Llm };
         let word = |word: &str, meanings: &[&str]| Word {
             word: word.to_owned(),
             language: ENGLISH.to_owned(),

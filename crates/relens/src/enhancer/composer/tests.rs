@@ -71,7 +71,8 @@ fn nothing_to_change_offers_nothing() {
 
 #[test]
 fn the_enhancer_explains_what_is_rare_and_leaves_the_rest() {
-    let composer = Composer::new(generator(None), Language::default(), ChoiceConfig::default(), Mix::default());
+    let composer =
+        Composer::new(generator(None), Language::default(), ChoiceConfig::default(), Mix::default());
     let texts = |query: &str| {
         let enhanced = enhance_text(&composer, query);
         enhanced.ensure_usable("composer").unwrap();
@@ -80,4 +81,38 @@ fn the_enhancer_explains_what_is_rare_and_leaves_the_rest() {
     assert_eq!(texts("a dog and a frisbee"), ["a dog and a frisbee"]);
     assert_eq!(texts("a zeppelin"), ["a zeppelin", "a zeppelin with a huge silver hull"]);
     assert_eq!(texts("a photo of a dgo, a dog on gras")[1], "a dgo, a dog on grass");
+}
+
+#[test]
+fn the_words_of_the_papers_become_words_that_the_retriever_knows() {
+    let composer = Composer::open(&EnhancerTable::named("composer"), &EnhancerContext::default()).unwrap();
+    for (typed, expected) in [
+        ("pooch snarling at a laddie", "dog showing its teeth at a boy"),
+        ("a dog anticipates the ball", "a dog waits for the ball"),
+        ("a populated street", "a crowded street"),
+        ("a camp of tents", "a group of tents"),
+        ("a man at a mixing board", "a man at a board with many buttons"),
+        ("the keeper", "the goalie"),
+        ("a garbage can", "a trashcan"),
+    ] {
+        let enhanced = enhance_text(&composer, typed);
+        enhanced.ensure_usable("composer").unwrap();
+        assert!(enhanced.texts.iter().any(|text| text.text == expected), "{typed}: {:#?}", enhanced.texts);
+        assert!(
+            enhanced.trace.iter().any(|step| matches!(step, TraceEntry::Reworded { .. })),
+            "{typed}: {:?}",
+            enhanced.trace
+        );
+    }
+    // What the captions name often enough stays.
+    let familiar = enhance_text(&composer, "two dogs in a field");
+    assert!(matches!(familiar.trace[..], [TraceEntry::Kept { .. }]), "{:?}", familiar.trace);
+}
+
+#[test]
+fn talk_is_dropped_before_anything_else() {
+    let composer = Composer::open(&EnhancerTable::named("composer"), &EnhancerContext::default()).unwrap();
+    let enhanced = enhance_text(&composer, "can you find me the one where a dog runs, please?");
+    assert_eq!(enhanced.texts[0].text, "the one where a dog runs");
+    assert!(matches!(&enhanced.trace[..], [TraceEntry::Replaced { to, .. }, ..] if to.is_empty()));
 }

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use crate::english::Vocabulary;
-use crate::enhancer::LONGEST_QUERY;
 use crate::english::words::{Word, words};
+use crate::enhancer::LONGEST_QUERY;
 use crate::knowledge::words::{Form, LONGEST_PHRASE};
 use crate::knowledge::{Source, Words};
 
@@ -21,9 +21,9 @@ pub const FAMILIARITY_FILE: &str = "familiarity.tsv";
 const EVERYWHERE: u64 = 2000;
 /// What no rewrite may lose: numbers, colours, negations.
 const PROTECTED: &[&str] = &[
-    "black", "blue", "brown", "eight", "five", "four", "gold", "gray", "green", "grey", "neither", "never", "nine",
-    "no", "nobody", "none", "nor", "not", "one", "orange", "pink", "purple", "red", "seven", "silver", "six",
-    "tan", "ten", "three", "two", "white", "without", "yellow",
+    "black", "blue", "brown", "eight", "five", "four", "gold", "gray", "green", "grey", "neither", "never",
+    "nine", "no", "nobody", "none", "nor", "not", "one", "orange", "pink", "purple", "red", "seven",
+    "silver", "six", "tan", "ten", "three", "two", "white", "without", "yellow",
 ];
 /// Meanings that begin so read better behind the word that they tell of: "bespectacled man" is a man in glasses.
 const BEHIND_THE_NOUN: &[&str] = &["in", "with", "on", "without"];
@@ -107,7 +107,13 @@ impl Wording {
         found
     }
 
-    fn phrase(&self, words: &[Word<'_>], first: usize, length: usize, knowledge: &Words) -> Option<Replaceable> {
+    fn phrase(
+        &self,
+        words: &[Word<'_>],
+        first: usize,
+        length: usize,
+        knowledge: &Words,
+    ) -> Option<Replaceable> {
         let phrase = words.get(first..first + length)?;
         if phrase.iter().skip(1).any(|word| !word.joins) {
             return None;
@@ -168,9 +174,8 @@ fn written(text: &str, words: &[Word<'_>], phrases: &[Replaceable], choice: usiz
         let phrase = phrases.next_if(|phrase| phrase.first == position);
         let length = phrase.map_or(1, |phrase| phrase.length);
         let end = words.get(position + length - 1).map_or(word.range.end, |last| last.range.end);
-        let meaning = phrase.and_then(|phrase| {
-            phrase.meanings.get(choice.min(phrase.meanings.len().saturating_sub(1)))
-        });
+        let meaning = phrase
+            .and_then(|phrase| phrase.meanings.get(choice.min(phrase.meanings.len().saturating_sub(1))));
         let own = text.get(word.range.start..end).unwrap_or_default();
         let new = meaning.map(|form| form.text.as_str());
         units.push(Unit { gap, text: new.unwrap_or(own), new: new.is_some(), joins: word.joins });
@@ -191,7 +196,11 @@ fn put_behind_nouns(units: &mut [Unit<'_>]) {
         let first = this.text.split(' ').next().unwrap_or_default();
         let before = position.checked_sub(1).and_then(|before| units.get(before));
         let in_front = before.is_none_or(|before| {
-            !this.joins || matches!(before.text.to_lowercase().as_str(), "a" | "an" | "the" | "two" | "three" | "some" | "of")
+            !this.joins
+                || matches!(
+                    before.text.to_lowercase().as_str(),
+                    "a" | "an" | "the" | "two" | "three" | "some" | "of"
+                )
         });
         let noun = !super::phrases::ends_phrase(next.text) && next.joins && !next.text.contains(' ');
         if this.new && this.text.contains(' ') && BEHIND_THE_NOUN.contains(&first) && in_front && noun {
@@ -245,7 +254,11 @@ mod tests {
             language: ENGLISH.to_owned(),
             meanings: meanings
                 .iter()
-                .map(|text| Meaning { text: (*text).to_owned(), kind: MeaningKind::Name, source: Source::Llm })
+                .map(|text| Meaning {
+                    text: (*text).to_owned(),
+                    kind: MeaningKind::Name,
+                    source: Source::Llm,
+                })
                 .collect(),
         };
         Words::default().with([
@@ -262,7 +275,9 @@ mod tests {
     }
 
     fn captions() -> Vocabulary {
-        Vocabulary::of_captions(["a dog boy in the at an old man blue hat son girl with red two dogs boys"; 20])
+        Vocabulary::of_captions(
+            ["a dog boy in the at an old man blue hat son girl with red two dogs boys"; 20],
+        )
     }
 
     fn wording() -> Wording {

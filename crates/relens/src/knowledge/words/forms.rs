@@ -27,11 +27,13 @@ impl Words {
     /// meanings brought into the form that was typed. `captions` decide how a form is written.
     pub fn meanings(&self, phrase: &str, captions: &Vocabulary) -> Vec<Form> {
         if let Some(word) = self.get(phrase, ENGLISH) {
-            let form = |meaning: Meaning| Form { text: meaning.text.clone(), meaning, word: phrase.to_owned() };
+            let form =
+                |meaning: Meaning| Form { text: meaning.text.clone(), meaning, word: phrase.to_owned() };
             return word.meanings.into_iter().map(form).collect();
         }
         let mut found: Vec<Form> = Vec::new();
-        let (first, rest) = phrase.split_once(' ').map_or((phrase, None), |(first, rest)| (first, Some(rest)));
+        let (first, rest) =
+            phrase.split_once(' ').map_or((phrase, None), |(first, rest)| (first, Some(rest)));
         self.forms_of(first, captions, phrase, &mut found, |word| {
             rest.map_or_else(|| word.to_owned(), |rest| format!("{word} {rest}"))
         });

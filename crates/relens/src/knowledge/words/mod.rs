@@ -13,8 +13,8 @@ use std::io::Write;
 use std::path::Path;
 
 pub use forms::Form;
-pub use word::{ENGLISH, MAX_MEANINGS, Meaning, MeaningKind, Word};
 pub(crate) use word::key;
+pub use word::{ENGLISH, MAX_MEANINGS, Meaning, MeaningKind, Word};
 
 use super::Source;
 use crate::english::SortedLines;
@@ -60,7 +60,9 @@ impl Words {
     /// Whether the word is there and has a meaning.
     pub fn contains(&self, word: &str, language: &str) -> bool {
         let key = key(word, language);
-        self.edited.get(&*key).map_or_else(|| self.bundled.get(&key).is_some(), |word| !word.meanings.is_empty())
+        self.edited
+            .get(&*key)
+            .map_or_else(|| self.bundled.get(&key).is_some(), |word| !word.meanings.is_empty())
     }
 
     /// All words, sorted by their keys.
@@ -137,7 +139,10 @@ mod tests {
     #[test]
     fn what_is_written_is_read_and_edits_go_first() {
         let bundled = words(&[
-            ("snarling", &[(MeaningKind::Short, "showing teeth"), (MeaningKind::Plain, "mouth open, teeth bared")]),
+            (
+                "snarling",
+                &[(MeaningKind::Short, "showing teeth"), (MeaningKind::Plain, "mouth open, teeth bared")],
+            ),
             ("pooch", &[(MeaningKind::Name, "dog")]),
         ]);
         let names: Vec<String> = bundled.iter().map(|word| word.word).collect();

@@ -8,11 +8,11 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::{ENGLISH, MAX_MEANINGS, Meaning, MeaningKind, Word};
+use crate::dataset::text_lines::for_each_line;
 use crate::english::Vocabulary;
 use crate::error::Result;
 use crate::knowledge::Source;
 use crate::knowledge::json_lines::{invalid_line, parse_line};
-use crate::dataset::text_lines::for_each_line;
 
 /// One answer.
 #[derive(Debug, Deserialize)]
@@ -52,13 +52,14 @@ pub fn read(paths: &[&Path], language: &str, captions: &Vocabulary) -> Result<Ve
                     continue;
                 }
                 let commonest = std::cmp::Reverse(captions.count(&meaning.text));
-                let known = Word {
-                    word: word.clone(),
-                    language: language.clone(),
-                    meanings: vec![meaning.clone()],
-                };
+                let known =
+                    Word { word: word.clone(), language: language.clone(), meanings: vec![meaning.clone()] };
                 known.validate().map_err(|invalid| invalid_line(path, number, &known.word, &invalid))?;
-                found.entry((language.clone(), word)).or_default().push((file * 100 + place, commonest, meaning));
+                found.entry((language.clone(), word)).or_default().push((
+                    file * 100 + place,
+                    commonest,
+                    meaning,
+                ));
             }
             Ok(())
         })?;
@@ -79,9 +80,13 @@ impl Record {
             let plain = self.plain.as_ref().filter(|plain| **plain != self.word);
             found.extend(plain.map(|plain| (2, alternative.clone(), meaning(plain, MeaningKind::Name))));
         }
-        found.extend(self.short.iter().map(|short| (3, self.word.clone(), meaning(short, MeaningKind::Short))));
+        found.extend(
+            self.short.iter().map(|short| (3, self.word.clone(), meaning(short, MeaningKind::Short))),
+        );
         if self.forms.is_empty() {
-            found.extend(self.plain.iter().map(|plain| (4, self.word.clone(), meaning(plain, MeaningKind::Plain))));
+            found.extend(
+                self.plain.iter().map(|plain| (4, self.word.clone(), meaning(plain, MeaningKind::Plain))),
+            );
         }
         found.extend(self.meanings.into_iter().map(|meaning| (0, self.word.clone(), meaning)));
         found
@@ -134,6 +139,7 @@ mod tests {
             [
                 "lad: boy, son",
                 "snarling: showing teeth, mouth open with teeth",
+                "son: boy",
                 "tot: toddler",
                 "x: boy",
                 "young ster: boy"

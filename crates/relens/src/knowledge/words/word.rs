@@ -97,9 +97,14 @@ impl Word {
     /// The first field that cannot be taken.
     pub fn validate(&self) -> Result<(), Invalid> {
         validate_name("word", &self.word)?;
-        let two_letters = self.language.len() == 2 && self.language.bytes().all(|byte| byte.is_ascii_lowercase());
+        let two_letters =
+            self.language.len() == 2 && self.language.bytes().all(|byte| byte.is_ascii_lowercase());
         if !two_letters {
-            return Err(Invalid::new("language", "two letters, such as `de`", format!("`{}`", self.language)));
+            return Err(Invalid::new(
+                "language",
+                "two letters, such as `de`",
+                format!("`{}`", self.language),
+            ));
         }
         if self.meanings.len() > MAX_MEANINGS {
             let found = self.meanings.len().to_string();
@@ -112,7 +117,11 @@ impl Word {
                 return Err(Invalid::new(field, "plain words without markup", format!("`{}`", meaning.text)));
             }
             if self.language == ENGLISH && meaning.text == self.word {
-                return Err(Invalid::new(field, "other words than the word itself", format!("`{}`", self.word)));
+                return Err(Invalid::new(
+                    field,
+                    "other words than the word itself",
+                    format!("`{}`", self.word),
+                ));
             }
         }
         Ok(())
