@@ -11,9 +11,9 @@ use super::opening::{store, unknown_entity};
 use crate::progress;
 use crate::usage::usage_error;
 
-/// What an entity is and has.
+/// The descriptions and aliases of an entity.
 #[derive(Debug, Args)]
-struct DescriptionOptions {
+struct DescriptionArguments {
     /// What it is: another entity ("aircraft carrier"), whose descriptions it shares, or a phrase; may be repeated.
     #[arg(long = "is", value_name = "TEXT")]
     is: Vec<String>,
@@ -42,7 +42,7 @@ pub(crate) struct AddArguments {
     name: String,
 
     #[command(flatten)]
-    options: DescriptionOptions,
+    options: DescriptionArguments,
 
     /// What a word means, in common words that fit in its place; may be repeated. It goes before what was known.
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["is", "has", "sense", "alias"])]
@@ -63,7 +63,7 @@ pub(crate) struct EditArguments {
     name: String,
 
     #[command(flatten)]
-    options: DescriptionOptions,
+    options: DescriptionArguments,
 
     /// A description to take away; may be repeated.
     #[arg(long, value_name = "TEXT")]
@@ -86,7 +86,7 @@ pub(crate) struct RemoveArguments {
     name: String,
 }
 
-impl DescriptionOptions {
+impl DescriptionArguments {
     /// The descriptions in the order "is", "has"; those of an entity that it is follow its own.
     fn descriptions(&self, store: &KnowledgeStore) -> Result<Vec<Description>> {
         let by_person = |text: String| Description { text, source: Source::Person };
@@ -135,7 +135,7 @@ impl AddArguments {
         let name = normalise_name(&self.name);
         let name = store.entity(&name)?.map_or(name, |entity| entity.name);
         if descriptions.is_empty() && (self.options.alias.is_empty() || store.entity(&name)?.is_none()) {
-            return Err(usage_error("say what it looks like with --has or what it is with --is"));
+            return Err(usage_error("expected --has or --is: what does it look like, or what is it?"));
         }
         let options = self.options;
         let revision = store.edit("add", &name, |entity| {
@@ -212,7 +212,7 @@ impl RemoveArguments {
     }
 }
 
-/// Says on standard error what was done and how to take it back.
+/// Notes on standard error the revision that was made and how to undo it.
 fn tell(revision: Option<&Revision>) {
     match revision {
         Some(revision) => {
