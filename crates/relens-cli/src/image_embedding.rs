@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use rayon::prelude::*;
 use relens::dataset::Dataset;
+use relens::embed::ImageEmbedder;
 use relens::embed::embedding_cache::EmbeddingCache;
 use relens::embed::embeddings::Embeddings;
 use relens::embed::retriever::Retriever;
 use relens::error::Error;
-use relens::library::ImageEmbedder;
 
 use crate::progress::Progress;
 use crate::reporter::Reporter;

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use relens::embed::ImageEmbedder;
 use relens::embed::retriever::Retriever;
-use relens::library::{ImageEmbedder, IndexingOptions, IndexingSummary, Library};
+use relens::library::{IndexingOptions, IndexingSummary, Library};
 
 use crate::interrupt;
 use crate::reporter::Reporter;

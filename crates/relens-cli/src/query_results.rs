@@ -1,19 +1,9 @@
 //! What became of every single query of an evaluation.
 
-use std::sync::{Mutex, PoisonError};
-
 use relens::dataset::Dataset;
-use relens::enhancer::{EnhancedQuery, Query, QueryEnhancer, WeightedText};
-use relens::error::Result;
+use relens::enhancer::WeightedText;
 use relens::evaluation::GroundTruthRanks;
-use relens::ranking::hubness::HubnessCalibration;
 use serde::Serialize;
-
-/// An enhancer that remembers what it made of the queries, in their order.
-pub(crate) struct Recorder<'a> {
-    enhancer: &'a dyn QueryEnhancer,
-    enhanced: Mutex<Vec<Vec<WeightedText>>>,
-}
 
 /// Every caption and every picture with its rank.
 #[derive(Debug, Serialize)]
@@ -36,20 +26,9 @@ struct PictureResult {
     rank: u32,
 }
 
-impl<'a> Recorder<'a> {
-    pub(crate) fn new(enhancer: &'a dyn QueryEnhancer) -> Self {
-        Self { enhancer, enhanced: Mutex::default() }
-    }
-
-    fn remember(&self, enhanced: &[EnhancedQuery]) {
-        // A panic elsewhere must not turn a result into a second one.
-        let mut all = self.enhanced.lock().unwrap_or_else(PoisonError::into_inner);
-        all.extend(enhanced.iter().map(|query| query.texts.clone()));
-    }
-
-    /// The captions of `dataset`, which were enhanced in their order, with their ranks.
-    pub(crate) fn results(self, dataset: &Dataset, ranks: &GroundTruthRanks) -> QueryResults {
-        let enhanced = self.enhanced.into_inner().unwrap_or_else(PoisonError::into_inner);
+impl QueryResults {
+    /// The captions of `dataset`, which became `enhanced` in their order, with their ranks.
+    pub(crate) fn new(dataset: &Dataset, ranks: &GroundTruthRanks, enhanced: Vec<Vec<WeightedText>>) -> Self {
         let path = |image: usize| {
             dataset
                 .images
@@ -68,28 +47,6 @@ impl<'a> Recorder<'a> {
         let pictures = captioned
             .zip(&ranks.image_to_text)
             .map(|(image, &rank)| PictureResult { image: path(image), rank });
-        QueryResults { queries: queries.collect(), pictures: pictures.collect() }
-    }
-}
-
-impl QueryEnhancer for Recorder<'_> {
-    fn name(&self) -> &str {
-        self.enhancer.name()
-    }
-
-    fn enhance(&self, query: &Query) -> Result<EnhancedQuery> {
-        let enhanced = self.enhancer.enhance(query)?;
-        self.remember(std::slice::from_ref(&enhanced));
-        Ok(enhanced)
-    }
-
-    fn enhance_batch(&self, queries: &[Query]) -> Result<Vec<EnhancedQuery>> {
-        let enhanced = self.enhancer.enhance_batch(queries)?;
-        self.remember(&enhanced);
-        Ok(enhanced)
-    }
-
-    fn calibration(&self) -> Option<&HubnessCalibration> {
-        self.enhancer.calibration()
+        Self { queries: queries.collect(), pictures: pictures.collect() }
     }
 }

@@ -3,10 +3,10 @@
 //! Rewards ([`crate::reward`]) and mining ([`crate::mining`]) both stand on it.
 
 use rayon::prelude::*;
+use relens::embed::TextEmbedder;
 use relens::embed::embeddings::Embeddings;
 use relens::embed::sentence_encoder::similarities;
-use relens::enhancer::CombinedQueries;
-use relens::ranking::pipeline::TextEmbedder;
+use relens::ranking::CombinedQueries;
 use serde::{Deserialize, Serialize};
 
 use crate::{Result, TrainingError};

@@ -6,10 +6,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use relens::dataset::{Dataset, DatasetImage, Split};
+use relens::embed::TextEmbedder;
 use relens::embed::embeddings::Embeddings;
 use relens::llm::{ChatModel, ChatReply, ChatRequest, Deliver, LlmError, Part};
 use relens::progress::Silent;
-use relens::ranking::pipeline::TextEmbedder;
 use relens_training::TrainingError;
 use relens_training::mining::acceptance::AcceptanceConfig;
 use relens_training::mining::engine::{Engine, Outcome};

@@ -5,17 +5,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use relens::embed::TextEmbedder;
 use relens::embed::embeddings::Embeddings;
-use relens::embed::remembering_embedder::RememberingEmbedder;
+use relens::embed::memory::RememberingEmbedder;
+use relens::embed::reference_pairs::{REFERENCE_FILE, ReferencePairs};
 use relens::embed::retriever::Retriever;
-use relens::enhancer::spec::{self, EnhancerContext};
-use relens::enhancer::{CombinedQueries, Query};
+use relens::enhancer::Query;
+use relens::enhancer::open::EnhancerContext;
 use relens::error::Result;
+use relens::index::ExactIndex;
 use relens::knowledge::wordnet::DEFAULT_DIRECTORY;
 use relens::model_hub::bundled;
-use relens::ranking::index::ExactIndex;
-use relens::ranking::pipeline::{Pipeline, TextEmbedder};
-use relens::ranking::reference_pairs::{REFERENCE_FILE, ReferencePairs};
+use relens::ranking::pipeline_config::{DEFAULT, FITTED};
+use relens::ranking::{CombinedQueries, Pipeline};
 
 /// Of caption length, with entities, a misspelling and something to drop.
 const QUERY: &str = "a photo of two children in red shirts with a bicycel and a very large zeppelin near the old stone bridge";
@@ -28,15 +30,15 @@ fn expect<T>(result: Result<T>) -> T {
 
 /// Finding, choosing and writing, without any embedding.
 fn enhancing(criterion: &mut Criterion) {
-    let query = expect(Query::new(QUERY));
+    let query = [expect(Query::new(QUERY))];
     let mut group = criterion.benchmark_group("enhancing one query");
     for name in ["identity", "descriptions", "concat", "selection", "composer", "wordnet"] {
         if name == "wordnet" && !Path::new(DEFAULT_DIRECTORY).is_dir() {
             eprintln!("wordnet: skipped, there is no {DEFAULT_DIRECTORY}");
             continue;
         }
-        let enhancer = expect(spec::open(name, &EnhancerContext::default()));
-        group.bench_function(name, |bencher| bencher.iter(|| enhancer.enhance(black_box(&query))));
+        let pipeline = expect(Pipeline::open(name, &EnhancerContext::default()));
+        group.bench_function(name, |bencher| bencher.iter(|| pipeline.enhance(black_box(&query), None)));
     }
     group.finish();
 }
@@ -46,26 +48,24 @@ fn combining(criterion: &mut Criterion) {
     let retriever = Arc::new(expect(Retriever::bundled("relens-mini")));
     let context =
         EnhancerContext { home: None, embedder: Some(retriever.clone()), ..EnhancerContext::default() };
-    let enhancer = expect(spec::open("descriptions", &context));
-    let enhanced = expect(enhancer.enhance(&expect(Query::new(QUERY))));
-    let texts: Vec<&str> = enhanced.texts.iter().map(|text| text.text.as_str()).collect();
+    let pipeline = expect(Pipeline::open("descriptions", &context));
+    let enhanced = expect(pipeline.enhance(&[expect(Query::new(QUERY))], None));
+    let texts: Vec<&str> = enhanced[0].texts.iter().map(|text| text.text.as_str()).collect();
     let embeddings: Embeddings = expect(TextEmbedder::embed_texts(retriever.as_ref(), &texts));
     criterion.bench_function(&format!("combining {} texts", texts.len()), |bencher| {
-        bencher.iter(|| {
-            CombinedQueries::combine(black_box(std::slice::from_ref(&enhanced)), &embeddings, "bench")
-        });
+        bencher.iter(|| CombinedQueries::combine(black_box(&enhanced), &embeddings, "bench"));
     });
 }
 
 /// Choosing the sense of a word embeds the query once more; the texts of its senses are known after the first time.
 fn telling_senses_apart(criterion: &mut Criterion) {
     let retriever = Arc::new(expect(Retriever::bundled("relens-mini")));
-    let query = expect(Query::new(AMBIGUOUS));
+    let query = [expect(Query::new(AMBIGUOUS))];
     let context =
         EnhancerContext { home: None, embedder: Some(retriever.clone()), ..EnhancerContext::default() };
-    let enhancer = expect(spec::open("descriptions", &context));
+    let pipeline = expect(Pipeline::open("descriptions", &context));
     criterion.bench_function("enhancing a query with an ambiguous word", |bencher| {
-        bencher.iter(|| enhancer.enhance(black_box(&query)));
+        bencher.iter(|| pipeline.enhance(black_box(&query), None));
     });
     criterion.bench_function("for comparison, encoding that query", |bencher| {
         bencher.iter(|| retriever.embed_texts(black_box(&[AMBIGUOUS])));
@@ -83,19 +83,18 @@ fn default_enhancer(criterion: &mut Criterion) {
     let pictures = expect(pairs.captions().select(&(0..7000).map(|row| row * 2).collect::<Vec<_>>()));
     let index = expect(ExactIndex::from_parts(retriever.fingerprint(), (0..7000).collect(), pictures));
     let mut group = criterion.benchmark_group("search among 7,000 pictures without encoding");
-    for name in [spec::DEFAULT, "identity", spec::FITTED] {
-        let enhancer = expect(spec::open(name, &context));
+    for name in [DEFAULT, "identity", FITTED] {
+        let pipeline = expect(Pipeline::open(name, &context));
         // Every text is embedded once, before it is measured.
         let embedder = RememberingEmbedder::new(retriever.clone());
-        let pipeline = expect(Pipeline::new(enhancer.as_ref(), &embedder, &index));
-        expect(pipeline.search_batch(&query, 10));
+        expect(pipeline.search_batch(&query, 10, &embedder, &index));
         group.bench_function(name, |bencher| {
-            bencher.iter(|| pipeline.search_batch(black_box(&query), 10));
+            bencher.iter(|| pipeline.search_batch(black_box(&query), 10, &embedder, &index));
         });
     }
     group.finish();
     criterion.bench_function("opening the default enhancer", |bencher| {
-        bencher.iter(|| spec::open(black_box(spec::DEFAULT), &context).map(drop));
+        bencher.iter(|| Pipeline::open(black_box(DEFAULT), &context).map(drop));
     });
 }
 

@@ -1,17 +1,12 @@
-//! The bundled rewriter on queries of twelve words: at most 20 ms when the query is new, 50 µs when it is known; and the
-//! soft rewriter on an embedding: at most 100 µs.
+//! The bundled rewriter on queries of twelve words: at most 20 ms when the query is new, 50 µs when it is known.
 
-use std::collections::BTreeMap;
 use std::hint::black_box;
 
-use candle_core::{Device, Tensor};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use relens::enhancer::rewriter::{BUNDLED, Rewriter, RewriterModel, RewriterOptions, RewriterSettings};
-use relens::enhancer::soft::{SETTINGS_FILE, SoftRewriterWeights, WEIGHTS_FILE};
-use relens::enhancer::{Query, QueryEnhancer, RefineEmbeddings};
+use relens::enhancer::{Query, QueryEnhancer};
 use relens::knowledge::Knowledge;
 use relens::model_hub::bundled;
-use relens_models::weights::{ElementType, save_tensors};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -45,31 +40,12 @@ fn queries(criterion: &mut Criterion) {
     });
     let options = RewriterOptions { without_gate: true, ..RewriterOptions::default() };
     let rewriter = expect(Rewriter::open(&directory, options, knowledge));
-    let query = expect(Query::new(QUERIES[0]));
-    expect(rewriter.enhance(&query));
-    criterion.bench_function("a known query", |bencher| bencher.iter(|| rewriter.enhance(black_box(&query))));
-}
-
-fn embeddings(criterion: &mut Criterion) {
-    const DIM: usize = 512;
-    const HIDDEN: usize = 128;
-    let directory = expect(tempfile::tempdir());
-    let tensor = |shape: &[usize]| expect(Tensor::rand(-0.1f32, 0.1, shape, &Device::Cpu));
-    let tensors = BTreeMap::from([
-        ("up.weight".to_owned(), tensor(&[HIDDEN, DIM])),
-        ("up.bias".to_owned(), tensor(&[HIDDEN])),
-        ("down.weight".to_owned(), tensor(&[DIM, HIDDEN])),
-        ("down.bias".to_owned(), tensor(&[DIM])),
-    ]);
-    expect(save_tensors(&directory.path().join(WEIGHTS_FILE), &tensors, ElementType::F16));
-    let settings = r#"{"retriever": "any", "strength": 1.0}"#;
-    expect(std::fs::write(directory.path().join(SETTINGS_FILE), settings));
-    let soft = expect(SoftRewriterWeights::open(directory.path(), None));
-    let mut row = vec![(DIM as f32).sqrt().recip(); DIM];
-    criterion.bench_function("soft rewriting of one embedding", |bencher| {
-        bencher.iter(|| soft.refine(black_box(&mut row), DIM));
+    let query = [expect(Query::new(QUERIES[0]))];
+    expect(rewriter.enhance_batch(&query, None));
+    criterion.bench_function("a known query", |bencher| {
+        bencher.iter(|| rewriter.enhance_batch(black_box(&query), None))
     });
 }
 
-criterion_group!(benches, queries, embeddings);
+criterion_group!(benches, queries);
 criterion_main!(benches);

@@ -6,11 +6,12 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use relens::embed::ModelIdentity;
 use relens::embed::embeddings::Embeddings;
-use relens::enhancer::CombinedQueries;
 use relens::evaluation::GroundTruthRanks;
-use relens::library::catalog::{Catalog, FileState, IndexedImage, ModelIdentity};
-use relens::ranking::index::{ExactIndex, Index};
+use relens::index::{ExactIndex, Index};
+use relens::library::catalog::{Catalog, FileState, IndexedImage};
+use relens::ranking::CombinedQueries;
 
 const PICTURES: usize = 7000;
 const DIM: usize = 512;

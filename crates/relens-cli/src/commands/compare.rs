@@ -7,16 +7,15 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use relens::dataset::Dataset;
+use relens::embed::TextEmbedder;
 use relens::embed::embeddings::Embeddings;
-use relens::embed::remembering_embedder::RememberingEmbedder;
+use relens::embed::memory::RememberingEmbedder;
 use relens::embed::retriever::Retriever;
-use relens::enhancer::reweighted::Reweighted;
-use relens::enhancer::spec::{self, EnhancerContext};
-use relens::enhancer::{Identity, QueryEnhancer};
+use relens::enhancer::open::EnhancerContext;
 use relens::evaluation::{
     BootstrapOptions, Evaluation, PairedBootstrap, Statistic, evaluate, paired_bootstrap,
 };
-use relens::ranking::pipeline::TextEmbedder;
+use relens::ranking::Pipeline;
 use serde::{Deserialize, Serialize};
 
 use crate::image_embedding::embed_dataset;
@@ -34,8 +33,8 @@ const RECALL_AT: [usize; 3] = [1, 5, 10];
 /// to the configuration's `baseline`) and its 95 % interval from a paired bootstrap over pictures. An asterisk marks
 /// differences whose interval leaves out 0.
 ///
-/// The configuration names the enhancers, and for each, if wanted, the shares of the original query among which the best
-/// is chosen on pictures that are kept aside.
+/// The configuration names the enhancers or describes them in its rows, and for each, if wanted, the shares of the
+/// original query among which the best is chosen on pictures that are kept aside.
 #[derive(Debug, Args)]
 pub(crate) struct CompareArguments {
     /// What to compare, a TOML file.
@@ -64,8 +63,8 @@ pub(crate) struct CompareArguments {
 struct Comparison {
     /// The split that is measured.
     split: String,
-    /// The enhancer that the differences are to, a name or a TOML file beside the configuration; default `identity`.
-    baseline: Option<String>,
+    /// What the differences are to; default `identity`.
+    baseline: Option<RowEnhancer>,
     /// Where shares are fitted.
     fit: Option<Fit>,
     /// The rows of the table.
@@ -85,14 +84,52 @@ struct Fit {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "toml::Table")]
 struct Row {
     /// The row's name; default: the enhancer's.
     label: Option<String>,
-    /// A name or a TOML file beside the configuration.
-    enhancer: String,
     /// Whether the share of the original is fitted, and with which retriever.
     fit: Option<FitWith>,
+    enhancer: RowEnhancer,
+}
+
+/// What is measured.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(untagged)]
+enum RowEnhancer {
+    /// `enhancer = "…"`: a name or a TOML file beside the configuration.
+    Named(String),
+    /// What such a file would hold, in the row or baseline itself: `[[row.enhancer]]`, `[row.neighbours]` and so on.
+    Inline(toml::Table),
+}
+
+impl TryFrom<toml::Table> for Row {
+    type Error = toml::de::Error;
+
+    fn try_from(mut table: toml::Table) -> Result<Self, toml::de::Error> {
+        let label = table.remove("label").map(toml::Value::try_into).transpose()?;
+        let fit = table.remove("fit").map(toml::Value::try_into).transpose()?;
+        let enhancer = match table.get("enhancer") {
+            Some(toml::Value::String(name)) if table.len() == 1 => RowEnhancer::Named(name.clone()),
+            Some(toml::Value::String(name)) => {
+                let expected = "expected nothing but `label` and `fit` beside";
+                return Err(serde::de::Error::custom(format!("{expected} `enhancer = \"{name}\"`")));
+            }
+            _ => RowEnhancer::Inline(table),
+        };
+        Ok(Self { label, fit, enhancer })
+    }
+}
+
+impl RowEnhancer {
+    fn open(&self, label: Option<&str>, directory: &Path, context: &EnhancerContext) -> Result<Pipeline> {
+        Ok(match self {
+            Self::Named(name) => Pipeline::open(&resolved(directory, name), context)?,
+            Self::Inline(table) => {
+                Pipeline::open_table(table.clone(), label.unwrap_or("[[row]]"), directory, context)?
+            }
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -154,23 +191,24 @@ impl CompareArguments {
             ..EnhancerContext::default()
         };
         let progress = Progress::start("enhancers", comparison.row.len() as u64);
-        let baseline = resolved(&directory, comparison.baseline.as_deref().unwrap_or(Identity.name()));
-        let baseline = spec::open(&baseline, &context)?;
-        let before = run(&measured, baseline.as_ref())?;
-        let mut rows = vec![row(baseline.name(), None, &before, &before)?];
+        let baseline = match &comparison.baseline {
+            Some(baseline) => baseline.open(Some("baseline"), &directory, &context)?,
+            None => Pipeline::default(),
+        };
+        let before = run(&measured, &baseline)?;
+        let mut rows = vec![row(&baseline.name(), None, &before, &before)?];
         for (done, wanted) in (1u64..).zip(&comparison.row) {
-            let enhancer = spec::open(&resolved(&directory, &wanted.enhancer), &context)?;
-            let label = wanted.label.as_deref().unwrap_or(enhancer.name());
-            let share = match (&aside, wanted.fit) {
-                (Some(aside), Some(with)) => Some(aside.fitted(with, enhancer.as_ref())?),
+            let label = wanted.label.as_deref();
+            let mut pipeline = wanted.enhancer.open(label, &directory, &context)?;
+            let name = pipeline.name();
+            let label = label.unwrap_or(&name);
+            pipeline.original_share = match (&aside, wanted.fit) {
+                (Some(aside), Some(with)) => Some(aside.fitted(with, &mut pipeline)?),
                 (None, Some(_)) => bail!("`{label}` is to be fitted, but there is no section [fit]"),
                 _ => None,
             };
-            let evaluation = match share {
-                Some(share) => run(&measured, &Reweighted::new(enhancer.as_ref(), share)?)?,
-                None => run(&measured, enhancer.as_ref())?,
-            };
-            rows.push(row(label, share, &before, &evaluation)?);
+            let evaluation = run(&measured, &pipeline)?;
+            rows.push(row(label, pipeline.original_share, &before, &evaluation)?);
             progress.update(done, comparison.row.len() as u64);
         }
         progress.finish();
@@ -189,8 +227,8 @@ fn embedded(dataset: Dataset, retriever: &Arc<Retriever>) -> Result<Embedded> {
     Ok(Embedded { dataset, images, embedder: Arc::new(RememberingEmbedder::new(embedder)) })
 }
 
-fn run(set: &Embedded, enhancer: &dyn QueryEnhancer) -> Result<Evaluation> {
-    Ok(evaluate(&set.dataset, &set.images, set.embedder.as_ref(), enhancer, &RECALL_AT, &|_| {})?)
+fn run(set: &Embedded, pipeline: &Pipeline) -> Result<Evaluation> {
+    Ok(evaluate(&set.dataset, &set.images, set.embedder.as_ref(), pipeline, &RECALL_AT, &mut |_| {})?)
 }
 
 impl<'a> Aside<'a> {
@@ -210,13 +248,16 @@ impl<'a> Aside<'a> {
         Ok(Self { fit, held_out, measured })
     }
 
-    fn fitted(&self, with: FitWith, enhancer: &dyn QueryEnhancer) -> Result<f32> {
+    fn fitted(&self, with: FitWith, pipeline: &mut Pipeline) -> Result<f32> {
         let set = match with {
             FitWith::HeldOutRetriever => self.held_out.as_ref(),
             FitWith::MeasuredRetriever => self.measured.as_ref(),
         };
         let set = set.context("the part that is kept aside was not embedded")?;
-        fitted(&self.fit.shares, |share| run(set, &Reweighted::new(enhancer, share)?))
+        fitted(&self.fit.shares, |share| {
+            pipeline.original_share = Some(share);
+            run(set, pipeline)
+        })
     }
 }
 
@@ -230,7 +271,7 @@ fn resolved(directory: &Path, enhancer: &str) -> String {
 }
 
 /// The share with the best mean reciprocal rank of pictures, the largest of equal ones: it changes least.
-fn fitted(shares: &[f32], run: impl Fn(f32) -> Result<Evaluation>) -> Result<f32> {
+fn fitted(shares: &[f32], mut run: impl FnMut(f32) -> Result<Evaluation>) -> Result<f32> {
     let mut best: Option<(f64, f32)> = None;
     for &share in shares {
         let found = run(share)?.report.image_retrieval.mean_reciprocal_rank;
@@ -270,13 +311,13 @@ fn show(rows: &[Measured]) -> Result<()> {
     writeln!(output.writer, "| --- | --- | {}", "--- | ".repeat(2 * RECALL_AT.len()).trim_end())?;
     for row in rows {
         let share = row.share.map_or_else(String::new, |share| format!("{share:.2}"));
-        let cells: Vec<String> = row.text_to_image.iter().chain(&row.image_to_text).map(told).collect();
+        let cells: Vec<String> = row.text_to_image.iter().chain(&row.image_to_text).map(cell_text).collect();
         writeln!(output.writer, "| {} | {share} | {} |", row.label, cells.join(" | "))?;
     }
     Ok(output.writer.flush()?)
 }
 
-fn told(cell: &Cell) -> String {
+fn cell_text(cell: &Cell) -> String {
     let PairedBootstrap { difference, lower, upper, .. } = cell.difference;
     let recall = 100.0 * cell.recall;
     if difference == 0.0 && lower == 0.0 && upper == 0.0 {
@@ -285,4 +326,71 @@ fn told(cell: &Cell) -> String {
     let mark = if lower > 0.0 || upper < 0.0 { "*" } else { "" };
     let [difference, lower, upper] = [difference, lower, upper].map(|value| 100.0 * value);
     format!("{recall:.1} ({difference:+.1}{mark} [{lower:+.1}, {upper:+.1}])")
+}
+
+#[cfg(test)]
+mod tests {
+    use relens::ranking::pipeline_config::{self, PipelineConfig};
+
+    use super::*;
+
+    fn rows(text: &str) -> Result<Vec<Row>, String> {
+        let text = format!("split = \"val\"\n{text}");
+        toml::from_str::<Comparison>(&text).map(|found| found.row).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_row_names_an_enhancer_or_holds_what_its_file_would() {
+        let found = rows(
+            "[[row]]\nenhancer = \"concat\"\nfit = \"measured_retriever\"\n[[row]]\nlabel = \"two\"\n\
+             combine = \"max_score\"\n[[row.enhancer]]\nname = \"identity\"\n[[row.enhancer]]\nname = \"arithmetic\"\n",
+        )
+        .unwrap();
+        assert_eq!(found[0].enhancer, RowEnhancer::Named("concat".to_owned()));
+        assert_eq!(found[0].fit, Some(FitWith::MeasuredRetriever));
+        let open = |row: &Row| row.enhancer.open(None, Path::new(""), &EnhancerContext::default());
+        assert_eq!(open(&found[1]).unwrap().name(), "identity+arithmetic");
+        let refused = rows("[[row]]\nenhancer = \"concat\"\ncombine = \"max_score\"\n").unwrap_err();
+        assert!(refused.contains("nothing but `label` and `fit`"), "{refused}");
+        let unknown = rows("[[row]]\nmagic = 1\n").unwrap();
+        assert!(open(&unknown[0]).unwrap_err().to_string().contains("unknown field `magic`"));
+    }
+
+    #[test]
+    fn every_comparison_that_comes_with_relens_can_be_read() {
+        let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+        let mut directories = vec![configs];
+        let mut read = 0;
+        while let Some(directory) = directories.pop() {
+            for entry in fs_err::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    directories.push(path);
+                    continue;
+                }
+                let text = fs_err::read_to_string(&path).unwrap();
+                if !text.contains("[[row]]") || path.extension().is_none_or(|extension| extension != "toml") {
+                    continue;
+                }
+                let found: Comparison =
+                    toml::from_str(&text).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+                for described in found.row.iter().map(|row| &row.enhancer).chain(&found.baseline) {
+                    match described {
+                        RowEnhancer::Named(name) if name.ends_with(".toml") => {
+                            assert!(path.with_file_name(name).is_file(), "{path:?}: {name}");
+                        }
+                        RowEnhancer::Named(name) => {
+                            assert!(pipeline_config::names().contains(&name.as_str()), "{path:?}: {name}");
+                        }
+                        RowEnhancer::Inline(table) => {
+                            let config = toml::Value::Table(table.clone()).try_into::<PipelineConfig>();
+                            config.unwrap_or_else(|error| panic!("{path:?}: {error}"));
+                        }
+                    }
+                }
+                read += 1;
+            }
+        }
+        assert!(read > 10, "found {read} comparisons");
+    }
 }

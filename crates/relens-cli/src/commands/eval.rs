@@ -9,12 +9,8 @@ use anyhow::Result;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use relens::dataset::Dataset;
-use relens::embed::embeddings::Embeddings;
-use relens::embed::retriever::Retriever;
-use relens::enhancer::QueryEnhancer;
-use relens::enhancer::rewriter::Gallery;
+use relens::enhancer::EnhancedQuery;
 use relens::evaluation::{RankingMetrics, RetrievalReport, evaluate};
-use relens::ranking::index::ExactIndex;
 use serde::Serialize;
 
 use crate::enhancer_choice::EnhancerOption;
@@ -23,7 +19,7 @@ use crate::model_choice::ModelOption;
 use crate::output::Output;
 use crate::output_file::write_whole;
 use crate::progress::Progress;
-use crate::query_results::{QueryResults, Recorder};
+use crate::query_results::QueryResults;
 use crate::{interrupt, model_choice};
 
 /// Measure retrieval on a captioned dataset.
@@ -96,26 +92,27 @@ impl EvalArguments {
         }
         dataset.ensure_images_exist()?;
         let retriever = Arc::new(self.model.open()?);
-        let gallery = Gallery::default();
-        let enhancer = self.enhancer.open_for(Some(retriever.clone()), gallery.clone())?;
+        let pipeline = self.enhancer.open(retriever.clone())?;
         let images = embed_dataset(&dataset, &retriever)?;
-        set_gallery(&gallery, &retriever, &images)?;
         let (progress, total) = (Progress::start("captions", 0), dataset.caption_count() as u64);
-        let done = std::cell::Cell::new(0);
-        let advance = |captions: usize| {
-            done.set(done.get() + captions as u64);
-            progress.update(done.get(), total);
+        let (mut done, mut texts) = (0, Vec::new());
+        let mut watch = |enhanced: Vec<EnhancedQuery>| {
+            done += enhanced.len() as u64;
+            progress.update(done, total);
+            if self.per_query {
+                texts.extend(enhanced.into_iter().map(|query| query.texts));
+            }
         };
-        let recorder = Recorder::new(enhancer.as_ref());
-        let enhancer: &dyn QueryEnhancer = if self.per_query { &recorder } else { enhancer.as_ref() };
-        let evaluated = evaluate(&dataset, &images, retriever.as_ref(), enhancer, &self.recall_k, &advance)?;
+        let evaluated =
+            evaluate(&dataset, &images, retriever.as_ref(), &pipeline, &self.recall_k, &mut watch)?;
         progress.finish();
         model_choice::tell_truncated(&retriever)?;
         let report = RetrievalReport { seconds: start.elapsed().as_secs_f64(), ..evaluated.report };
         let Some(path) = self.json.as_deref() else { return show(&report) };
         let mut text = Vec::new();
         if self.per_query {
-            let written = PerQuery { report: &report, results: recorder.results(&dataset, &evaluated.ranks) };
+            let results = QueryResults::new(&dataset, &evaluated.ranks, texts);
+            let written = PerQuery { report: &report, results };
             serde_json::to_writer_pretty(&mut text, &written)?;
             text.push(b'\n');
         } else {
@@ -128,14 +125,6 @@ impl EvalArguments {
         }
         write_whole(path, &text)
     }
-}
-
-/// Lets the gate of a rewriter look at the pictures.
-fn set_gallery(gallery: &Gallery, retriever: &Retriever, images: &Embeddings) -> Result<()> {
-    let ids = (0..images.rows() as u64).collect();
-    let index = ExactIndex::from_parts(retriever.fingerprint(), ids, images.clone())?;
-    gallery.get_or_init(|| Arc::new(index));
-    Ok(())
 }
 
 /// The numbers, and each query.

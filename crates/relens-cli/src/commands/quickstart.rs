@@ -10,10 +10,12 @@ use anyhow::{Context, Result};
 use clap::Args;
 use relens::embed::retriever::Retriever;
 use relens::enhancer::Query;
-use relens::enhancer::spec::{self, EnhancerContext};
+use relens::enhancer::open::EnhancerContext;
 use relens::error::Error;
 use relens::library::{FoundImage, IndexingOptions};
 use relens::model_hub::bundled;
+use relens::ranking::Pipeline;
+use relens::ranking::pipeline_config::DEFAULT;
 use serde::Deserialize;
 
 use crate::indexing::{self, Existing};
@@ -128,11 +130,10 @@ impl Showcase<'_> {
         writeln!(output.writer, "{images} pictures indexed by {model} in {seconds:.1} s.\n")?;
         let strong = output.style(output::strong());
         let context = EnhancerContext { embedder: Some(retriever.clone()), ..EnhancerContext::default() };
-        let enhancer = spec::open(spec::DEFAULT, &context)?;
+        let pipeline = Pipeline::open(DEFAULT, &context)?;
         for query in self.queries {
             writeln!(output.writer, "relens search {strong}\"{query}\"{strong:#}")?;
-            let (found, _) =
-                library.search(&Query::new(query)?, SHOWN, enhancer.as_ref(), retriever.as_ref())?;
+            let (found, _) = library.search(&Query::new(query)?, SHOWN, &pipeline, retriever.as_ref())?;
             let found: Vec<FoundPicture<'_>> = found.iter().map(|found| self.titled(found)).collect();
             ranking_output::write_list(output, &found, "")?;
             writeln!(output.writer)?;

@@ -6,9 +6,9 @@ use anyhow::Result;
 use clap::Args;
 use relens::dataset::{Dataset, DatasetImage};
 use relens::embed::embeddings::Embeddings;
+use relens::embed::reference_pairs::{REFERENCE_FILE, ReferencePairs};
 use relens::embed::retriever::Retriever;
 use relens::error::Error;
-use relens::ranking::reference_pairs::{REFERENCE_FILE, ReferencePairs};
 
 use crate::image_embedding::embed_dataset;
 use crate::interrupt;
@@ -22,7 +22,7 @@ const CAPTIONS_PER_BATCH: usize = 256;
 /// Embed pairs of captions and pictures that enhancers refer to.
 ///
 /// An enhancer with `[neighbours]` moves a query towards the pictures of the nearest of these captions; one with
-/// `[calibration]` lowers pictures that are near all of them. Take the pairs from training data, never from what is
+/// `[hubness]` lowers pictures that are near all of them. Take the pairs from training data, never from what is
 /// measured.
 #[derive(Debug, Args)]
 pub(crate) struct ReferencesArguments {

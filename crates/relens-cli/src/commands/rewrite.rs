@@ -7,8 +7,9 @@ use std::sync::Arc;
 use anyhow::Result;
 use clap::Args;
 use relens::dataset::Dataset;
-use relens::enhancer::{EnhancedQuery, Query, QueryEnhancer, TraceEntry};
+use relens::enhancer::{Combination, EnhancedQuery, Query, TraceEntry, WeightedText};
 use relens::error::Error;
+use relens::ranking::Pipeline;
 use serde::Serialize;
 
 use crate::enhancer_choice::EnhancerOption;
@@ -68,28 +69,29 @@ pub(crate) struct RewriteArguments {
 struct Rewritten<'a> {
     query: &'a str,
     enhancer: &'a str,
-    combine: relens::enhancer::Combination,
-    texts: &'a [relens::enhancer::WeightedText],
+    combine: Combination,
+    texts: &'a [WeightedText],
     trace: &'a [TraceEntry],
 }
 
 impl RewriteArguments {
     pub(crate) fn run(self) -> Result<()> {
         let queries = self.queries()?;
-        let enhancer = self.enhancer.open(Some(Arc::new(self.model.open()?)))?;
+        let pipeline = self.enhancer.open(Arc::new(self.model.open()?))?;
+        let name = pipeline.name();
         if let Some(path) = &self.output {
             return write_streaming(path, |writer| {
-                self.enhance(&*enhancer, &queries, |query, enhanced| {
-                    self.write_for_programs(writer, query, enhancer.name(), enhanced)
+                self.enhance(&pipeline, &queries, |query, enhanced| {
+                    self.write_for_programs(writer, query, &name, enhanced)
                 })
             });
         }
         let mut output = Output::new();
-        self.enhance(&*enhancer, &queries, |query, enhanced| {
+        self.enhance(&pipeline, &queries, |query, enhanced| {
             if output.for_people && !self.json {
                 return write_for_people(&mut output, enhanced);
             }
-            self.write_for_programs(&mut output.writer, query, enhancer.name(), enhanced)
+            self.write_for_programs(&mut output.writer, query, &name, enhanced)
         })?;
         Ok(output.writer.flush()?)
     }
@@ -97,7 +99,7 @@ impl RewriteArguments {
     /// Enhances all queries, a batch at a time, and hands every one to `write`.
     fn enhance(
         &self,
-        enhancer: &dyn QueryEnhancer,
+        pipeline: &Pipeline,
         queries: &[Query],
         mut write: impl FnMut(&Query, &EnhancedQuery) -> Result<()>,
     ) -> Result<()> {
@@ -106,7 +108,7 @@ impl RewriteArguments {
             if interrupt::requested() {
                 return Err(Error::Cancelled.into());
             }
-            for (query, enhanced) in batch.iter().zip(enhancer.enhance_batch(batch)?) {
+            for (query, enhanced) in batch.iter().zip(pipeline.enhance(batch, None)?) {
                 write(query, &enhanced)?;
             }
             if let Some(progress) = &progress {
@@ -167,13 +169,12 @@ fn write_for_people(output: &mut Output, enhanced: &EnhancedQuery) -> Result<()>
     }
     writeln!(writer, "{faint}combined by {}{faint:#}", combination_name(enhanced.combination))?;
     for step in &enhanced.trace {
-        writeln!(writer, "{faint}{}{faint:#}", told(step))?;
+        writeln!(writer, "{faint}{}{faint:#}", explanation(step))?;
     }
     Ok(())
 }
 
-fn combination_name(combination: relens::enhancer::Combination) -> &'static str {
-    use relens::enhancer::Combination;
+fn combination_name(combination: Combination) -> &'static str {
     match combination {
         Combination::Replace => "replacing the query",
         Combination::MeanEmbedding => "the mean of the embeddings",
@@ -184,7 +185,7 @@ fn combination_name(combination: relens::enhancer::Combination) -> &'static str 
     }
 }
 
-fn told(step: &TraceEntry) -> String {
+fn explanation(step: &TraceEntry) -> String {
     match step {
         TraceEntry::EntityFound { surface, entity, sense, descriptions } => {
             let sense = sense.as_ref().map_or_else(String::new, |sense| format!(" ({sense})"));

@@ -7,11 +7,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 use relens::embed::retriever::Retriever;
 use relens::enhancer::Query;
-use relens::enhancer::rewriter::Gallery;
+use relens::index::Index;
 use relens::library::{FoundImage, Library};
 use relens::model_hub::bundled;
-use relens::ranking::index::Index;
-use relens::ranking::pipeline::Pipeline;
 
 use crate::enhancer_choice::EnhancerOption;
 use crate::image_embedding::embed_images;
@@ -70,7 +68,8 @@ impl SearchArguments {
         let k = self.k as usize;
         let found = match (&query, &self.image) {
             (Some(query), _) => {
-                let found = self.search_by_text(&library, &retriever, query, k)?;
+                let pipeline = self.enhancer.open(retriever.clone())?;
+                let (found, _) = library.search(query, k, &pipeline, retriever.as_ref())?;
                 model_choice::tell_truncated(&retriever)?;
                 found
             }
@@ -84,21 +83,6 @@ impl SearchArguments {
             (false, false) => ranking_output::write_lines(&mut output, &found),
             (false, true) => ranking_output::write_list(&mut output, &found, ""),
         }
-    }
-
-    fn search_by_text(
-        &self,
-        library: &Library,
-        retriever: &Arc<Retriever>,
-        query: &Query,
-        k: usize,
-    ) -> Result<Vec<FoundImage>> {
-        let index = Arc::new(library.index(retriever.fingerprint())?);
-        let gallery = Gallery::default();
-        gallery.get_or_init(|| index.clone());
-        let enhancer = self.enhancer.open_for(Some(retriever.clone()), gallery)?;
-        let ranking = Pipeline::new(enhancer.as_ref(), retriever.as_ref(), &*index)?.search(query, k)?;
-        Ok(library.resolve(&ranking.hits)?)
     }
 
     /// The model that was named, or the one that made the library.

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use relens::dataset::{Dataset, DatasetImage};
+use relens::embed::TextEmbedder;
 use relens::embed::embeddings::Embeddings;
-use relens::ranking::pipeline::TextEmbedder;
 use serde::{Deserialize, Serialize};
 
 use crate::retriever_feedback::{Judgement, Recalled, RetrieverFeedback, sentence_similarities};

@@ -5,8 +5,8 @@ use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 
 use relens::dataset::{Dataset, DatasetImage, Split};
+use relens::embed::TextEmbedder;
 use relens::embed::embeddings::Embeddings;
-use relens::ranking::pipeline::TextEmbedder;
 
 use super::pool::MiningFeedback;
 use super::pool::Pool;

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
+use relens::embed::TextEmbedder;
 use relens::embed::embeddings::Embeddings;
-use relens::embed::remembering_embedder::RememberingEmbedder;
-use relens::ranking::pipeline::TextEmbedder;
+use relens::embed::memory::RememberingEmbedder;
 
 use super::{RewardConfig, Signals};
 use crate::random::stream;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use relens::embed::TextEmbedder;
 use relens::embed::embeddings::Embeddings;
 use relens::embed::retriever::Retriever;
 use relens::enhancer::rewriter::gate::FEATURES;
@@ -10,7 +11,7 @@ use relens::enhancer::rewriter::{
     DecodingMethod, DecodingSettings, Gate, Rewriter, RewriterOptions, RewriterSettings,
 };
 use relens::enhancer::{EnhancedQuery, Query, QueryEnhancer, TraceEntry};
-use relens::ranking::pipeline::{TextEmbedder, embed_enhanced};
+use relens::ranking::Pipeline;
 
 use super::world::world;
 
@@ -50,17 +51,18 @@ fn a_batch_gives_what_each_query_gives_alone_and_is_remembered() {
     let options =
         RewriterOptions { decoding: Some(decoding), cache: Some(cache.clone()), ..Default::default() };
     let rewriter = open(&world().rewriter(), options.clone());
-    let together = rewriter.enhance_batch(&queries()).unwrap();
+    let together = rewriter.enhance_batch(&queries(), None).unwrap();
     for (query, enhanced) in queries().iter().zip(&together) {
         let alone = open(&world().rewriter(), RewriterOptions { cache: None, ..options.clone() });
-        assert_eq!(&alone.enhance(query).unwrap(), enhanced);
+        let found = alone.enhance_batch(std::slice::from_ref(query), None).unwrap();
+        assert_eq!(&found[0], enhanced);
         assert!(enhanced.texts.len() > 1, "the query and what was sampled: {enhanced:?}");
         enhanced.ensure_usable("rewriter").unwrap();
     }
     drop(rewriter);
     assert!(cache.is_file());
     let again = open(&world().rewriter(), options);
-    assert_eq!(texts(&again.enhance_batch(&queries()).unwrap()), texts(&together));
+    assert_eq!(texts(&again.enhance_batch(&queries(), None).unwrap()), texts(&together));
 }
 
 #[test]
@@ -105,7 +107,10 @@ fn the_gate_keeps_the_query_where_a_rewrite_would_hurt() {
         std::fs::write(directory.join("gate.json"), serde_json::to_string(&gate(bias)).unwrap()).unwrap();
         let options =
             RewriterOptions { embedder: Some(retriever.clone()), without_gate, ..RewriterOptions::default() };
-        open(&directory, options).enhance(&Query::new("a cat on a table").unwrap()).unwrap()
+        open(&directory, options)
+            .enhance_batch(&[Query::new("a cat on a table").unwrap()], None)
+            .unwrap()
+            .remove(0)
     };
     assert_eq!(enhanced(5.0, false).texts.len(), 2, "an open gate");
     let kept = enhanced(-5.0, false);
@@ -146,7 +151,8 @@ fn the_texts_of_a_query_are_encoded_in_one_batch() {
     let rewriter = open(&world().rewriter(), options);
     let counting = Counting::default();
     let query = Query::new("a cat").unwrap();
-    let (enhanced, _) = embed_enhanced(std::slice::from_ref(&query), &rewriter, &counting).unwrap();
+    let pipeline = Pipeline::new(Box::new(rewriter));
+    let enhanced = pipeline.embed(std::slice::from_ref(&query), &counting, None).unwrap().enhanced;
     assert!(enhanced[0].texts.len() > 1, "{enhanced:?}");
     assert_eq!(counting.0.lock().unwrap().len(), 1);
 }

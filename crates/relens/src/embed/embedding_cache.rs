@@ -14,10 +14,9 @@ use relens_models::ModelError;
 use relens_models::weights::{ElementType, Weights, save_tensors};
 
 use crate::embed::embeddings::Embeddings;
+use crate::embed::{ImageEmbedder, TextEmbedder};
 use crate::error::{Error, Result};
-use crate::library::ImageEmbedder;
 use crate::progress::Progress;
-use crate::ranking::pipeline::TextEmbedder;
 
 const TEXTS_PER_BLOCK: usize = 2048;
 const IMAGES_PER_BLOCK: usize = 256;

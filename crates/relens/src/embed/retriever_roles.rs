@@ -5,13 +5,13 @@ use std::path::Path;
 
 use relens_models::image_preprocessing::RgbImage;
 
+use crate::embed::ModelIdentity;
+use crate::embed::TextEmbedder;
 use crate::embed::embeddings::Embeddings;
 use crate::embed::retriever::Retriever;
+use crate::embed::{ImageEmbedder, PreparedImage};
 use crate::error::Result;
-use crate::library::catalog::ModelIdentity;
-use crate::library::{ImageEmbedder, PreparedImage};
 use crate::pictures::video;
-use crate::ranking::pipeline::TextEmbedder;
 
 impl TextEmbedder for Retriever {
     fn name(&self) -> &str {

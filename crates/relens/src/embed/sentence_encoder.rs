@@ -10,9 +10,9 @@ use relens_models::tokenizer::Tokenizer;
 use relens_models::towers::bert::{BertConfig, BertModel};
 use relens_models::weights::Weights;
 
+use crate::embed::TextEmbedder;
 use crate::embed::embeddings::Embeddings;
 use crate::error::{Error, Result};
-use crate::ranking::pipeline::TextEmbedder;
 
 /// The weights of a sentence-transformers directory.
 const SENTENCE_WEIGHTS_FILE: &str = "model.safetensors";

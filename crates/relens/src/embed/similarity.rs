@@ -10,6 +10,13 @@ const ROWS: usize = 4;
 /// Queries that share each load of a row.
 const QUERIES: usize = 2;
 
+/// The dot product of two vectors, the same bits as in every batch of them.
+pub fn dot(left: &[f32], right: &[f32]) -> f32 {
+    let mut product = [0.0];
+    scores_batch(left, right, left.len(), &mut product);
+    product[0]
+}
+
 /// The dot product of one query with every row.
 ///
 /// # Shapes

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::dataset::text_lines::{broken_line, for_each_line};
+use crate::english::words::words;
 use crate::error::Result;
-use crate::knowledge::lookup::words::words;
 
 /// The vocabulary inside the bundled knowledge base's directory.
 pub const BUNDLED_FILE: &str = "vocabulary.tsv";

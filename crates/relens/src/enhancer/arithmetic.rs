@@ -6,6 +6,7 @@
 
 use super::{Combination, EnhancedQuery, Query, QueryEnhancer, TraceEntry, WeightedText};
 use crate::error::{Error, Result};
+use crate::index::Index;
 
 /// What `--enhancer` calls it.
 pub const NAME: &str = "arithmetic";
@@ -22,20 +23,24 @@ impl QueryEnhancer for Arithmetic {
         NAME
     }
 
-    fn enhance(&self, query: &Query) -> Result<EnhancedQuery> {
-        let texts = parse(query.text())?;
-        if let [WeightedText { text, .. }] = texts.as_slice()
-            && text == query.text()
-        {
-            return Ok(EnhancedQuery::unchanged(query, "it is a single term"));
-        }
-        let told = |text: &WeightedText| TraceEntry::TextAdded {
-            text: text.text.clone(),
-            source: format!("{:+}", text.weight),
-        };
-        let trace = texts.iter().map(told).collect();
-        Ok(EnhancedQuery { texts, combination: Combination::WeightedSum, trace, refinements: Vec::new() })
+    fn enhance_batch(&self, queries: &[Query], _: Option<&dyn Index>) -> Result<Vec<EnhancedQuery>> {
+        queries.iter().map(enhance).collect()
     }
+}
+
+fn enhance(query: &Query) -> Result<EnhancedQuery> {
+    let texts = parse(query.text())?;
+    if let [WeightedText { text, .. }] = texts.as_slice()
+        && text == query.text()
+    {
+        return Ok(EnhancedQuery::unchanged(query, "it is a single term"));
+    }
+    let added = |text: &WeightedText| TraceEntry::TextAdded {
+        text: text.text.clone(),
+        source: format!("{:+}", text.weight),
+    };
+    let trace = texts.iter().map(added).collect();
+    Ok(EnhancedQuery { texts, combination: Combination::WeightedSum, trace, refinements: Vec::new() })
 }
 
 /// The terms of a sum with their weights, negative behind a minus.
@@ -89,9 +94,8 @@ fn refuse(reason: String) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::enhancer::CombinedQueries;
-    use crate::ranking::pipeline::embed_enhanced;
     use crate::ranking::pipeline::tests::WordCounts;
+    use crate::ranking::{CombinedQueries, Pipeline};
 
     fn terms(text: &str) -> Vec<(String, f32)> {
         parse(text).unwrap().into_iter().map(|term| (term.text, term.weight)).collect()
@@ -135,7 +139,8 @@ mod tests {
     const WORDS: WordCounts = WordCounts { words: &["dog", "cat", "red", "blue"] };
 
     fn combined(text: &str) -> Result<CombinedQueries> {
-        Ok(embed_enhanced(&[Query::new(text)?], &Arithmetic, &WORDS)?.1)
+        let pipeline = Pipeline::new(Box::new(Arithmetic));
+        Ok(pipeline.embed(&[Query::new(text)?], &WORDS, None)?.vectors)
     }
 
     #[test]

@@ -6,10 +6,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::entity_finder::{EntityFinder, FoundEntity};
-use super::mix::{Mix, alike};
+use super::entity_finder::{EntityFinder, FoundEntity, entity_trace};
+use super::mix::{Mix, equally_weighted};
+use super::open::{EnhancerContext, EnhancerTable};
 use super::{EnhancedQuery, Query, QueryEnhancer};
 use crate::error::Result;
+use crate::index::Index;
 
 /// What a text with a description holds beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -30,6 +32,14 @@ pub fn described(template: Template, query: &Query, found: &FoundEntity<'_>, des
     }
 }
 
+/// What `descriptions` can be set to beside what all enhancers of entities can.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DescriptionsConfig {
+    /// What a text holds beside a description.
+    pub template: Template,
+}
+
 /// The enhancer.
 pub struct Descriptions {
     finder: EntityFinder,
@@ -41,6 +51,11 @@ impl Descriptions {
     /// Describes the entities of `finder`.
     pub fn new(finder: EntityFinder, template: Template, mix: Mix) -> Self {
         Self { finder, template, mix }
+    }
+
+    pub(super) fn open(table: &EnhancerTable, context: &EnhancerContext) -> Result<Self> {
+        let (shared, own): (_, DescriptionsConfig) = table.parse_with_entities()?;
+        Ok(Self::new(shared.finder(table, context)?, own.template, shared.mix))
     }
 
     fn texts(&self, query: &Query, found: &[FoundEntity<'_>]) -> Vec<String> {
@@ -62,15 +77,11 @@ impl QueryEnhancer for Descriptions {
         "descriptions"
     }
 
-    fn enhance(&self, query: &Query) -> Result<EnhancedQuery> {
-        super::single(self.enhance_batch(std::slice::from_ref(query))?, self.name())
-    }
-
-    fn enhance_batch(&self, queries: &[Query]) -> Result<Vec<EnhancedQuery>> {
+    fn enhance_batch(&self, queries: &[Query], _: Option<&dyn Index>) -> Result<Vec<EnhancedQuery>> {
         let found = self.finder.find(queries)?;
         let enhanced = queries.iter().zip(&found).map(|(query, found)| {
-            let trace = super::entity_trace(found);
-            self.mix.with_rewrites(query, alike(self.texts(query, found)), trace)
+            let trace = entity_trace(found);
+            self.mix.with_rewrites(query, equally_weighted(self.texts(query, found)), trace)
         });
         Ok(enhanced.collect())
     }
@@ -78,15 +89,16 @@ impl QueryEnhancer for Descriptions {
 
 #[cfg(test)]
 mod tests {
+    use super::super::enhance_text;
     use super::super::entity_finder::tests::knowledge;
-    use super::super::entity_finder::{EntityFinder, EntitySettings};
+    use super::super::entity_finder::{EntityConfig, EntityFinder};
     use super::*;
 
     fn texts(template: Template, query: &str) -> Vec<String> {
-        let settings = EntitySettings { max_descriptions: 2, ..EntitySettings::default() };
+        let settings = EntityConfig { max_descriptions: 2, ..EntityConfig::default() };
         let finder = EntityFinder::new(knowledge(), None, settings);
         let enhancer = Descriptions::new(finder, template, Mix::default());
-        let enhanced = enhancer.enhance(&Query::new(query).unwrap()).unwrap();
+        let enhanced = enhance_text(&enhancer, query);
         enhanced.ensure_usable("descriptions").unwrap();
         enhanced.texts.into_iter().map(|text| text.text).collect()
     }

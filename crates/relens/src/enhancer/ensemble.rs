@@ -1,10 +1,8 @@
 //! Several enhancers at once, each with a weight.
 
-use serde::Serialize;
-
-use super::{Combination, EnhancedQuery, Query, QueryEnhancer, Refinement};
+use super::{Combination, EnhancedQuery, Query, QueryEnhancer, Refinement, WeightedText};
 use crate::error::{Error, Result};
-use crate::ranking::hubness::HubnessCalibration;
+use crate::index::Index;
 
 /// One enhancer of an ensemble.
 pub struct Member {
@@ -20,15 +18,6 @@ pub struct Ensemble {
     name: String,
     members: Vec<Member>,
     combination: Combination,
-}
-
-/// What a member is called and how much it counts, for a report.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct MemberWeight {
-    /// The enhancer's name.
-    pub name: String,
-    /// Its weight.
-    pub weight: f32,
 }
 
 impl Ensemble {
@@ -49,13 +38,6 @@ impl Ensemble {
         }
         Ok(Self { name, members, combination })
     }
-
-    /// The members.
-    pub fn members(&self) -> Vec<MemberWeight> {
-        let weight =
-            |member: &Member| MemberWeight { name: member.enhancer.name().to_owned(), weight: member.weight };
-        self.members.iter().map(weight).collect()
-    }
 }
 
 impl QueryEnhancer for Ensemble {
@@ -63,11 +45,7 @@ impl QueryEnhancer for Ensemble {
         &self.name
     }
 
-    fn enhance(&self, query: &Query) -> Result<EnhancedQuery> {
-        super::single(self.enhance_batch(std::slice::from_ref(query))?, self.name())
-    }
-
-    fn enhance_batch(&self, queries: &[Query]) -> Result<Vec<EnhancedQuery>> {
+    fn enhance_batch(&self, queries: &[Query], images: Option<&dyn Index>) -> Result<Vec<EnhancedQuery>> {
         let empty = || EnhancedQuery {
             texts: Vec::new(),
             combination: self.combination,
@@ -76,16 +54,11 @@ impl QueryEnhancer for Ensemble {
         };
         let mut together: Vec<EnhancedQuery> = queries.iter().map(|_| empty()).collect();
         for member in &self.members {
-            for (all, enhanced) in together.iter_mut().zip(member.enhancer.enhance_batch(queries)?) {
+            for (all, enhanced) in together.iter_mut().zip(member.enhancer.enhance_batch(queries, images)?) {
                 append(all, enhanced, member.weight);
             }
         }
         Ok(together)
-    }
-
-    /// That of the first member that has one.
-    fn calibration(&self) -> Option<&HubnessCalibration> {
-        self.members.iter().find_map(|member| member.enhancer.calibration())
     }
 }
 
@@ -93,9 +66,8 @@ fn append(all: &mut EnhancedQuery, enhanced: EnhancedQuery, weight: f32) {
     let first = all.texts.len();
     let total: f32 = enhanced.texts.iter().map(|text| text.weight).sum();
     let share = |of: f32| if total > 0.0 { of / total * weight } else { 0.0 };
-    all.texts.extend(
-        enhanced.texts.into_iter().map(|text| super::WeightedText { weight: share(text.weight), ..text }),
-    );
+    all.texts
+        .extend(enhanced.texts.into_iter().map(|text| WeightedText { weight: share(text.weight), ..text }));
     all.trace.extend(enhanced.trace);
     all.refinements.extend(enhanced.refinements.into_iter().map(|refinement| Refinement {
         texts: first + refinement.texts.start..first + refinement.texts.end,
@@ -105,7 +77,7 @@ fn append(all: &mut EnhancedQuery, enhanced: EnhancedQuery, weight: f32) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Identity, TraceEntry};
+    use super::super::{Identity, TraceEntry, enhance_text};
     use super::*;
 
     struct Shout;
@@ -115,9 +87,13 @@ mod tests {
             "shout"
         }
 
-        fn enhance(&self, query: &Query) -> Result<EnhancedQuery> {
-            let texts = vec![query.text().to_uppercase(), format!("{}!", query.text())];
-            Ok(EnhancedQuery::with_original(query, 1.0, texts, Combination::Replace, Vec::new()))
+        fn enhance_batch(&self, queries: &[Query], _: Option<&dyn Index>) -> Result<Vec<EnhancedQuery>> {
+            let shouted = |query: &Query| {
+                let texts = [query.text().to_uppercase(), format!("{}!", query.text())];
+                let texts = texts.map(|text| WeightedText { text, weight: 1.0 }).into();
+                EnhancedQuery { texts, trace: Vec::new(), ..EnhancedQuery::unchanged(query, "") }
+            };
+            Ok(queries.iter().map(shouted).collect())
         }
     }
 
@@ -130,7 +106,7 @@ mod tests {
         let members = vec![member(3.0, Identity), member(1.0, Shout)];
         let ensemble = Ensemble::new(members, Combination::MeanEmbedding).unwrap();
         assert_eq!(ensemble.name(), "identity+shout");
-        let enhanced = ensemble.enhance(&Query::new("hi").unwrap()).unwrap();
+        let enhanced = enhance_text(&ensemble, "hi");
         let texts: Vec<(&str, f32)> =
             enhanced.texts.iter().map(|text| (text.text.as_str(), text.weight)).collect();
         assert_eq!(texts, [("hi", 3.0), ("HI", 0.5), ("hi!", 0.5)]);

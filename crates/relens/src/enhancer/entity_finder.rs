@@ -5,15 +5,15 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Query, TraceEntry};
+use crate::embed::TextEmbedder;
 use crate::error::Result;
 use crate::knowledge::sense::SenseChooser;
 use crate::knowledge::{Entity, Knowledge, Mention};
-use crate::ranking::pipeline::TextEmbedder;
 
 /// Which entities of a query are described, and by how much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct EntitySettings {
+pub struct EntityConfig {
     /// The most entities of one query that are described, the rarest in captions first: a retriever knows the frequent
     /// ones by itself. Default 3.
     pub max_entities: usize,
@@ -23,7 +23,7 @@ pub struct EntitySettings {
     pub max_frequency: Option<u64>,
 }
 
-impl Default for EntitySettings {
+impl Default for EntityConfig {
     fn default() -> Self {
         Self { max_entities: 3, max_descriptions: 3, max_frequency: None }
     }
@@ -63,7 +63,7 @@ impl FoundEntity<'_> {
 pub struct EntityFinder {
     knowledge: Arc<Knowledge>,
     senses: SenseChooser,
-    settings: EntitySettings,
+    config: EntityConfig,
 }
 
 impl EntityFinder {
@@ -71,9 +71,9 @@ impl EntityFinder {
     pub fn new(
         knowledge: Arc<Knowledge>,
         embedder: Option<Arc<dyn TextEmbedder>>,
-        settings: EntitySettings,
+        config: EntityConfig,
     ) -> Self {
-        Self { knowledge, senses: SenseChooser::new(embedder), settings }
+        Self { knowledge, senses: SenseChooser::new(embedder), config }
     }
 
     /// The knowledge base.
@@ -101,11 +101,11 @@ impl EntityFinder {
         let mut seen = std::collections::HashSet::new();
         mentions.retain(|mention| seen.insert(mention.entity));
         let frequency = |mention: &Mention| self.knowledge.entity(mention).frequency;
-        if let Some(limit) = self.settings.max_frequency {
+        if let Some(limit) = self.config.max_frequency {
             mentions.retain(|mention| frequency(mention) <= limit);
         }
         mentions.sort_by_key(frequency);
-        mentions.truncate(self.settings.max_entities);
+        mentions.truncate(self.config.max_entities);
         mentions.sort_by_key(|mention| mention.range.start);
         mentions
     }
@@ -113,11 +113,19 @@ impl EntityFinder {
     fn found(&self, mention: Mention, sense: usize) -> FoundEntity<'_> {
         let entity = self.knowledge.entity(&mention);
         let sense = self.knowledge.sense(&mention, sense);
-        let descriptions = sense.descriptions.iter().take(self.settings.max_descriptions);
+        let descriptions = sense.descriptions.iter().take(self.config.max_descriptions);
         let descriptions = descriptions.map(|description| description.text.as_str()).collect();
         let label = sense.label.as_deref().filter(|_| entity.senses.len() > 1);
         FoundEntity { mention, entity, sense: label, descriptions }
     }
+}
+
+/// What a trace says of the entities that were found.
+pub(super) fn entity_trace(found: &[FoundEntity<'_>]) -> Vec<TraceEntry> {
+    if found.is_empty() {
+        return vec![TraceEntry::Kept { reason: "it names no entity of the knowledge base".to_owned() }];
+    }
+    found.iter().map(FoundEntity::trace).collect()
 }
 
 /// Words after which a participle tells a state and not a quality: "mounted on a pole", "painted red".
@@ -167,8 +175,8 @@ pub(crate) mod tests {
         Arc::new(Knowledge::new(entities, "test").unwrap())
     }
 
-    fn names(settings: EntitySettings, text: &str) -> Vec<String> {
-        let finder = EntityFinder::new(knowledge(), None, settings);
+    fn names(config: EntityConfig, text: &str) -> Vec<String> {
+        let finder = EntityFinder::new(knowledge(), None, config);
         let found = finder.find(&[Query::new(text).unwrap()]).unwrap();
         found[0].iter().map(|found| found.entity.name.clone()).collect()
     }
@@ -176,10 +184,10 @@ pub(crate) mod tests {
     #[test]
     fn the_rarest_are_kept_in_the_order_of_the_query() {
         let text = "dogs chase a dog with a frisbee under a zeppelin";
-        let all = EntitySettings::default();
+        let all = EntityConfig::default();
         assert_eq!(names(all, text), ["dog", "frisbee", "zeppelin"]);
-        assert_eq!(names(EntitySettings { max_entities: 2, ..all }, text), ["frisbee", "zeppelin"]);
-        assert_eq!(names(EntitySettings { max_frequency: Some(10), ..all }, text), ["zeppelin"]);
+        assert_eq!(names(EntityConfig { max_entities: 2, ..all }, text), ["frisbee", "zeppelin"]);
+        assert_eq!(names(EntityConfig { max_frequency: Some(10), ..all }, text), ["zeppelin"]);
     }
 
     #[test]

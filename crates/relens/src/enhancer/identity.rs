@@ -2,6 +2,7 @@
 
 use super::{EnhancedQuery, Query, QueryEnhancer};
 use crate::error::Result;
+use crate::index::Index;
 
 /// Changes nothing.
 #[derive(Debug, Clone, Copy, Default)]
@@ -12,7 +13,7 @@ impl QueryEnhancer for Identity {
         "identity"
     }
 
-    fn enhance(&self, query: &Query) -> Result<EnhancedQuery> {
-        Ok(EnhancedQuery::unchanged(query, "identity"))
+    fn enhance_batch(&self, queries: &[Query], _: Option<&dyn Index>) -> Result<Vec<EnhancedQuery>> {
+        Ok(queries.iter().map(|query| EnhancedQuery::unchanged(query, "identity")).collect())
     }
 }

@@ -60,8 +60,8 @@ impl Mix {
     }
 }
 
-/// Texts that count alike.
-pub(super) fn alike(texts: Vec<String>) -> Vec<WeightedText> {
+/// Texts with the same weight each.
+pub(super) fn equally_weighted(texts: Vec<String>) -> Vec<WeightedText> {
     texts.into_iter().map(|text| WeightedText { text, weight: 1.0 }).collect()
 }
 
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn the_original_has_its_share_whatever_the_number_of_rewrites() {
         let query = Query::new("a dog").unwrap();
-        let rewrites = alike(vec!["x".into(), "y".into(), "z".into(), "w".into()]);
+        let rewrites = equally_weighted(vec!["x".into(), "y".into(), "z".into(), "w".into()]);
         let mix = Mix { original_share: 0.6, ..Mix::default() };
         let weights: Vec<f32> = mix
             .with_rewrites(&query, rewrites.clone(), Vec::new())

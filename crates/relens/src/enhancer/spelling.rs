@@ -1,131 +1,93 @@
 //! Misspelt words, corrected before anything else looks at the query.
 //!
 //! A retriever that has learned captions reads "climbign" as pieces that mean nothing, and so does every enhancer behind
-//! it. A word is corrected to the most frequent word of the captions' vocabulary that one typing mistake turns into it
-//! (Damerau, 1964), unless it is a word already: one of the knowledge base or of a list of English words, or a name
-//! with a capital inside the sentence.
+//! it. What the knowledge base has a name for is right; [`crate::english::spelling`] says what is wrong otherwise.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{EnhancedQuery, Query, QueryEnhancer, TraceEntry};
+use serde::Deserialize;
+
+use super::open::{EnhancerContext, EnhancerTable};
+use super::{Query, TraceEntry};
+use crate::english::spelling::{Correction, corrected};
+use crate::english::words::Word;
 use crate::english::{Vocabulary, WordList};
 use crate::error::Result;
 use crate::knowledge::Knowledge;
-use crate::knowledge::lookup::words::{Word, words};
-use crate::ranking::hubness::HubnessCalibration;
 
-/// What `--enhancer` calls corrections alone.
+/// What `--enhancer` calls corrections alone, and a file the section.
 pub const NAME: &str = "spelling";
 
-/// A word that was corrected.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Correction {
-    /// As it was typed.
-    pub from: String,
-    /// As it is now.
-    pub to: String,
+/// What `[spelling]` can be set to.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SpellingConfig {
+    /// The words that captions use, `word<TAB>count` a line; default: the bundled ones.
+    pub vocabulary: Option<PathBuf>,
+    /// Words that are spelled right, one a line, sorted; default: the bundled ones.
+    pub words: Option<PathBuf>,
+    /// The knowledge base, whose names are right.
+    pub knowledge: Option<PathBuf>,
 }
 
-/// The text with misspelt words corrected. What `knowledge` has a name for is right, and so are `listed` words.
-pub(crate) fn corrected(
-    text: &str,
-    vocabulary: &Vocabulary,
-    knowledge: &Knowledge,
-    listed: &WordList,
-) -> (String, Vec<Correction>) {
-    let named = knowledge.find(text);
-    let known = |word: &Word<'_>| {
-        let within = |range: &Range<usize>| range.start <= word.range.start && word.range.end <= range.end;
-        named.iter().any(|mention| within(&mention.range)) || !knowledge.find(&word.text).is_empty()
-    };
-    let mut result = String::with_capacity(text.len());
-    let mut corrections = Vec::new();
-    let mut copied = 0;
-    for word in words(text) {
-        if listed.contains(&word.text) {
-            continue;
-        }
-        let Some(correction) = vocabulary.correction(&word.text).filter(|_| !known(&word)) else {
-            continue;
-        };
-        let typed = text.get(word.range.clone()).unwrap_or_default();
-        // A capital inside a sentence is a name, and names are in no vocabulary.
-        if word.range.start > 0 && typed.chars().next().is_some_and(char::is_uppercase) {
-            continue;
-        }
-        result.push_str(text.get(copied..word.range.start).unwrap_or_default());
-        result.push_str(correction);
-        copied = word.range.end;
-        corrections.push(Correction { from: typed.to_owned(), to: correction.to_owned() });
-    }
-    result.push_str(text.get(copied..).unwrap_or_default());
-    (result, corrections)
-}
-
-/// Another enhancer, which gets queries without misspelt words.
+/// Corrects towards a vocabulary what neither a knowledge base nor a word list has.
 pub struct Spelling {
     vocabulary: Arc<Vocabulary>,
     knowledge: Arc<Knowledge>,
     words: Arc<WordList>,
-    enhancer: Box<dyn QueryEnhancer>,
-    name: String,
 }
 
 impl Spelling {
     /// Corrects towards `vocabulary` what neither `knowledge` nor `words` has.
-    pub fn new(
-        vocabulary: Arc<Vocabulary>,
-        knowledge: Arc<Knowledge>,
-        words: Arc<WordList>,
-        enhancer: Box<dyn QueryEnhancer>,
-    ) -> Self {
-        let name = match enhancer.name() {
-            "identity" => NAME.to_owned(),
-            other => format!("{NAME}+{other}"),
-        };
-        Self { vocabulary, knowledge, words, enhancer, name }
+    pub fn new(vocabulary: Arc<Vocabulary>, knowledge: Arc<Knowledge>, words: Arc<WordList>) -> Self {
+        Self { vocabulary, knowledge, words }
     }
 
-    fn correct(&self, query: &Query) -> Result<(Query, Vec<TraceEntry>)> {
-        let (text, corrections) = corrected(query.text(), &self.vocabulary, &self.knowledge, &self.words);
+    /// Opens what the section says.
+    ///
+    /// # Errors
+    /// Those of the files that it reads; [`Error::Enhancer`](crate::error::Error::Enhancer) for unknown keys.
+    pub fn open(table: &EnhancerTable, context: &EnhancerContext) -> Result<Self> {
+        let config: SpellingConfig = table.parse()?;
+        let knowledge = table.knowledge(config.knowledge.as_ref(), context)?;
+        let vocabulary = table.vocabulary(config.vocabulary.as_ref(), &knowledge)?;
+        Ok(Self::new(Arc::new(vocabulary), knowledge, Arc::new(table.word_list(config.words.as_ref())?)))
+    }
+
+    /// The words that captions use.
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    /// The text without misspelt words, and what was corrected.
+    pub fn corrected(&self, text: &str) -> (String, Vec<Correction>) {
+        let named = self.knowledge.find(text);
+        let is_known = |word: &Word<'_>| {
+            let within =
+                |range: &Range<usize>| range.start <= word.range.start && word.range.end <= range.end;
+            named.iter().any(|mention| within(&mention.range)) || !self.knowledge.find(&word.text).is_empty()
+        };
+        corrected(text, &self.vocabulary, &self.words, is_known)
+    }
+
+    /// The query without misspelt words, and a step for each of them.
+    ///
+    /// # Errors
+    /// Those of [`Query::new`].
+    pub fn correct(&self, query: &Query) -> Result<(Query, Vec<TraceEntry>)> {
+        let (text, corrections) = self.corrected(query.text());
         if corrections.is_empty() {
             return Ok((query.clone(), Vec::new()));
         }
-        let told = |correction: Correction| TraceEntry::Replaced { from: correction.from, to: correction.to };
-        Ok((Query::new(&text)?, corrections.into_iter().map(told).collect()))
-    }
-}
-
-impl QueryEnhancer for Spelling {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn enhance(&self, query: &Query) -> Result<EnhancedQuery> {
-        super::single(self.enhance_batch(std::slice::from_ref(query))?, self.name())
-    }
-
-    fn enhance_batch(&self, queries: &[Query]) -> Result<Vec<EnhancedQuery>> {
-        let corrected = queries.iter().map(|query| self.correct(query)).collect::<Result<Vec<_>>>()?;
-        let (queries, traces): (Vec<Query>, Vec<Vec<TraceEntry>>) = corrected.into_iter().unzip();
-        let mut enhanced = self.enhancer.enhance_batch(&queries)?;
-        for (enhanced, mut trace) in enhanced.iter_mut().zip(traces).filter(|(_, trace)| !trace.is_empty()) {
-            // "Kept" is not true any more.
-            trace.extend(enhanced.trace.drain(..).filter(|step| !matches!(step, TraceEntry::Kept { .. })));
-            enhanced.trace = trace;
-        }
-        Ok(enhanced)
-    }
-
-    fn calibration(&self) -> Option<&HubnessCalibration> {
-        self.enhancer.calibration()
+        let step = |Correction { from, to }| TraceEntry::Replaced { from, to };
+        Ok((Query::new(&text)?, corrections.into_iter().map(step).collect()))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Identity;
     use super::*;
 
     fn spelling(words: &[&str]) -> Spelling {
@@ -134,24 +96,23 @@ mod tests {
         fs_err::write(file.path(), words.join("\n")).unwrap();
         let words = WordList::open(file.path()).unwrap();
         let knowledge = Knowledge::new(Vec::new(), "a test").unwrap();
-        Spelling::new(Arc::new(vocabulary), Arc::new(knowledge), Arc::new(words), Box::new(Identity))
+        Spelling::new(Arc::new(vocabulary), Arc::new(knowledge), Arc::new(words))
     }
 
     #[test]
-    fn mistakes_are_corrected_and_told() {
+    fn mistakes_are_corrected_and_each_is_a_step() {
         let query = Query::new("A gril climbign a bench .").unwrap();
-        let enhanced = spelling(&[]).enhance(&query).unwrap();
-        assert_eq!(enhanced.texts[0].text, "A girl climbing a bench .");
+        let (corrected, trace) = spelling(&[]).correct(&query).unwrap();
+        assert_eq!(corrected.text(), "A girl climbing a bench .");
         let replaced = |from: &str, to: &str| TraceEntry::Replaced { from: from.into(), to: to.into() };
-        assert_eq!(enhanced.trace, [replaced("gril", "girl"), replaced("climbign", "climbing")]);
+        assert_eq!(trace, [replaced("gril", "girl"), replaced("climbign", "climbing")]);
     }
 
     #[test]
     fn words_and_names_stay() {
         let query = Query::new("a wench beside Girb").unwrap();
-        let enhanced = spelling(&["wench"]).enhance(&query).unwrap();
-        assert_eq!(enhanced.texts[0].text, "a wench beside Girb");
-        assert!(matches!(enhanced.trace[..], [TraceEntry::Kept { .. }]), "{:?}", enhanced.trace);
-        assert_eq!(spelling(&[]).enhance(&query).unwrap().texts[0].text, "a bench beside Girb");
+        let (corrected, trace) = spelling(&["wench"]).correct(&query).unwrap();
+        assert_eq!((corrected, trace.len()), (query.clone(), 0));
+        assert_eq!(spelling(&[]).correct(&query).unwrap().0.text(), "a bench beside Girb");
     }
 }

@@ -18,10 +18,12 @@ pub use ranks::{GroundTruthRanks, ScoreOffsets};
 pub use report::RetrievalReport;
 
 use crate::dataset::Dataset;
+use crate::embed::TextEmbedder;
 use crate::embed::embeddings::Embeddings;
-use crate::enhancer::{CombinedQueries, Query, QueryEnhancer};
+use crate::enhancer::{EnhancedQuery, Query};
 use crate::error::{Error, Result};
-use crate::ranking::pipeline::{TextEmbedder, embed_enhanced};
+use crate::index::ExactIndex;
+use crate::ranking::{CombinedQueries, Pipeline};
 
 /// Captions that are enhanced and embedded together, so that the memory does not grow with their number.
 const CAPTIONS_PER_BATCH: usize = 512;
@@ -37,20 +39,22 @@ pub struct Evaluation {
 
 /// Enhances and embeds all captions of `dataset` and ranks them against its pictures both ways.
 ///
+/// `watch` gets what became of each batch of captions, in their order.
+///
 /// `report.seconds` counts what happens here; the caller adds the time for the pictures' embeddings if it matters.
 ///
 /// # Shapes
 /// - `images`: `[dataset.images.len(), dim]`, L2-normalised
 ///
 /// # Errors
-/// [`Error::Argument`] if `images` does not fit the dataset or there is no caption; those of enhancer and embedder.
+/// [`Error::Argument`] if `images` does not fit the dataset or there is no caption; those of pipeline and embedder.
 pub fn evaluate(
     dataset: &Dataset,
     images: &Embeddings,
     embedder: &dyn TextEmbedder,
-    enhancer: &dyn QueryEnhancer,
+    pipeline: &Pipeline,
     recall_at: &[usize],
-    progress: &dyn Fn(usize),
+    watch: &mut dyn FnMut(Vec<EnhancedQuery>),
 ) -> Result<Evaluation> {
     let start = Instant::now();
     if images.rows() != dataset.images.len() {
@@ -65,25 +69,27 @@ pub fn evaluate(
         });
     }
     let captions: Vec<(usize, &str)> = dataset.captions().collect();
+    let ids = (0..images.rows() as u64).collect();
+    let index = ExactIndex::from_parts(embedder.fingerprint(), ids, images.clone())?;
     let mut queries: Option<CombinedQueries> = None;
     for batch in captions.chunks(CAPTIONS_PER_BATCH) {
         let texts: Vec<Query> =
             batch.iter().map(|(_, caption)| Query::new(caption)).collect::<Result<_>>()?;
-        let (_, combined) = embed_enhanced(&texts, enhancer, embedder)?;
+        let embedded = pipeline.embed(&texts, embedder, Some(&index))?;
         match &mut queries {
-            None => queries = Some(combined),
-            Some(queries) => queries.append(&combined)?,
+            None => queries = Some(embedded.vectors),
+            Some(queries) => queries.append(&embedded.vectors)?,
         }
-        progress(batch.len());
+        watch(embedded.enhanced);
     }
     let queries = queries.ok_or_else(|| no_captions(&dataset.name))?;
     let image_of_caption: Vec<usize> = captions.iter().map(|(image, _)| *image).collect();
-    let ranks = match enhancer.calibration() {
+    let ranks = match pipeline.hubness_of_scores() {
         None => GroundTruthRanks::compute(images, &queries, &image_of_caption)?,
-        Some(calibration) => {
+        Some(hubness) => {
             let offsets = ScoreOffsets {
-                images: calibration.image_offsets(images)?,
-                captions: calibration.text_offsets(&queries)?,
+                images: hubness.image_offsets(images)?,
+                captions: hubness.text_offsets(&queries)?,
             };
             GroundTruthRanks::compute_with_offsets(images, &queries, &image_of_caption, &offsets)?
         }
@@ -94,7 +100,7 @@ pub fn evaluate(
         n_images: images.rows(),
         n_texts: captions.len(),
         model: embedder.name().to_owned(),
-        enhancer: enhancer.name().to_owned(),
+        enhancer: pipeline.name(),
         seconds: start.elapsed().as_secs_f64(),
     };
     Ok(Evaluation { report, ranks })

@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 
 use crate::embed::embeddings::Embeddings;
-use crate::enhancer::CombinedQueries;
 use crate::error::{Error, Result};
+use crate::ranking::CombinedQueries;
 
 /// Scores that a thread holds at a time (16 MB), so that memory is flat in the number of captions.
 const SCORES_PER_TASK: usize = 4 << 20;

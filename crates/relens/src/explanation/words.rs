@@ -13,8 +13,8 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
+use crate::embed::TextEmbedder;
 use crate::error::{Error, Result};
-use crate::ranking::pipeline::TextEmbedder;
 
 /// Up to so many words, all their subsets are embedded.
 const EXACT_WORDS: usize = 7;

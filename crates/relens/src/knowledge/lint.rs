@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use serde::Serialize;
 
 use super::entity::{Entity, Sense};
-use super::lookup::words::words;
 use crate::english::lemma::singulars;
+use crate::english::words::words;
 
 /// The most words that a description should have: longer ones push the query out of the retriever's sight.
 pub const LONG_DESCRIPTION_WORDS: usize = 9;

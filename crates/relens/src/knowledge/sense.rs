@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::entity::Entity;
 use super::lookup::Mention;
+use crate::embed::TextEmbedder;
 use crate::embed::embeddings::Embeddings;
 use crate::error::Result;
 use crate::knowledge::knowledge_base::Knowledge;
-use crate::ranking::pipeline::TextEmbedder;
 
 /// How many descriptions of a sense go into its text.
 const DESCRIPTIONS: usize = 3;

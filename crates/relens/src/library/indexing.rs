@@ -13,8 +13,9 @@ use rayon::prelude::*;
 
 use super::{Library, ScannedFile};
 use crate::embed::embeddings::Embeddings;
+use crate::embed::{ImageEmbedder, PreparedImage};
 use crate::error::{Error, Result};
-use crate::library::catalog::{IndexedImage, ModelIdentity, SkippedFile};
+use crate::library::catalog::{IndexedImage, SkippedFile};
 use crate::progress::Progress;
 
 /// How many deletions are one transaction.
@@ -22,41 +23,6 @@ const DELETIONS_PER_BATCH: usize = 1000;
 
 /// Skipped files that are named one by one; of the others the number is told.
 const NAMED_SKIPS: usize = 20;
-
-/// A picture as the image tower takes it, scaled down already.
-#[derive(Debug, Clone)]
-pub struct PreparedImage<P> {
-    /// What [`ImageEmbedder::embed`] takes.
-    pub picture: P,
-    /// The original's width in pixels.
-    pub width: u32,
-    /// The original's height in pixels.
-    pub height: u32,
-}
-
-/// The image side of a retriever.
-pub trait ImageEmbedder: Sync {
-    /// A picture ready for the image tower: small, for some dozens are in memory at a time.
-    type Picture: Send;
-
-    /// The model.
-    fn model(&self) -> ModelIdentity;
-
-    /// Decodes and scales one picture; called on several threads.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if the file cannot be read; any other for what it holds. The picture is then left out.
-    fn prepare(&self, path: &Path) -> Result<PreparedImage<Self::Picture>>;
-
-    /// Embeds pictures, in order.
-    ///
-    /// # Shapes
-    /// - result: `[pictures.len(), dim]`, L2-normalised
-    ///
-    /// # Errors
-    /// If the model fails; the pictures are then tried one by one.
-    fn embed(&self, pictures: &[Self::Picture]) -> Result<Embeddings>;
-}
 
 /// How to index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,14 +11,15 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-pub use indexing::{ImageEmbedder, IndexingOptions, IndexingSummary, PreparedImage};
+pub use indexing::{IndexingOptions, IndexingSummary};
 pub use scan::{ScanPlan, ScanWarning, ScannedFile};
 
-use crate::enhancer::{Query, QueryEnhancer};
+use crate::embed::{ModelIdentity, TextEmbedder};
+use crate::enhancer::Query;
 use crate::error::{Error, Result};
-use crate::library::catalog::{Catalog, CatalogImage, ModelIdentity};
-use crate::ranking::index::{ExactIndex, Hit};
-use crate::ranking::pipeline::{Pipeline, Ranking, TextEmbedder};
+use crate::index::{ExactIndex, Hit};
+use crate::library::catalog::{Catalog, CatalogImage};
+use crate::ranking::{Pipeline, Ranking};
 use crate::storage_error::write_error;
 
 /// The file that holds a library.
@@ -81,11 +82,6 @@ impl Library {
         &self.catalog
     }
 
-    /// What it remembers, to be changed.
-    pub fn catalog_mut(&mut self) -> &mut Catalog {
-        &mut self.catalog
-    }
-
     /// Reads all vectors, ready for any number of searches by the model `fingerprint`.
     ///
     /// # Errors
@@ -105,19 +101,19 @@ impl Library {
         found.collect()
     }
 
-    /// Enhances a query, and finds the `k` best pictures for it.
+    /// Finds the `k` best pictures for a query.
     ///
     /// # Errors
-    /// [`Error::OtherModel`]; those of enhancer and embedder; [`Error::Corrupt`].
+    /// [`Error::OtherModel`]; those of pipeline and embedder; [`Error::Corrupt`].
     pub fn search(
         &self,
         query: &Query,
         k: usize,
-        enhancer: &dyn QueryEnhancer,
+        pipeline: &Pipeline,
         embedder: &dyn TextEmbedder,
     ) -> Result<(Vec<FoundImage>, Ranking)> {
         let index = self.index(embedder.fingerprint())?;
-        let ranking = Pipeline::new(enhancer, embedder, &index)?.search(query, k)?;
+        let ranking = pipeline.search(query, k, embedder, &index)?;
         Ok((self.resolve(&ranking.hits)?, ranking))
     }
 

@@ -18,15 +18,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::combined_queries::CombinedQueries;
 use crate::embed::embeddings::Embeddings;
+use crate::embed::reference_pairs::ReferencePairs;
 use crate::embed::similarity;
-use crate::enhancer::CombinedQueries;
 use crate::error::{Error, Result};
-use crate::ranking::index::{Hit, Index};
-use crate::ranking::reference_pairs::ReferencePairs;
+use crate::index::{Hit, Index};
 
-/// How many of an index's best hits are calibrated, at least: a picture further down is not raised to the top.
-pub const CALIBRATED_HITS: usize = 100;
+/// How many of an index's best hits are corrected, at least: a picture further down is not raised to the top.
+pub const CORRECTED_HITS: usize = 100;
 /// Offsets that are remembered, at most: some megabytes.
 const REMEMBERED_OFFSETS: usize = 1 << 17;
 /// Vectors that a thread compares with the references at a time.
@@ -35,7 +35,7 @@ const ROWS_PER_TASK: usize = 16;
 /// How strongly hubs are lowered.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct CalibrationSettings {
+pub struct HubnessConfig {
     /// α, 0 to 1; default 0.5, which is CSLS.
     pub strength: f32,
     /// k, how many nearest references count; default 16.
@@ -44,7 +44,7 @@ pub struct CalibrationSettings {
     pub references: usize,
 }
 
-impl Default for CalibrationSettings {
+impl Default for HubnessConfig {
     fn default() -> Self {
         Self { strength: 0.5, neighbours: 16, references: 6000 }
     }
@@ -52,32 +52,32 @@ impl Default for CalibrationSettings {
 
 /// What candidates lose, from a set of reference pairs.
 #[derive(Debug)]
-pub struct HubnessCalibration {
+pub struct Hubness {
     captions: Arc<Embeddings>,
     images: Arc<Embeddings>,
-    settings: CalibrationSettings,
+    config: HubnessConfig,
     /// What pictures lose, by the hashes of their vectors.
     known: Mutex<HashMap<blake3::Hash, f32>>,
 }
 
-impl HubnessCalibration {
-    /// Calibrates by `pairs`.
+impl Hubness {
+    /// Corrects by `pairs`.
     ///
     /// # Errors
     /// [`Error::Argument`] for settings that mean nothing.
-    pub fn new(pairs: &Arc<ReferencePairs>, settings: CalibrationSettings) -> Result<Self> {
-        let CalibrationSettings { strength, neighbours, references } = settings;
+    pub fn new(pairs: &Arc<ReferencePairs>, config: HubnessConfig) -> Result<Self> {
+        let HubnessConfig { strength, neighbours, references } = config;
         if !(0.0..=1.0).contains(&strength) || neighbours == 0 || references == 0 {
             return Err(Error::Argument {
-                operation: "HubnessCalibration::new",
+                operation: "Hubness::new",
                 expected: "a strength of 0 to 1, at least one neighbour and one reference".to_owned(),
-                found: format!("{settings:?}"),
+                found: format!("{config:?}"),
             });
         }
         Ok(Self {
             captions: spread(pairs.captions(), references)?,
             images: spread(pairs.images(), references)?,
-            settings,
+            config,
             known: Mutex::default(),
         })
     }
@@ -95,7 +95,7 @@ impl HubnessCalibration {
     /// # Errors
     /// [`Error::Argument`] if the dimensions differ.
     pub fn image_offsets(&self, images: &Embeddings) -> Result<Vec<f32>> {
-        self.ensure_dim("HubnessCalibration::image_offsets", images.dim())?;
+        self.ensure_dim("Hubness::image_offsets", images.dim())?;
         let offsets = images.as_slice().par_chunks(ROWS_PER_TASK * self.dim()).flat_map_iter(|rows| {
             let count = rows.len() / self.dim();
             let mut scores = vec![0.0; count * self.captions.rows()];
@@ -113,7 +113,7 @@ impl HubnessCalibration {
     /// # Errors
     /// [`Error::Argument`] if the dimensions differ.
     pub fn text_offsets(&self, texts: &CombinedQueries) -> Result<Vec<f32>> {
-        self.ensure_dim("HubnessCalibration::text_offsets", texts.dim())?;
+        self.ensure_dim("Hubness::text_offsets", texts.dim())?;
         let starts: Vec<usize> = (0..texts.len()).step_by(ROWS_PER_TASK).collect();
         let offsets: Vec<Vec<f32>> = starts
             .into_par_iter()
@@ -125,16 +125,16 @@ impl HubnessCalibration {
         Ok(offsets.concat())
     }
 
-    /// The `k` best hits of every query by calibrated scores, among its [`CALIBRATED_HITS`] (or `k`) best.
+    /// The `k` best hits of every query by corrected scores, among its [`CORRECTED_HITS`] (or `k`) best.
     ///
     /// # Errors
     /// Those of [`Index::search`]; [`Error::Argument`] if the dimensions differ.
     pub fn search(&self, queries: &CombinedQueries, index: &dyn Index, k: usize) -> Result<Vec<Vec<Hit>>> {
-        let found = queries.search(index, k.max(CALIBRATED_HITS))?;
-        found.into_iter().map(|hits| self.calibrated(hits, index, k)).collect()
+        let found = queries.search(index, k.max(CORRECTED_HITS))?;
+        found.into_iter().map(|hits| self.corrected(hits, index, k)).collect()
     }
 
-    fn calibrated(&self, mut hits: Vec<Hit>, index: &dyn Index, k: usize) -> Result<Vec<Hit>> {
+    fn corrected(&self, mut hits: Vec<Hit>, index: &dyn Index, k: usize) -> Result<Vec<Hit>> {
         let images = index.vectors(&hits.iter().map(|hit| hit.id).collect::<Vec<_>>())?;
         let offsets = self.remembered_offsets(&images)?;
         hits.iter_mut().zip(offsets).for_each(|(hit, offset)| hit.score -= offset);
@@ -165,12 +165,12 @@ impl HubnessCalibration {
 
     /// α times the mean of the k largest of each row of `scores`, `[rows, references]`.
     fn offsets(&self, mut scores: Vec<f32>, references: usize) -> Vec<f32> {
-        let k = self.settings.neighbours.min(references);
+        let k = self.config.neighbours.min(references);
         let mean_of_largest = |row: &mut [f32]| {
             row.select_nth_unstable_by(k - 1, |left, right| right.total_cmp(left));
             // Summed in order of size, so that the result does not depend on the selection's order.
             row[..k].sort_unstable_by(f32::total_cmp);
-            self.settings.strength * row[..k].iter().sum::<f32>() / k as f32
+            self.config.strength * row[..k].iter().sum::<f32>() / k as f32
         };
         scores.chunks_exact_mut(references.max(1)).map(mean_of_largest).collect()
     }
@@ -196,30 +196,30 @@ fn spread(embeddings: &Arc<Embeddings>, count: usize) -> Result<Arc<Embeddings>>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ranking::index::ExactIndex;
+    use crate::index::ExactIndex;
 
     /// Captions along both axes; the picture between them is a hub.
-    fn calibration(strength: f32) -> HubnessCalibration {
+    fn hubness(strength: f32) -> Hubness {
         let captions = Embeddings::from_rows(2, vec![1.0, 0.0, 0.0, 1.0, 0.8, 0.6, 0.6, 0.8]).unwrap();
         let images = Embeddings::from_rows(2, vec![1.0, 0.0, 0.0, 1.0]).unwrap();
         let pairs = Arc::new(ReferencePairs::new(captions, images).unwrap());
-        let settings = CalibrationSettings { strength, neighbours: 4, ..CalibrationSettings::default() };
-        HubnessCalibration::new(&pairs, settings).unwrap()
+        let settings = HubnessConfig { strength, neighbours: 4, ..HubnessConfig::default() };
+        Hubness::new(&pairs, settings).unwrap()
     }
 
     #[test]
     fn a_hub_loses_what_it_scores_with_everybody() {
         let images = Embeddings::from_rows(2, vec![0.6, 0.8, 1.0, 0.0, -1.0, 0.0]).unwrap();
-        let offsets = calibration(0.5).image_offsets(&images).unwrap();
+        let offsets = hubness(0.5).image_offsets(&images).unwrap();
         let expected = [(0.6 + 0.8 + 0.96 + 1.0) / 8.0, 2.4 / 8.0, -2.4 / 8.0];
         assert!(offsets.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-6));
         let index = ExactIndex::from_parts("m", vec![7, 8, 9], images).unwrap();
         let query = CombinedQueries::single(Embeddings::from_rows(2, vec![0.88, 0.475]).unwrap());
         let ids = |strength: f32, k: usize| {
-            let hits = calibration(strength).search(&query, &index, k).unwrap().remove(0);
+            let hits = hubness(strength).search(&query, &index, k).unwrap().remove(0);
             hits.into_iter().map(|hit| hit.id).collect::<Vec<_>>()
         };
-        let one = calibration(1.0);
+        let one = hubness(1.0);
         let again = [one.search(&query, &index, 3).unwrap(), one.search(&query, &index, 3).unwrap()];
         assert_eq!(again[0], again[1], "remembered offsets are the same");
         assert_eq!(ids(0.0, 3), [7, 8, 9]);
@@ -230,20 +230,20 @@ mod tests {
     #[test]
     fn texts_lose_what_they_score_with_reference_pictures() {
         let texts = CombinedQueries::single(Embeddings::from_rows(2, vec![0.6, 0.8, 0.0, -1.0]).unwrap());
-        let offsets = calibration(1.0).text_offsets(&texts).unwrap();
+        let offsets = hubness(1.0).text_offsets(&texts).unwrap();
         assert!((offsets[0] - 0.7).abs() < 1e-6 && (offsets[1] + 0.5).abs() < 1e-6, "{offsets:?}");
     }
 
     #[test]
     fn what_does_not_fit_is_refused() {
         let wide = Embeddings::from_rows(3, vec![1.0, 0.0, 0.0]).unwrap();
-        assert!(calibration(0.5).image_offsets(&wide).is_err());
-        assert!(calibration(0.5).text_offsets(&CombinedQueries::single(wide)).is_err());
+        assert!(hubness(0.5).image_offsets(&wide).is_err());
+        assert!(hubness(0.5).text_offsets(&CombinedQueries::single(wide)).is_err());
         let one = Embeddings::from_rows(1, vec![1.0]).unwrap();
         let pairs = Arc::new(ReferencePairs::new(one.clone(), one).unwrap());
         for (strength, neighbours) in [(f32::NAN, 1), (1.5, 1), (0.5, 0)] {
-            let settings = CalibrationSettings { strength, neighbours, references: 1 };
-            assert!(HubnessCalibration::new(&pairs, settings).is_err());
+            let settings = HubnessConfig { strength, neighbours, references: 1 };
+            assert!(Hubness::new(&pairs, settings).is_err());
         }
     }
 }

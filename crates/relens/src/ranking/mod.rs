@@ -1,6 +1,11 @@
-//! How does a query become a list of pictures? Indexes, known pairs, hubness, and the pipeline that joins them.
+//! How does a query become a list of pictures? The [`Pipeline`] and its steps.
 
+mod combined_queries;
 pub mod hubness;
-pub mod index;
+mod merge;
 pub mod pipeline;
-pub mod reference_pairs;
+pub mod pipeline_config;
+
+pub use combined_queries::CombinedQueries;
+pub use merge::Merge;
+pub use pipeline::{Pipeline, Ranking};

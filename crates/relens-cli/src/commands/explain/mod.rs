@@ -13,10 +13,11 @@ use clap::Args;
 use image::{ImageFormat, RgbImage};
 use relens::embed::embeddings::Embeddings;
 use relens::embed::retriever::Retriever;
-use relens::enhancer::{EnhancedQuery, Identity, Query, QueryEnhancer};
+use relens::embed::similarity::dot;
+use relens::enhancer::{EnhancedQuery, Query, WeightedText};
 use relens::explanation::RetrievalScore;
 use relens::explanation::words::{TextAttribution, explain_words};
-use relens::ranking::pipeline::embed_enhanced;
+use relens::ranking::Pipeline;
 use relens_models::image_preprocessing::decode_image;
 use serde::Serialize;
 
@@ -85,7 +86,7 @@ impl ExplainArguments {
     pub(crate) fn run(self) -> Result<()> {
         let query = Query::new(&self.query).map_err(usage_error)?;
         let retriever = Arc::new(self.model.open()?);
-        let enhancer = self.enhancer.open(Some(retriever.clone()))?;
+        let pipeline = self.enhancer.open(retriever.clone())?;
         let picture = decode_image(&self.image)?;
         let explainer = Explainer {
             retriever: &retriever,
@@ -93,9 +94,10 @@ impl ExplainArguments {
             embedding: retriever.embed_images(std::slice::from_ref(&picture))?,
             options: self.pixels,
         };
-        let mut sides = vec![explainer.side("the query as typed", &query, &Identity)?];
-        if enhancer.name() != Identity.name() {
-            sides.push(explainer.side(&format!("after {}", enhancer.name()), &query, enhancer.as_ref())?);
+        let plain = Pipeline::default();
+        let mut sides = vec![explainer.side("the query as typed", &query, &plain)?];
+        if pipeline.name() != plain.name() {
+            sides.push(explainer.side(&format!("after {}", pipeline.name()), &query, &pipeline)?);
         }
         let fitted = retriever.preprocessor().fit(&picture)?;
         let drawn = layout::draw(query.text(), &fitted, &sides, self.pixels.method);
@@ -158,10 +160,11 @@ struct Explainer<'a> {
 }
 
 impl Explainer<'_> {
-    fn side(&self, title: &str, query: &Query, enhancer: &dyn QueryEnhancer) -> Result<Side> {
-        let (mut enhanced, combined) = embed_enhanced(std::slice::from_ref(query), enhancer, self.retriever)?;
-        let enhanced = enhanced.pop().context("expected one enhanced query, found none")?;
-        let vector = self.nearest(combined.vectors()).context("expected a query vector, found none")?;
+    fn side(&self, title: &str, query: &Query, pipeline: &Pipeline) -> Result<Side> {
+        let mut embedded = pipeline.embed(std::slice::from_ref(query), self.retriever, None)?;
+        let enhanced = embedded.enhanced.pop().context("expected one enhanced query, found none")?;
+        let vector =
+            self.nearest(embedded.vectors.vectors()).context("expected a query vector, found none")?;
         let score = RetrievalScore::new(self.retriever, vector)?;
         let progress = Progress::start("pixels", self.options.steps() as u64);
         let advance = |done: usize| progress.update(done as u64, self.options.steps() as u64);
@@ -173,15 +176,14 @@ impl Explainer<'_> {
     /// Where a query has several vectors, its score is that of the nearest: the one to explain.
     fn nearest<'v>(&self, vectors: &'v Embeddings) -> Option<&'v [f32]> {
         let picture = self.embedding.row(0);
-        let score = |vector: &[f32]| vector.iter().zip(picture).map(|(a, b)| a * b).sum::<f32>();
-        vectors.iter().max_by(|one, other| score(one).total_cmp(&score(other)))
+        vectors.iter().max_by(|one, other| dot(one, picture).total_cmp(&dot(other, picture)))
     }
 
     fn texts(&self, enhanced: EnhancedQuery) -> Result<Vec<WeightedAttribution>> {
         let mut texts = enhanced.texts;
         texts.sort_by(|one, other| other.weight.abs().total_cmp(&one.weight.abs()));
         texts.truncate(EXPLAINED_TEXTS);
-        let explain = |text: relens::enhancer::WeightedText| {
+        let explain = |text: WeightedText| {
             let words = explain_words(self.retriever, &text.text, self.embedding.row(0))?;
             Ok(WeightedAttribution { weight: text.weight, words })
         };

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use clap::Args;
-use relens::enhancer::composer::GeneratorSettings;
-use relens::enhancer::entity_finder::EntitySettings;
-use relens::enhancer::spec::{ComposerSpec, EnhancerContext, open_generator};
+use relens::enhancer::composer::{ComposerConfig, GeneratorConfig};
+use relens::enhancer::entity_finder::EntityConfig;
+use relens::enhancer::open::EnhancerContext;
 use relens::error::Error;
 use relens_training::mining::composer::compose;
 use relens_training::mining::low_quality::{Quality, RankedCaptions};
@@ -63,11 +63,11 @@ impl ComposeArguments {
         let Self { candidates, descriptions, .. } = self;
         let settings = ComposeSettings { candidates, descriptions, wordnet: self.wordnet.is_some() };
         let mut run = self.data.open_run(&opened, "compose", settings)?;
-        let spec = ComposerSpec {
+        let config = ComposerConfig {
             wordnet: self.wordnet.clone(),
-            entities: EntitySettings { max_descriptions: descriptions, ..EntitySettings::default() },
-            candidates: GeneratorSettings { max_candidates: candidates, ..GeneratorSettings::default() },
-            ..ComposerSpec::default()
+            entities: EntityConfig { max_descriptions: descriptions, ..EntityConfig::default() },
+            candidates: GeneratorConfig { max_candidates: candidates, ..GeneratorConfig::default() },
+            ..ComposerConfig::default()
         };
         let context = EnhancerContext {
             home: library_location::home().ok(),
@@ -76,7 +76,7 @@ impl ComposeArguments {
             )?)),
             ..EnhancerContext::default()
         };
-        let generator = open_generator(&spec, &context)?;
+        let generator = config.open_generator(&context)?;
         let judge = opened.judge();
         let mut captions = RankedCaptions::new(&judge, Quality::Low, opened.acceptance.k);
         let limit = self.limit.unwrap_or(usize::MAX);

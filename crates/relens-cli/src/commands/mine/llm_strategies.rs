@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use clap::Args;
-use relens::enhancer::entity_finder::{EntityFinder, EntitySettings};
+use relens::enhancer::entity_finder::{EntityConfig, EntityFinder};
 use relens::knowledge::Knowledge;
 use relens_training::mining::low_quality::Quality;
 use relens_training::mining::strategy::{
@@ -131,7 +131,7 @@ impl EqrArguments {
             (None, Ok(home)) => Knowledge::of_home(&home)?,
             (None, Err(_)) => Knowledge::bundled()?,
         };
-        let finder = EntityFinder::new(Arc::new(knowledge), None, EntitySettings::default());
+        let finder = EntityFinder::new(Arc::new(knowledge), None, EntityConfig::default());
         let quality = if self.low_only { Quality::Low } else { Quality::Any };
         let strategy = EvdRewrites { asking, finder, quality };
         let mut settings = json!({"low_only": self.low_only});

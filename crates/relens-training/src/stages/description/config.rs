@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use relens::enhancer::entity_finder::EntitySettings;
+use relens::enhancer::entity_finder::EntityConfig;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +37,7 @@ pub struct DescriptionConfig<N> {
     /// Which entities of a caption are described, and by how many descriptions. The enhancer that uses what was learned
     /// should have the same.
     #[serde(default)]
-    pub entities: EntitySettings,
+    pub entities: EntityConfig,
     /// AdamW; weight decay pulls learned values to where all descriptions count alike.
     #[serde(default)]
     pub optimizer: AdamWConfig,

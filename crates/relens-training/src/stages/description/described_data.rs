@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use relens::dataset::Dataset;
+use relens::embed::ImageEmbedder;
+use relens::embed::TextEmbedder;
 use relens::embed::embedding_cache::EmbeddingCache;
 use relens::embed::embeddings::Embeddings;
 use relens::enhancer::Query;
 use relens::enhancer::descriptions::{Template, described};
 use relens::enhancer::entity_finder::EntityFinder;
 use relens::knowledge::Knowledge;
-use relens::library::ImageEmbedder;
-use relens::ranking::pipeline::TextEmbedder;
 
 use super::config::{DescribedDataConfig, DescriptionConfig};
 use super::run::DescriptionBatch;

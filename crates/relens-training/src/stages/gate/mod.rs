@@ -14,10 +14,11 @@ use relens::embed::retriever::Retriever;
 use relens::enhancer::rewriter::gate::FEATURES;
 use relens::enhancer::rewriter::settings::SETTINGS_FILE;
 use relens::enhancer::rewriter::{Gate, GateFeatures, Rewrite, Rewriter, RewriterOptions, RewriterSettings};
-use relens::enhancer::{CombinedQueries, EnhancedQuery, Query};
+use relens::enhancer::{EnhancedQuery, Query};
 use relens::evaluation::GroundTruthRanks;
+use relens::index::ExactIndex;
 use relens::knowledge::Knowledge;
-use relens::ranking::index::ExactIndex;
+use relens::ranking::CombinedQueries;
 use relens_models::atomic_file::write_atomically;
 use serde::{Deserialize, Serialize};
 

@@ -2,8 +2,8 @@
 
 use candle_core::{Device, Tensor};
 use relens::embed::embeddings::Embeddings;
-use relens::enhancer::CombinedQueries;
 use relens::evaluation::{GroundTruthRanks, RankingMetrics};
+use relens::ranking::CombinedQueries;
 use serde_json::{Map, Value, json};
 
 use super::config::{EvaluationConfig, RecallMetric};

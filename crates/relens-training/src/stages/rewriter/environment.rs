@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use relens::dataset::DatasetImage;
+use relens::embed::TextEmbedder;
 use relens::embed::embedding_cache::EmbeddingCache;
 use relens::embed::embeddings::Embeddings;
 use relens::embed::retriever::Retriever;
 use relens::embed::sentence_encoder::SentenceEncoder;
-use relens::ranking::pipeline::TextEmbedder;
 
 use super::config::FeedbackConfig;
 use crate::Result;

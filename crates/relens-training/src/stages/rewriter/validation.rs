@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use relens::embed::embeddings::Embeddings;
 use relens::embed::retriever::Retriever;
-use relens::enhancer::CombinedQueries;
 use relens::evaluation::{GroundTruthRanks, RankingMetrics};
+use relens::ranking::CombinedQueries;
 use serde_json::{Map, Value, json};
 
 use super::config::{RewriterEvaluation, RewriterMetric};

@@ -10,18 +10,22 @@
 //!
 //! The mean of Y's rows, scaled to length 1, stands for all descriptions.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use relens_models::weights::Weights;
+use serde::Deserialize;
 
+use crate::embed::TextEmbedder;
 use crate::embed::embeddings::Embeddings;
-use crate::enhancer::descriptions::Descriptions;
+use crate::embed::similarity::dot;
+use crate::enhancer::descriptions::{Descriptions, Template};
+use crate::enhancer::open::{EnhancerContext, EnhancerTable};
 use crate::enhancer::{EnhancedQuery, Query, QueryEnhancer, RefineEmbeddings, Refinement};
 use crate::error::{Error, Result};
+use crate::index::Index;
 use crate::knowledge::knowledge_base;
 use crate::model_hub::bundled;
-use crate::ranking::pipeline::TextEmbedder;
 
 /// As in `torch.nn.LayerNorm`.
 const LAYER_NORM_EPSILON: f32 = 1e-5;
@@ -140,10 +144,6 @@ fn project(rows: &[f32], weight: &[f32], inputs: usize) -> Vec<f32> {
         .collect()
 }
 
-fn dot(left: &[f32], right: &[f32]) -> f32 {
-    left.iter().zip(right).map(|(left, right)| left * right).sum()
-}
-
 fn softmax(values: &mut [f32]) {
     let largest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     values.iter_mut().for_each(|value| *value = (*value - largest).exp());
@@ -177,6 +177,16 @@ pub fn bundled_weights(embedder: Option<&dyn TextEmbedder>) -> Result<AdapterWei
     AdapterWeights::open(&path)
 }
 
+/// What `adapter` can be set to beside what all enhancers of entities can.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdapterConfig {
+    /// The trained weights; default: the bundled ones, if they were trained for the retriever in use.
+    pub weights: Option<PathBuf>,
+    /// What a text holds beside a description.
+    pub template: Template,
+}
+
 /// The enhancer: the texts are those of [`Descriptions`], their embeddings go through the adapter.
 pub struct Adapter {
     descriptions: Descriptions,
@@ -187,6 +197,16 @@ impl Adapter {
     /// Adapts the texts of `descriptions`.
     pub fn new(descriptions: Descriptions, weights: AdapterWeights) -> Self {
         Self { descriptions, weights: Arc::new(weights) }
+    }
+
+    pub(in crate::enhancer) fn open(table: &EnhancerTable, context: &EnhancerContext) -> Result<Self> {
+        let (shared, own): (_, AdapterConfig) = table.parse_with_entities()?;
+        let weights = match &own.weights {
+            Some(path) => AdapterWeights::open(&table.path(path))?,
+            None => bundled_weights(context.embedder.as_deref())?,
+        };
+        let descriptions = Descriptions::new(shared.finder(table, context)?, own.template, shared.mix);
+        Ok(Self::new(descriptions, weights))
     }
 
     fn refined(&self, query: &Query, mut enhanced: EnhancedQuery) -> EnhancedQuery {
@@ -204,12 +224,8 @@ impl QueryEnhancer for Adapter {
         "adapter"
     }
 
-    fn enhance(&self, query: &Query) -> Result<EnhancedQuery> {
-        Ok(self.refined(query, self.descriptions.enhance(query)?))
-    }
-
-    fn enhance_batch(&self, queries: &[Query]) -> Result<Vec<EnhancedQuery>> {
-        let enhanced = self.descriptions.enhance_batch(queries)?;
+    fn enhance_batch(&self, queries: &[Query], images: Option<&dyn Index>) -> Result<Vec<EnhancedQuery>> {
+        let enhanced = self.descriptions.enhance_batch(queries, images)?;
         Ok(queries.iter().zip(enhanced).map(|(query, enhanced)| self.refined(query, enhanced)).collect())
     }
 }
@@ -222,9 +238,9 @@ mod tests {
     use relens_models::weights::{ElementType, save_tensors};
 
     use super::*;
-    use crate::enhancer::descriptions::Template;
+    use crate::enhancer::enhance_text;
     use crate::enhancer::entity_finder::tests::knowledge;
-    use crate::enhancer::entity_finder::{EntityFinder, EntitySettings};
+    use crate::enhancer::entity_finder::{EntityConfig, EntityFinder};
     use crate::enhancer::mix::Mix;
 
     fn weights(residual_ratio: f32) -> (tempfile::TempDir, std::path::PathBuf) {
@@ -269,10 +285,10 @@ mod tests {
     #[test]
     fn only_descriptions_are_adapted_and_with_no_ratio_they_are_averaged() {
         let (_directory, path) = weights(0.0);
-        let finder = EntityFinder::new(knowledge(), None, EntitySettings::default());
+        let finder = EntityFinder::new(knowledge(), None, EntityConfig::default());
         let descriptions = Descriptions::new(finder, Template::Entity, Mix::default());
         let adapter = Adapter::new(descriptions, AdapterWeights::open(&path).unwrap());
-        let enhanced = adapter.enhance(&Query::new("a frisbee").unwrap()).unwrap();
+        let enhanced = enhance_text(&adapter, "a frisbee");
         assert_eq!(enhanced.refinements[0].texts, 1..3);
         let mut rows = Embeddings::from_rows(8, vec![0.0; 24]).unwrap();
         for (row, component) in [(0, 0), (1, 1), (2, 2)] {
@@ -286,7 +302,7 @@ mod tests {
         }
         assert!(enhanced.refinements[0].apply(&mut rows, 1).is_err());
         assert!(adapter.weights.refine(&mut [0.0; 4], 4).is_err());
-        assert!(adapter.enhance(&Query::new("luck").unwrap()).unwrap().refinements.is_empty());
+        assert!(enhance_text(&adapter, "luck").refinements.is_empty());
     }
 
     #[test]

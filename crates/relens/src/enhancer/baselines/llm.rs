@@ -4,12 +4,26 @@
 //! up without regard to case, spacing and the full stop at its end. What was never asked stays as it is.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::dataset::rewrites::{RecordedRewrite, for_each_record};
-use crate::enhancer::mix::{Mix, alike};
+use crate::enhancer::mix::{Mix, equally_weighted};
+use crate::enhancer::open::EnhancerTable;
 use crate::enhancer::{EnhancedQuery, Query, QueryEnhancer, TraceEntry};
 use crate::error::Result;
+use crate::index::Index;
+
+/// What `llm` can be set to.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LlmConfig {
+    /// Files of recorded replies; at least one.
+    pub records: Vec<PathBuf>,
+    /// The kinds of rewrites that are used; default: all.
+    pub kinds: Vec<String>,
+    /// How much the query itself counts.
+    pub mix: Mix,
+}
 
 /// The enhancer.
 #[derive(Debug)]
@@ -41,6 +55,15 @@ impl RecordedLlm {
         Ok(Self { rewrites, mix })
     }
 
+    pub(in crate::enhancer) fn open_table(table: &EnhancerTable) -> Result<Self> {
+        let config: LlmConfig = table.parse()?;
+        config.mix.ensure_valid(&table.name)?;
+        table.required(config.records.first(), "records")?;
+        let records: Vec<PathBuf> = config.records.iter().map(|path| table.path(path)).collect();
+        let records: Vec<&Path> = records.iter().map(PathBuf::as_path).collect();
+        Self::open(&records, &config.kinds, config.mix)
+    }
+
     /// How many queries have a recorded reply.
     pub fn len(&self) -> usize {
         self.rewrites.len()
@@ -63,20 +86,27 @@ impl QueryEnhancer for RecordedLlm {
         "llm"
     }
 
-    fn enhance(&self, query: &Query) -> Result<EnhancedQuery> {
+    fn enhance_batch(&self, queries: &[Query], _: Option<&dyn Index>) -> Result<Vec<EnhancedQuery>> {
+        Ok(queries.iter().map(|query| self.enhance(query)).collect())
+    }
+}
+
+impl RecordedLlm {
+    fn enhance(&self, query: &Query) -> EnhancedQuery {
         let Some(texts) = self.rewrites.get(&key(query.text())).filter(|texts| !texts.is_empty()) else {
-            return Ok(EnhancedQuery::unchanged(query, "no reply to it was recorded"));
+            return EnhancedQuery::unchanged(query, "no reply to it was recorded");
         };
         let added =
             |text: &String| TraceEntry::TextAdded { text: text.clone(), source: "recorded reply".to_owned() };
         let trace = texts.iter().map(added).collect();
-        Ok(self.mix.with_rewrites(query, alike(texts.clone()), trace))
+        self.mix.with_rewrites(query, equally_weighted(texts.clone()), trace)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::enhancer::enhance_text;
 
     fn open(text: &str, kinds: &[&str]) -> Result<RecordedLlm> {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -93,10 +123,10 @@ mod tests {
     #[test]
     fn a_recorded_reply_is_used_and_an_unknown_query_stays() {
         let llm = open(RECORD, &[]).unwrap();
-        let texts = |query: &str| llm.enhance(&Query::new(query).unwrap()).unwrap().texts.len();
+        let texts = |query: &str| enhance_text(&llm, query).texts.len();
         assert_eq!((texts("a dog  runs"), texts("a cat runs"), llm.len()), (3, 1, 1));
         let plain = open(RECORD, &["plain"]).unwrap();
-        let enhanced = plain.enhance(&Query::new("A dog runs").unwrap()).unwrap();
+        let enhanced = enhance_text(&plain, "A dog runs");
         assert_eq!(enhanced.texts[1].text, "a running dog");
     }
 

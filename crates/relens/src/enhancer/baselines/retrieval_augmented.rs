@@ -7,20 +7,23 @@
 //! q' = normalise((1 − λ)·q + λ·Σ wᵢ·vᵢ),  w = softmax(q·cᵢ / τ) over the k captions c nearest to q, v their pictures
 //! ```
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::embed::embeddings::Embeddings;
+use crate::embed::reference_pairs::ReferencePairs;
+use crate::enhancer::open::EnhancerTable;
 use crate::enhancer::{EnhancedQuery, Query, QueryEnhancer, RefineEmbeddings, Refinement, TraceEntry};
 use crate::error::{Error, Result};
-use crate::ranking::index::best_rows;
-use crate::ranking::reference_pairs::ReferencePairs;
+use crate::index::Index;
+use crate::index::best_rows;
 
 /// How neighbours count.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct NeighbourSettings {
+pub struct NeighboursConfig {
     /// How many neighbours; default 16.
     pub neighbours: usize,
     /// The share of the neighbours in the new embedding, λ, 0 to 1; default 0.3.
@@ -29,13 +32,13 @@ pub struct NeighbourSettings {
     pub temperature: f32,
 }
 
-impl Default for NeighbourSettings {
+impl Default for NeighboursConfig {
     fn default() -> Self {
         Self { neighbours: 16, share: 0.3, temperature: 0.05 }
     }
 }
 
-impl NeighbourSettings {
+impl NeighboursConfig {
     fn ensure_valid(self) -> Result<()> {
         if self.neighbours > 0 && (0.0..=1.0).contains(&self.share) && self.temperature > 0.0 {
             return Ok(());
@@ -51,25 +54,25 @@ fn refused(reason: String) -> Error {
 }
 
 /// Moves embeddings towards the pictures of the captions nearest to them.
-pub struct Enrichment {
+pub struct Neighbours {
     pairs: Arc<ReferencePairs>,
-    settings: NeighbourSettings,
+    config: NeighboursConfig,
 }
 
-impl Enrichment {
+impl Neighbours {
     /// Enriches by the nearest of `pairs`.
     ///
     /// # Errors
     /// [`Error::Enhancer`] for settings that mean nothing.
-    pub fn new(pairs: Arc<ReferencePairs>, settings: NeighbourSettings) -> Result<Self> {
-        settings.ensure_valid()?;
-        Ok(Self { pairs, settings })
+    pub fn new(pairs: Arc<ReferencePairs>, config: NeighboursConfig) -> Result<Self> {
+        config.ensure_valid()?;
+        Ok(Self { pairs, config })
     }
 }
 
-impl RefineEmbeddings for Enrichment {
+impl RefineEmbeddings for Neighbours {
     fn refine(&self, rows: &mut [f32], dim: usize) -> Result<()> {
-        let NeighbourSettings { neighbours, share, temperature } = self.settings;
+        let NeighboursConfig { neighbours, share, temperature } = self.config;
         let captions = self.pairs.captions();
         if dim != captions.dim() {
             return Err(refused(format!(
@@ -101,9 +104,19 @@ impl RefineEmbeddings for Enrichment {
     }
 }
 
+/// What `retrieval_augmented` can be set to.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetrievalAugmentedConfig {
+    /// The embedded pairs; required.
+    pub pairs: Option<PathBuf>,
+    /// How neighbours count.
+    pub neighbours: NeighboursConfig,
+}
+
 /// The enhancer: the query's text stays, its embedding moves towards what similar captions show.
 pub struct RetrievalAugmented {
-    enrichment: Arc<Enrichment>,
+    neighbours: Arc<Neighbours>,
 }
 
 impl RetrievalAugmented {
@@ -111,8 +124,16 @@ impl RetrievalAugmented {
     ///
     /// # Errors
     /// [`Error::Enhancer`] for settings that mean nothing.
-    pub fn new(pairs: Arc<ReferencePairs>, settings: NeighbourSettings) -> Result<Self> {
-        Ok(Self { enrichment: Arc::new(Enrichment::new(pairs, settings)?) })
+    pub fn new(pairs: Arc<ReferencePairs>, config: NeighboursConfig) -> Result<Self> {
+        Ok(Self { neighbours: Arc::new(Neighbours::new(pairs, config)?) })
+    }
+}
+
+impl RetrievalAugmented {
+    pub(in crate::enhancer) fn open(table: &EnhancerTable) -> Result<Self> {
+        let config: RetrievalAugmentedConfig = table.parse()?;
+        let pairs = ReferencePairs::open(&table.required(config.pairs.as_ref(), "pairs")?)?;
+        Self::new(Arc::new(pairs), config.neighbours)
     }
 }
 
@@ -121,20 +142,22 @@ impl QueryEnhancer for RetrievalAugmented {
         "retrieval_augmented"
     }
 
-    fn enhance(&self, query: &Query) -> Result<EnhancedQuery> {
-        let neighbours = self.enrichment.settings.neighbours.min(self.enrichment.pairs.captions().rows());
-        let source = format!("pictures of the {neighbours} nearest captions");
-        Ok(EnhancedQuery {
-            trace: vec![TraceEntry::TextAdded { text: "(an embedding)".to_owned(), source }],
-            refinements: vec![Refinement { texts: 0..1, by: self.enrichment.clone() }],
+    fn enhance_batch(&self, queries: &[Query], _: Option<&dyn Index>) -> Result<Vec<EnhancedQuery>> {
+        let count = self.neighbours.config.neighbours.min(self.neighbours.pairs.captions().rows());
+        let source = format!("pictures of the {count} nearest captions");
+        let enhance = |query: &Query| EnhancedQuery {
+            trace: vec![TraceEntry::TextAdded { text: "(an embedding)".to_owned(), source: source.clone() }],
+            refinements: vec![Refinement { texts: 0..1, by: self.neighbours.clone() }],
             ..EnhancedQuery::unchanged(query, "")
-        })
+        };
+        Ok(queries.iter().map(enhance).collect())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::enhancer::enhance_text;
 
     fn pairs() -> Arc<ReferencePairs> {
         let captions = Embeddings::from_rows(2, vec![1.0, 0.0, 0.0, 1.0, 0.6, 0.8]).unwrap();
@@ -142,9 +165,9 @@ mod tests {
         Arc::new(ReferencePairs::new(captions, images).unwrap())
     }
 
-    fn refined(settings: NeighbourSettings, query: [f32; 2]) -> Vec<f32> {
-        let enhancer = RetrievalAugmented::new(pairs(), settings).unwrap();
-        let enhanced = enhancer.enhance(&Query::new("a").unwrap()).unwrap();
+    fn refined(config: NeighboursConfig, query: [f32; 2]) -> Vec<f32> {
+        let enhancer = RetrievalAugmented::new(pairs(), config).unwrap();
+        let enhanced = enhance_text(&enhancer, "a");
         let mut rows = Embeddings::from_rows(2, query.to_vec()).unwrap();
         enhanced.refinements[0].apply(&mut rows, 0).unwrap();
         rows.into_vec()
@@ -152,24 +175,24 @@ mod tests {
 
     #[test]
     fn the_embedding_moves_towards_the_pictures_of_similar_captions() {
-        let one = NeighbourSettings { neighbours: 1, share: 1.0, temperature: 0.1 };
+        let one = NeighboursConfig { neighbours: 1, share: 1.0, temperature: 0.1 };
         assert_eq!(refined(one, [1.0, 0.0]), [0.8, 0.6]);
         assert_eq!(refined(one, [0.0, 1.0]), [0.0, 1.0]);
-        assert_eq!(refined(NeighbourSettings { share: 0.0, ..one }, [1.0, 0.0]), [1.0, 0.0]);
-        let half = refined(NeighbourSettings { share: 0.5, ..one }, [1.0, 0.0]);
+        assert_eq!(refined(NeighboursConfig { share: 0.0, ..one }, [1.0, 0.0]), [1.0, 0.0]);
+        let half = refined(NeighboursConfig { share: 0.5, ..one }, [1.0, 0.0]);
         assert!((half[1] / half[0] - 0.6 / 1.8).abs() < 1e-6);
         assert!(((half[0] * half[0] + half[1] * half[1]) - 1.0).abs() < 1e-6);
-        let all = refined(NeighbourSettings { neighbours: 99, ..one }, [1.0, 0.0]);
+        let all = refined(NeighboursConfig { neighbours: 99, ..one }, [1.0, 0.0]);
         assert!(all[0] < 0.8, "the other neighbours count a little: {all:?}");
     }
 
     #[test]
     fn settings_that_mean_nothing_are_refused() {
-        let good = NeighbourSettings::default();
+        let good = NeighboursConfig::default();
         for bad in [
-            NeighbourSettings { neighbours: 0, ..good },
-            NeighbourSettings { share: 1.5, ..good },
-            NeighbourSettings { temperature: 0.0, ..good },
+            NeighboursConfig { neighbours: 0, ..good },
+            NeighboursConfig { share: 1.5, ..good },
+            NeighboursConfig { temperature: 0.0, ..good },
         ] {
             assert!(RetrievalAugmented::new(pairs(), bad).is_err());
         }

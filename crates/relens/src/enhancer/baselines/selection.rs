@@ -15,22 +15,24 @@
 //! without a file all count alike and φ is the share of words in common.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::enhancer::descriptions::{Template, described};
 use crate::enhancer::entity_finder::{EntityFinder, FoundEntity};
 use crate::enhancer::mix::Mix;
+use crate::enhancer::open::{EnhancerContext, EnhancerTable};
 use crate::enhancer::{EnhancedQuery, Query, QueryEnhancer, TraceEntry, WeightedText};
 use crate::error::{Error, Result};
+use crate::index::Index;
 use crate::knowledge::knowledge_base;
 use crate::model_hub::bundled;
 
 /// How descriptions are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct SelectionSettings {
+pub struct SelectionChoice {
     /// How many descriptions of each entity; default 2.
     pub count: usize,
     /// What information counts, α; default 1.
@@ -39,7 +41,7 @@ pub struct SelectionSettings {
     pub coverage: f32,
 }
 
-impl Default for SelectionSettings {
+impl Default for SelectionChoice {
     fn default() -> Self {
         Self { count: 2, information: 1.0, coverage: 1.0 }
     }
@@ -134,16 +136,16 @@ pub fn bundled_values() -> Result<DescriptionValues> {
 pub fn choose(
     information: &[f32],
     similarity: impl Fn(usize, usize) -> f32,
-    settings: SelectionSettings,
+    choice: SelectionChoice,
 ) -> Vec<usize> {
     let count = information.len();
     let mut covered = vec![0.0f32; count];
     let mut chosen: Vec<usize> = Vec::new();
-    while chosen.len() < settings.count.min(count) {
+    while chosen.len() < choice.count.min(count) {
         let gain = |candidate: usize| {
             let coverage: f32 =
                 (0..count).map(|other| (similarity(other, candidate) - covered[other]).max(0.0)).sum();
-            settings.information * information[candidate] + settings.coverage * coverage
+            choice.information * information[candidate] + choice.coverage * coverage
         };
         let open = (0..count).filter(|candidate| !chosen.contains(candidate));
         let best = open
@@ -165,13 +167,26 @@ fn words_in_common(left: &str, right: &str) -> f32 {
     if together == 0 { 0.0 } else { left.intersection(&right).count() as f32 / together as f32 }
 }
 
+/// What `selection` can be set to beside what all enhancers of entities can. All descriptions are chosen from, whatever
+/// `max_descriptions` says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SelectionConfig {
+    /// Learned values of descriptions; default: the bundled ones.
+    pub values: Option<PathBuf>,
+    /// What a text holds beside a description.
+    pub template: Template,
+    /// How descriptions are chosen.
+    pub choice: SelectionChoice,
+}
+
 /// The enhancer: the chosen descriptions, each in a text with the query, weighted.
 pub struct Selection {
     finder: EntityFinder,
     template: Template,
     values: DescriptionValues,
     average: DescriptionValue,
-    settings: SelectionSettings,
+    choice: SelectionChoice,
     mix: Mix,
 }
 
@@ -181,18 +196,28 @@ impl Selection {
         finder: EntityFinder,
         template: Template,
         values: DescriptionValues,
-        settings: SelectionSettings,
+        choice: SelectionChoice,
         mix: Mix,
     ) -> Self {
         let average = values.average();
-        Self { finder, template, values, average, settings, mix }
+        Self { finder, template, values, average, choice, mix }
+    }
+
+    pub(in crate::enhancer) fn open(table: &EnhancerTable, context: &EnhancerContext) -> Result<Self> {
+        let (mut shared, own): (_, SelectionConfig) = table.parse_with_entities()?;
+        let values = match &own.values {
+            Some(path) => DescriptionValues::open(&table.path(path))?,
+            None => bundled_values()?,
+        };
+        shared.entities.max_descriptions = usize::MAX;
+        Ok(Self::new(shared.finder(table, context)?, own.template, values, own.choice, shared.mix))
     }
 
     fn chosen<'a>(&self, found: &FoundEntity<'a>) -> Vec<(&'a str, f32)> {
         let value = |text: &str| self.values.get(&found.entity.name, text).unwrap_or(self.average);
         let information: Vec<f32> = found.descriptions.iter().map(|text| value(text).information).collect();
         let similarity = |i: usize, j: usize| words_in_common(found.descriptions[i], found.descriptions[j]);
-        let chosen = choose(&information, similarity, self.settings);
+        let chosen = choose(&information, similarity, self.choice);
         chosen
             .into_iter()
             .map(|position| found.descriptions[position])
@@ -228,11 +253,7 @@ impl QueryEnhancer for Selection {
         "selection"
     }
 
-    fn enhance(&self, query: &Query) -> Result<EnhancedQuery> {
-        crate::enhancer::single(self.enhance_batch(std::slice::from_ref(query))?, self.name())
-    }
-
-    fn enhance_batch(&self, queries: &[Query]) -> Result<Vec<EnhancedQuery>> {
+    fn enhance_batch(&self, queries: &[Query], _: Option<&dyn Index>) -> Result<Vec<EnhancedQuery>> {
         let found = self.finder.find(queries)?;
         Ok(queries.iter().zip(&found).map(|(query, found)| self.enhance_found(query, found)).collect())
     }
@@ -243,7 +264,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::enhancer::entity_finder::EntitySettings;
+    use crate::enhancer::enhance_text;
+    use crate::enhancer::entity_finder::EntityConfig;
     use crate::enhancer::entity_finder::tests::knowledge;
 
     fn worth(set: &[usize], information: &[f32], similarity: &[Vec<f32>]) -> f32 {
@@ -259,7 +281,7 @@ mod tests {
         ) {
             let count = values.len();
             let information: Vec<f32> = values.iter().map(|row| row[6]).collect();
-            let settings = SelectionSettings { count: 2, ..SelectionSettings::default() };
+            let settings = SelectionChoice { count: 2, ..SelectionChoice::default() };
             let chosen = choose(&information, |i, j| values[i][j], settings);
             prop_assert_eq!(chosen.len(), 2);
             let pairs = (0..count).flat_map(|i| (0..count).filter(move |&j| j != i).map(move |j| [i, j]));
@@ -271,13 +293,10 @@ mod tests {
     #[test]
     fn a_choice_covers_and_informs() {
         let similar = |i: usize, j: usize| if i == j || i + j == 1 { 1.0 } else { 0.0 };
-        let settings = SelectionSettings { count: 2, ..SelectionSettings::default() };
+        let settings = SelectionChoice { count: 2, ..SelectionChoice::default() };
         // 0 and 1 say the same: after one of them, 2 is worth more.
         assert_eq!(choose(&[0.1, 0.2, 0.1], similar, settings), [1, 2]);
-        assert_eq!(
-            choose(&[0.1, 0.2, 0.9], similar, SelectionSettings { coverage: 0.0, ..settings }),
-            [2, 1]
-        );
+        assert_eq!(choose(&[0.1, 0.2, 0.9], similar, SelectionChoice { coverage: 0.0, ..settings }), [2, 1]);
         assert_eq!(choose(&[], similar, settings), Vec::<usize>::new());
     }
 
@@ -286,7 +305,7 @@ mod tests {
         let finder = EntityFinder::new(
             knowledge(),
             None,
-            EntitySettings { max_descriptions: 9, ..EntitySettings::default() },
+            EntityConfig { max_descriptions: 9, ..EntityConfig::default() },
         );
         let mut values = DescriptionValues::default();
         for (description, information, weight) in [
@@ -298,8 +317,8 @@ mod tests {
             values.insert("dog", description, DescriptionValue { information, weight });
         }
         let mix = Mix { original_share: 0.5, ..Mix::default() };
-        let selection = Selection::new(finder, Template::Query, values, SelectionSettings::default(), mix);
-        let enhanced = selection.enhance(&Query::new("a dog").unwrap()).unwrap();
+        let selection = Selection::new(finder, Template::Query, values, SelectionChoice::default(), mix);
+        let enhanced = enhance_text(&selection, "a dog");
         let texts: Vec<(&str, f32)> =
             enhanced.texts.iter().map(|text| (text.text.as_str(), text.weight)).collect();
         assert_eq!(

@@ -3,12 +3,26 @@
 //! Source: Yao et al., "DetCLIP: Dictionary-Enriched Visual-Concept Paralleled Pre-training for Open-world Detection"
 //! (2022), as EvdCLIP compares it. Definitions say what a thing is, hardly what it looks like.
 
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
 use crate::enhancer::descriptions::unfinished;
 use crate::enhancer::entity_finder::{EntityFinder, FoundEntity};
-use crate::enhancer::mix::{Mix, alike};
+use crate::enhancer::mix::{Mix, equally_weighted};
+use crate::enhancer::open::{EnhancerContext, EnhancerTable};
 use crate::enhancer::{EnhancedQuery, Query, QueryEnhancer, TraceEntry};
 use crate::error::Result;
+use crate::index::Index;
 use crate::knowledge::wordnet::WordNet;
+
+/// What `wordnet` can be set to beside what all enhancers of entities can.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WordNetConfig {
+    /// Where the dictionary files are; default: where Debian puts them.
+    pub directory: Option<PathBuf>,
+}
 
 /// The enhancer. The knowledge base says which words are visual entities, WordNet what they mean.
 pub struct WordNetDefinitions {
@@ -21,6 +35,12 @@ impl WordNetDefinitions {
     /// Defines the entities of `finder`.
     pub fn new(finder: EntityFinder, wordnet: WordNet, mix: Mix) -> Self {
         Self { finder, wordnet, mix }
+    }
+
+    pub(in crate::enhancer) fn open(table: &EnhancerTable, context: &EnhancerContext) -> Result<Self> {
+        let (shared, own): (_, WordNetConfig) = table.parse_with_entities()?;
+        let wordnet = table.wordnet(own.directory.as_ref())?;
+        Ok(Self::new(shared.finder(table, context)?, wordnet, shared.mix))
     }
 
     fn enhance_found(&self, query: &Query, found: &[FoundEntity<'_>]) -> Result<EnhancedQuery> {
@@ -38,7 +58,7 @@ impl WordNetDefinitions {
         }
         let text = format!("{}. {}", unfinished(query.text()), defined.join(". "));
         let texts = if defined.is_empty() { Vec::new() } else { vec![text] };
-        Ok(self.mix.with_rewrites(query, alike(texts), trace))
+        Ok(self.mix.with_rewrites(query, equally_weighted(texts), trace))
     }
 }
 
@@ -47,11 +67,7 @@ impl QueryEnhancer for WordNetDefinitions {
         "wordnet"
     }
 
-    fn enhance(&self, query: &Query) -> Result<EnhancedQuery> {
-        crate::enhancer::single(self.enhance_batch(std::slice::from_ref(query))?, self.name())
-    }
-
-    fn enhance_batch(&self, queries: &[Query]) -> Result<Vec<EnhancedQuery>> {
+    fn enhance_batch(&self, queries: &[Query], _: Option<&dyn Index>) -> Result<Vec<EnhancedQuery>> {
         let found = self.finder.find(queries)?;
         queries.iter().zip(&found).map(|(query, found)| self.enhance_found(query, found)).collect()
     }
@@ -60,18 +76,19 @@ impl QueryEnhancer for WordNetDefinitions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::enhancer::entity_finder::EntitySettings;
+    use crate::enhancer::enhance_text;
+    use crate::enhancer::entity_finder::EntityConfig;
     use crate::enhancer::entity_finder::tests::knowledge;
 
     #[test]
     fn entities_are_defined_and_unknown_ones_left_out() {
         let directory = crate::knowledge::wordnet::tests::dictionary();
         let wordnet = WordNet::open(directory.path()).unwrap();
-        let finder = EntityFinder::new(knowledge(), None, EntitySettings::default());
+        let finder = EntityFinder::new(knowledge(), None, EntityConfig::default());
         let enhancer = WordNetDefinitions::new(finder, wordnet, Mix::default());
-        let enhanced = enhancer.enhance(&Query::new("dogs with a frisbee.").unwrap()).unwrap();
+        let enhanced = enhance_text(&enhancer, "dogs with a frisbee.");
         assert_eq!(enhanced.texts[1].text, "dogs with a frisbee. dogs, a barking animal; often kept");
         assert_eq!(enhanced.trace.len(), 1);
-        assert_eq!(enhancer.enhance(&Query::new("a frisbee").unwrap()).unwrap().texts.len(), 1);
+        assert_eq!(enhance_text(&enhancer, "a frisbee").texts.len(), 1);
     }
 }

@@ -4,26 +4,27 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::entity_finder::FoundEntity;
-use super::super::spelling::{Correction, corrected};
+use super::super::entity_finder::{EntityFinder, FoundEntity};
+use super::super::spelling::Spelling;
 use super::super::{Query, TraceEntry};
+use super::clean;
 use super::phrases::woven;
-use super::{Materials, clean};
-use crate::english::Vocabulary;
 use crate::english::lemma::plural;
+use crate::english::{Correction, Vocabulary};
 use crate::error::Result;
+use crate::knowledge::wordnet::WordNet;
 
 /// How much is generated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct GeneratorSettings {
+pub struct GeneratorConfig {
     /// The most candidates of one query; default 64. The simpler ones come first.
     pub max_candidates: usize,
     /// The most descriptions of one entity in one candidate; default 3.
     pub max_descriptions: usize,
 }
 
-impl Default for GeneratorSettings {
+impl Default for GeneratorConfig {
     fn default() -> Self {
         Self { max_candidates: 64, max_descriptions: 3 }
     }
@@ -96,19 +97,35 @@ pub struct Candidate {
 
 /// Generates candidates; the same query always gives the same ones in the same order.
 pub struct Generator {
-    materials: Materials,
-    settings: GeneratorSettings,
+    finder: EntityFinder,
+    spelling: Spelling,
+    /// Where hypernyms and more synonyms come from.
+    wordnet: Option<WordNet>,
+    config: GeneratorConfig,
+    corrects: bool,
 }
 
 impl Generator {
-    /// Generates from `materials`.
-    pub fn new(materials: Materials, settings: GeneratorSettings) -> Self {
-        Self { materials, settings }
+    /// Changes the entities of `finder` and corrects by `spelling`.
+    pub fn new(finder: EntityFinder, spelling: Spelling, config: GeneratorConfig) -> Self {
+        Self { finder, spelling, wordnet: None, config, corrects: true }
+    }
+
+    /// The same, with other names of entities from a dictionary if there is one.
+    #[must_use]
+    pub fn with_wordnet(self, wordnet: Option<WordNet>) -> Self {
+        Self { wordnet, ..self }
+    }
+
+    /// The same for queries whose spelling was corrected before.
+    #[must_use]
+    pub fn for_corrected_queries(self) -> Self {
+        Self { corrects: false, ..self }
     }
 
     /// The words that captions use.
     pub fn vocabulary(&self) -> &Vocabulary {
-        &self.materials.vocabulary
+        self.spelling.vocabulary()
     }
 
     /// The candidates of every query, none of them the query itself and none twice.
@@ -119,14 +136,14 @@ impl Generator {
         let mut all: Vec<Candidates> = Vec::with_capacity(queries.len());
         let mut cleaned = Vec::with_capacity(queries.len());
         for query in queries {
-            let mut candidates = Candidates::new(query.text(), self.settings.max_candidates);
+            let mut candidates = Candidates::new(query.text(), self.config.max_candidates);
             let clean = self.clean(query.text(), &mut candidates);
             // Cleaning keeps a word at least, so that this is a query again.
             cleaned.push(Query::new(&clean.text)?);
             candidates.base = clean.changes;
             all.push(candidates);
         }
-        let found = self.materials.finder.find(&cleaned)?;
+        let found = self.finder.find(&cleaned)?;
         for ((candidates, query), found) in all.iter_mut().zip(&cleaned).zip(&found) {
             self.rename(query.text(), found, candidates)?;
             self.describe(query.text(), found, candidates);
@@ -136,11 +153,10 @@ impl Generator {
 
     /// Offers the corrected text, then that without filler, and returns the cleanest.
     fn clean(&self, text: &str, candidates: &mut Candidates) -> Candidate {
-        let knowledge = self.materials.finder.knowledge();
         let (corrected, corrections) =
-            corrected(text, &self.materials.vocabulary, knowledge, &self.materials.words);
-        let told = |Correction { from, to }| Change::Corrected { from, to };
-        let mut changes: Vec<Change> = corrections.into_iter().map(told).collect();
+            if self.corrects { self.spelling.corrected(text) } else { (text.to_owned(), Vec::new()) };
+        let change = |Correction { from, to }| Change::Corrected { from, to };
+        let mut changes: Vec<Change> = corrections.into_iter().map(change).collect();
         candidates.offer(corrected.clone(), changes.clone());
         let (short, dropped) = clean::without_filler(&corrected);
         changes.extend(dropped);
@@ -173,7 +189,7 @@ impl Generator {
     fn other_names(&self, found: &FoundEntity<'_>) -> Result<Vec<String>> {
         let mut names: Vec<String> =
             std::iter::once(&found.entity.name).chain(&found.entity.aliases).cloned().collect();
-        if let Some(wordnet) = &self.materials.wordnet
+        if let Some(wordnet) = &self.wordnet
             && let Some(definition) = wordnet.define(&found.entity.name)?
         {
             names.extend(definition.synonyms);
@@ -192,7 +208,7 @@ impl Generator {
             description: description.to_owned(),
             frequency: found.entity.frequency,
         };
-        for size in 1..=self.settings.max_descriptions {
+        for size in 1..=self.config.max_descriptions {
             for found in found {
                 for subset in subsets(&found.descriptions, size) {
                     let changes = subset.iter().map(|description| described(found, description)).collect();

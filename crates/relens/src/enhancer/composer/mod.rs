@@ -9,45 +9,77 @@ mod candidates;
 mod clean;
 mod phrases;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use candidates::{Candidate, Change, Generator, GeneratorSettings};
+pub use candidates::{Candidate, Change, Generator, GeneratorConfig};
 
-use super::entity_finder::EntityFinder;
-use super::mix::{Mix, alike};
+use super::entity_finder::{EntityConfig, EntityFinder};
+use super::mix::{Mix, equally_weighted};
+use super::open::{EnhancerContext, EnhancerTable};
+use super::spelling::Spelling;
 use super::{EnhancedQuery, Query, QueryEnhancer, TraceEntry};
-use crate::english::{Vocabulary, WordList};
+use crate::english::Vocabulary;
 use crate::error::Result;
+use crate::index::Index;
 
 /// How the enhancer chooses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct ComposerSettings {
+pub struct ChoiceConfig {
     /// An entity that captions name at most so often is explained; more frequent ones the retriever knows. Default 20.
     pub explained_up_to: u64,
     /// How many rewrites are used, the best first; default 2.
     pub rewrites: usize,
 }
 
-impl Default for ComposerSettings {
+impl Default for ChoiceConfig {
     fn default() -> Self {
         Self { explained_up_to: 20, rewrites: 2 }
     }
 }
 
+/// What `composer` can be set to.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ComposerConfig {
+    /// The words that captions use, `word<TAB>count` a line; default: the bundled ones.
+    pub vocabulary: Option<PathBuf>,
+    /// Words that are spelled right, one a line, sorted; default: the bundled ones.
+    pub words: Option<PathBuf>,
+    /// Where WordNet is, for other names of entities; default: without it.
+    pub wordnet: Option<PathBuf>,
+    /// The knowledge base.
+    pub knowledge: Option<PathBuf>,
+    /// Which entities are changed.
+    pub entities: EntityConfig,
+    /// How much is generated.
+    pub candidates: GeneratorConfig,
+    /// How candidates are chosen.
+    pub choice: ChoiceConfig,
+    /// How much the query itself counts.
+    pub mix: Mix,
+}
+
 /// The enhancer.
 pub struct Composer {
     generator: Generator,
-    settings: ComposerSettings,
+    choice: ChoiceConfig,
     mix: Mix,
 }
 
 impl Composer {
     /// Chooses among what `generator` offers.
-    pub fn new(generator: Generator, settings: ComposerSettings, mix: Mix) -> Self {
-        Self { generator, settings, mix }
+    pub fn new(generator: Generator, choice: ChoiceConfig, mix: Mix) -> Self {
+        Self { generator, choice, mix }
+    }
+
+    pub(super) fn open(table: &EnhancerTable, context: &EnhancerContext) -> Result<Self> {
+        let config: ComposerConfig = table.parse()?;
+        config.mix.ensure_valid(&table.name)?;
+        Ok(Self::new(config.generator(table, context)?, config.choice, config.mix))
     }
 
     /// Higher is better; `None` leaves a candidate out. Corrections and dropped filler are always good. A description
@@ -59,13 +91,13 @@ impl Composer {
                 Change::Corrected { .. } => 10.0,
                 Change::Dropped { .. } => 5.0,
                 Change::Renamed { frequency, new_frequency, .. } => {
-                    if *frequency > self.settings.explained_up_to || new_frequency <= frequency {
+                    if *frequency > self.choice.explained_up_to || new_frequency <= frequency {
                         return None;
                     }
                     3.0
                 }
                 Change::Described { frequency, description, .. } => {
-                    if *frequency > self.settings.explained_up_to {
+                    if *frequency > self.choice.explained_up_to {
                         return None;
                     }
                     1.0 + familiarity(description, vocabulary)
@@ -81,7 +113,7 @@ impl Composer {
             candidates.iter().filter_map(|candidate| Some((worth(candidate)?, candidate))).collect();
         // The sort is stable: of equal ones the simpler, which the generator offers first, is taken.
         ranked.sort_by(|left, right| right.0.total_cmp(&left.0));
-        ranked.truncate(self.settings.rewrites);
+        ranked.truncate(self.choice.rewrites);
         let mut trace = Vec::new();
         for (_, candidate) in &ranked {
             trace.extend(candidate.changes.iter().map(Change::trace));
@@ -89,7 +121,28 @@ impl Composer {
         }
         trace.dedup();
         let texts = ranked.into_iter().map(|(_, candidate)| candidate.text.clone()).collect();
-        self.mix.with_rewrites(query, alike(texts), trace)
+        self.mix.with_rewrites(query, equally_weighted(texts), trace)
+    }
+}
+
+impl ComposerConfig {
+    /// Opens what generates the candidates, for those who choose among them in their own way.
+    ///
+    /// # Errors
+    /// Those of the files that it reads.
+    pub fn open_generator(&self, context: &EnhancerContext) -> Result<Generator> {
+        self.generator(&EnhancerTable::named("composer"), context)
+    }
+
+    fn generator(&self, table: &EnhancerTable, context: &EnhancerContext) -> Result<Generator> {
+        let knowledge = table.knowledge(self.knowledge.as_ref(), context)?;
+        let vocabulary = Arc::new(table.vocabulary(self.vocabulary.as_ref(), &knowledge)?);
+        let words = Arc::new(table.word_list(self.words.as_ref())?);
+        let wordnet = self.wordnet.as_ref().map(|place| table.wordnet(Some(place))).transpose()?;
+        let finder = EntityFinder::new(knowledge.clone(), context.embedder.clone(), self.entities);
+        let generator = Generator::new(finder, Spelling::new(vocabulary, knowledge, words), self.candidates);
+        let generator = generator.with_wordnet(wordnet);
+        Ok(if context.spelling_corrected { generator.for_corrected_queries() } else { generator })
     }
 }
 
@@ -108,29 +161,12 @@ impl QueryEnhancer for Composer {
         "composer"
     }
 
-    fn enhance(&self, query: &Query) -> Result<EnhancedQuery> {
-        super::single(self.enhance_batch(std::slice::from_ref(query))?, self.name())
-    }
-
-    fn enhance_batch(&self, queries: &[Query]) -> Result<Vec<EnhancedQuery>> {
+    fn enhance_batch(&self, queries: &[Query], _: Option<&dyn Index>) -> Result<Vec<EnhancedQuery>> {
         let candidates = self.generator.generate(queries)?;
         let vocabulary = self.generator.vocabulary();
         let chosen = queries.iter().zip(&candidates).map(|(query, all)| self.choose(query, all, vocabulary));
         Ok(chosen.collect())
     }
-}
-
-/// What a generator is made of: entities to describe, words to correct by, and, if there is one, a dictionary for
-/// other names.
-pub struct Materials {
-    /// Finds the entities.
-    pub finder: EntityFinder,
-    /// The words that captions use.
-    pub vocabulary: Arc<Vocabulary>,
-    /// Words that are spelled right, whether captions use them or not.
-    pub words: Arc<WordList>,
-    /// Where hypernyms and more synonyms come from.
-    pub wordnet: Option<Arc<crate::knowledge::wordnet::WordNet>>,
 }
 
 #[cfg(test)]

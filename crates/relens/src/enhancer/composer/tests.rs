@@ -1,18 +1,16 @@
-use super::super::entity_finder::EntitySettings;
+use super::super::enhance_text;
+use super::super::entity_finder::EntityConfig;
 use super::super::entity_finder::tests::knowledge;
 use super::*;
 use crate::english::WordList;
 use crate::knowledge::wordnet::WordNet;
 
-fn generator(wordnet: Option<Arc<WordNet>>) -> Generator {
+fn generator(wordnet: Option<WordNet>) -> Generator {
     let captions = ["a dog runs after a frisbee", "the dog and an animal on green grass", "a large hull"];
-    let materials = Materials {
-        finder: EntityFinder::new(knowledge(), None, EntitySettings::default()),
-        vocabulary: Arc::new(Vocabulary::of_captions(captions)),
-        words: Arc::new(WordList::default()),
-        wordnet,
-    };
-    Generator::new(materials, GeneratorSettings::default())
+    let vocabulary = Arc::new(Vocabulary::of_captions(captions));
+    let spelling = Spelling::new(vocabulary, knowledge(), Arc::new(WordList::default()));
+    let finder = EntityFinder::new(knowledge(), None, EntityConfig::default());
+    Generator::new(finder, spelling, GeneratorConfig::default()).with_wordnet(wordnet)
 }
 
 fn candidates(query: &str) -> Vec<Candidate> {
@@ -39,7 +37,7 @@ fn every_kind_of_change_is_offered() {
     ] {
         assert!(texts.iter().any(|text| text == expected), "{expected}: {texts:#?}");
     }
-    assert!(texts.len() <= GeneratorSettings::default().max_candidates);
+    assert!(texts.len() <= GeneratorConfig::default().max_candidates);
 }
 
 #[test]
@@ -57,7 +55,7 @@ fn candidates_differ_from_the_query_and_from_each_other_and_are_always_the_same(
 #[test]
 fn wordnet_offers_other_names() {
     let directory = crate::knowledge::wordnet::tests::dictionary();
-    let wordnet = Arc::new(WordNet::open(directory.path()).unwrap());
+    let wordnet = WordNet::open(directory.path()).unwrap();
     let query = Query::new("two dogs").unwrap();
     let candidates = generator(Some(wordnet)).generate(&[query]).unwrap().remove(0);
     let texts: Vec<&str> = candidates.iter().map(|candidate| candidate.text.as_str()).collect();
@@ -73,9 +71,9 @@ fn nothing_to_change_offers_nothing() {
 
 #[test]
 fn the_enhancer_explains_what_is_rare_and_leaves_the_rest() {
-    let composer = Composer::new(generator(None), ComposerSettings::default(), Mix::default());
+    let composer = Composer::new(generator(None), ChoiceConfig::default(), Mix::default());
     let texts = |query: &str| {
-        let enhanced = composer.enhance(&Query::new(query).unwrap()).unwrap();
+        let enhanced = enhance_text(&composer, query);
         enhanced.ensure_usable("composer").unwrap();
         enhanced.texts.into_iter().map(|text| text.text).collect::<Vec<_>>()
     };

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::model::Rewrite;
 use crate::error::Result;
-use crate::library::catalog::sqlite_error::database_error;
+use crate::sqlite_error::database_error;
 use crate::storage_error::write_error;
 
 /// Prompts remembered in memory; at some hundred bytes each, a few megabytes.

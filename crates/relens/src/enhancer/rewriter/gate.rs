@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::model::Rewrite;
 use crate::embed::embeddings::Embeddings;
 use crate::error::{Error, Result};
-use crate::ranking::index::Index;
+use crate::index::Index;
 
 /// How many of the best pictures are looked at.
 const TOP: usize = 10;
@@ -178,7 +178,7 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ranking::index::ExactIndex;
+    use crate::index::ExactIndex;
 
     fn gate() -> Gate {
         let mut weights = vec![0.0; FEATURES.len()];

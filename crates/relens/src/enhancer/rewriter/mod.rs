@@ -11,7 +11,9 @@ pub mod prompt;
 pub mod settings;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+
+use serde::Deserialize;
 
 pub use cache::RewriteCache;
 pub use gate::{Gate, GateFeatures};
@@ -19,12 +21,14 @@ pub use model::{Rewrite, RewriterModel};
 pub use prompt::PromptBuilder;
 pub use settings::{DecodingMethod, DecodingSettings, PromptSettings, RewriterSettings};
 
-use super::mix::{Mix, alike};
+use super::mix::{Mix, equally_weighted};
+use super::open::{EnhancerContext, EnhancerTable};
 use super::{EnhancedQuery, Query, QueryEnhancer, TraceEntry};
+use crate::embed::TextEmbedder;
 use crate::error::Result;
+use crate::index::Index;
 use crate::knowledge::Knowledge;
-use crate::ranking::index::Index;
-use crate::ranking::pipeline::TextEmbedder;
+use crate::model_hub::bundled;
 
 /// The bundled rewriter's name.
 pub const BUNDLED: &str = "relens-mini-rewriter";
@@ -35,8 +39,23 @@ pub const CACHE_FILE: &str = "rewrites.db";
 /// Files of a model directory that decide what it writes.
 const DECISIVE: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
 
-/// The pictures that are searched, as soon as they are known.
-pub type Gallery = Arc<OnceLock<Arc<dyn Index>>>;
+/// What `rewriter` can be set to where it is used; what the directory itself says is in [`RewriterSettings`].
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RewriterEnhancerConfig {
+    /// The rewriter's directory; default: the bundled one.
+    pub directory: Option<PathBuf>,
+    /// How much the query itself counts; default: as the directory says.
+    pub mix: Option<Mix>,
+    /// How rewrites are chosen, and how many; default: as the directory says.
+    pub decoding: Option<DecodingSettings>,
+    /// Use every rewrite, whatever the directory's gate predicts.
+    pub without_gate: bool,
+    /// Where rewrites are remembered; default: in the home directory.
+    pub cache: Option<PathBuf>,
+    /// The knowledge base, for rewriters whose prompts hold descriptions.
+    pub knowledge: Option<PathBuf>,
+}
 
 /// How a rewriter is opened.
 #[derive(Clone, Default)]
@@ -51,8 +70,6 @@ pub struct RewriterOptions {
     pub cache: Option<PathBuf>,
     /// The retriever's text side, which the gate asks.
     pub embedder: Option<Arc<dyn TextEmbedder>>,
-    /// The pictures that are searched, for the gate.
-    pub gallery: Gallery,
 }
 
 /// The enhancer.
@@ -67,7 +84,6 @@ pub struct Rewriter {
 struct OpenGate {
     gate: Gate,
     embedder: Arc<dyn TextEmbedder>,
-    gallery: Gallery,
 }
 
 impl Rewriter {
@@ -91,12 +107,29 @@ impl Rewriter {
         };
         let gate = match &settings.gate {
             Some(file) if !options.without_gate => {
-                open_gate(&directory.join(file), options.embedder.clone(), options.gallery)?
+                open_gate(&directory.join(file), options.embedder.clone())?
             }
             _ => None,
         };
         let model = RewriterModel::open(directory, &settings, knowledge, options.embedder)?;
         Ok(Self { model, mix: settings.mix, cache, gate })
+    }
+
+    pub(super) fn open_table(table: &EnhancerTable, context: &EnhancerContext) -> Result<Self> {
+        let config: RewriterEnhancerConfig = table.parse()?;
+        let directory = match &config.directory {
+            Some(directory) => table.path(directory),
+            None => bundled::model(BUNDLED)?,
+        };
+        let own = config.cache.as_ref().map(|path| table.path(path));
+        let options = RewriterOptions {
+            mix: config.mix,
+            decoding: config.decoding,
+            without_gate: config.without_gate,
+            cache: own.or_else(|| context.home.as_ref().map(|home| home.join(CACHE_FILE))),
+            embedder: context.embedder.clone(),
+        };
+        Self::open(&directory, options, || table.knowledge(config.knowledge.as_ref(), context))
     }
 
     /// The rewrites of queries, best first, before any gate; remembered ones cost a look-up.
@@ -129,8 +162,14 @@ impl Rewriter {
         Ok(found.into_iter().map(Option::unwrap_or_default).collect())
     }
 
-    /// The rewrites that the gate lets through, and how many it keeps out, for every query.
-    fn gated(&self, queries: &[Query], rewrites: Vec<Vec<Rewrite>>) -> Result<Vec<(Vec<Rewrite>, usize)>> {
+    /// The rewrites that the gate lets through, and how many it keeps out, for every query. Without `images` it judges by
+    /// the texts alone.
+    fn gated(
+        &self,
+        queries: &[Query],
+        rewrites: Vec<Vec<Rewrite>>,
+        images: Option<&dyn Index>,
+    ) -> Result<Vec<(Vec<Rewrite>, usize)>> {
         let Some(open) = &self.gate else {
             return Ok(rewrites.into_iter().map(|rewrites| (rewrites, 0)).collect());
         };
@@ -151,8 +190,7 @@ impl Rewriter {
             for rewrite in rewrites {
                 let (before, after) = (vectors.row(own), vectors.row(row));
                 row += 1;
-                let gallery = open.gallery.get().map(|index| &**index);
-                let features = GateFeatures::measure(query.text(), &rewrite, before, after, gallery)?;
+                let features = GateFeatures::measure(query.text(), &rewrite, before, after, images)?;
                 if open.gate.lets_through(&features) {
                     kept.push(rewrite);
                 }
@@ -164,11 +202,7 @@ impl Rewriter {
     }
 }
 
-fn open_gate(
-    path: &Path,
-    embedder: Option<Arc<dyn TextEmbedder>>,
-    gallery: Gallery,
-) -> Result<Option<OpenGate>> {
+fn open_gate(path: &Path, embedder: Option<Arc<dyn TextEmbedder>>) -> Result<Option<OpenGate>> {
     let gate = Gate::open(path)?;
     let Some(embedder) = embedder else {
         tracing::warn!("without a retriever the rewriter's gate stays open");
@@ -181,7 +215,7 @@ fn open_gate(
         );
         return Ok(None);
     }
-    Ok(Some(OpenGate { gate, embedder, gallery }))
+    Ok(Some(OpenGate { gate, embedder }))
 }
 
 /// A hash of everything that decides what a prompt's rewrites are.
@@ -205,13 +239,9 @@ impl QueryEnhancer for Rewriter {
         "rewriter"
     }
 
-    fn enhance(&self, query: &Query) -> Result<EnhancedQuery> {
-        super::single(self.enhance_batch(std::slice::from_ref(query))?, self.name())
-    }
-
-    fn enhance_batch(&self, queries: &[Query]) -> Result<Vec<EnhancedQuery>> {
+    fn enhance_batch(&self, queries: &[Query], images: Option<&dyn Index>) -> Result<Vec<EnhancedQuery>> {
         let rewrites = self.rewrites(queries)?;
-        let gated = self.gated(queries, rewrites)?;
+        let gated = self.gated(queries, rewrites, images)?;
         let enhance = |(query, (rewrites, out)): (&Query, (Vec<Rewrite>, usize))| {
             let mut trace: Vec<TraceEntry> = Vec::new();
             if rewrites.is_empty() {
@@ -224,7 +254,7 @@ impl QueryEnhancer for Rewriter {
                 source: "rewriter".to_owned(),
             }));
             let texts = rewrites.into_iter().map(|rewrite| rewrite.text).collect();
-            self.mix.with_rewrites(query, alike(texts), trace)
+            self.mix.with_rewrites(query, equally_weighted(texts), trace)
         };
         Ok(queries.iter().zip(gated).map(enhance).collect())
     }

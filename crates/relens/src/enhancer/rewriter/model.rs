@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use super::super::Query;
 use super::prompt::PromptBuilder;
 use super::settings::{DecodingMethod, DecodingSettings, RewriterSettings};
+use crate::embed::TextEmbedder;
 use crate::error::Result;
 use crate::knowledge::Knowledge;
-use crate::ranking::pipeline::TextEmbedder;
 
 /// Prompts that are continued at once.
 const PROMPTS: usize = 128;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::super::Query;
 use super::super::entity_finder::{EntityFinder, FoundEntity};
 use super::settings::{DESCRIPTIONS_PLACE, PromptSettings, QUERY_PLACE};
+use crate::embed::TextEmbedder;
 use crate::error::{Error, Result};
 use crate::knowledge::Knowledge;
-use crate::ranking::pipeline::TextEmbedder;
 
 /// Fills a template.
 pub struct PromptBuilder {

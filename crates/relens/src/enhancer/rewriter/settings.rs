@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::super::entity_finder::EntitySettings;
+use super::super::entity_finder::EntityConfig;
 use super::super::mix::Mix;
 use crate::error::{Error, Result};
 use crate::model_hub::bundled;
@@ -43,14 +43,14 @@ pub struct PromptSettings {
     /// The prompt, with `{query}` in it and perhaps `{descriptions}`. Default `{query}`.
     pub template: String,
     /// Which entities are described, where the template asks for it.
-    pub entities: EntitySettings,
+    pub entities: EntityConfig,
     /// Most tokens of a prompt; what is longer loses its end. Default 128, range [8, 4096].
     pub max_tokens: usize,
 }
 
 impl Default for PromptSettings {
     fn default() -> Self {
-        Self { template: QUERY_PLACE.to_owned(), entities: EntitySettings::default(), max_tokens: 128 }
+        Self { template: QUERY_PLACE.to_owned(), entities: EntityConfig::default(), max_tokens: 128 }
     }
 }
 

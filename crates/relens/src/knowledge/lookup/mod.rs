@@ -5,14 +5,13 @@
 //! further left. Chinese and Japanese are compared character by character, without spaces.
 
 mod verbs;
-pub(crate) mod words;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::ops::Range;
 
 use crate::english::lemma::singulars;
-use words::{Word, words};
+use crate::english::words::{Word, words};
 
 /// Deterministic, so that nothing depends on the seed of a hash.
 type Map<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
-use super::words::is_unspaced;
 use super::*;
+use crate::english::words::is_unspaced;
 
 fn lookup(names: &[&str]) -> Lookup {
     let mut lookup = Lookup::new();

@@ -19,7 +19,7 @@ pub use import::{ImportMode, ImportSummary};
 
 use super::entity::{Entity, Invalid};
 use crate::error::{Error, Result};
-use crate::library::catalog::sqlite_error;
+use crate::sqlite_error;
 
 /// How long a writer waits for another one before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);

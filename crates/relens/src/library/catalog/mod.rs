@@ -8,7 +8,6 @@
 mod open;
 mod path_bytes;
 mod reading;
-pub(crate) mod sqlite_error;
 #[cfg(test)]
 mod tests;
 mod writing;
@@ -20,17 +19,13 @@ use rusqlite::Connection;
 pub use open::FORMAT_VERSION;
 pub use writing::{IndexedImage, SkippedFile};
 
+use crate::embed::ModelIdentity;
 use crate::error::{Error, Result};
+use crate::sqlite_error::database_error;
 
-/// The retriever that made a catalogue's vectors.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelIdentity {
-    /// What it is called.
-    pub name: String,
-    /// The fingerprint of its weights and configuration.
-    pub fingerprint: String,
-    /// The number of components of its vectors.
-    pub dim: usize,
+/// Tells a full disk, a read-only place, another writer and damage from the other failures.
+fn catalog_error(path: &Path, error: rusqlite::Error) -> Error {
+    database_error(path, "a relens library", error)
 }
 
 /// Tells whether a file is as it was: its size and time of change.
@@ -92,7 +87,7 @@ impl Catalog {
     }
 
     fn failed(&self, error: rusqlite::Error) -> Error {
-        sqlite_error::catalog_error(&self.path, error)
+        catalog_error(&self.path, error)
     }
 
     fn corrupt(&self, expected: impl Into<String>, found: impl Into<String>) -> Error {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
 
-use super::sqlite_error::catalog_error;
-use super::{Catalog, ModelIdentity};
+use super::{Catalog, catalog_error};
+use crate::embed::ModelIdentity;
 use crate::error::{Error, Result};
 
 /// The format that this code writes, and the newest that it reads.

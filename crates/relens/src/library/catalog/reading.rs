@@ -9,7 +9,7 @@ use super::path_bytes::{from_bytes, to_bytes};
 use super::{Catalog, CatalogImage, FileState, SkippedFile};
 use crate::embed::embeddings::Embeddings;
 use crate::error::{Error, Result};
-use crate::ranking::index::ExactIndex;
+use crate::index::ExactIndex;
 
 const IMAGE_COLUMNS: &str = "id, path, size, modified, width, height";
 

@@ -3,8 +3,9 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::*;
+use crate::embed::ModelIdentity;
 use crate::embed::embeddings::Embeddings;
-use crate::ranking::index::Index;
+use crate::index::Index;
 
 fn model(fingerprint: &str) -> ModelIdentity {
     ModelIdentity { name: "tiny".to_owned(), fingerprint: fingerprint.to_owned(), dim: 2 }

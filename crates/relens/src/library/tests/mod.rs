@@ -9,10 +9,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::embed::embeddings::Embeddings;
-use crate::enhancer::Identity;
+use crate::embed::{ImageEmbedder, PreparedImage};
+use crate::index::Index;
 use crate::progress::{Progress, Silent};
-use crate::ranking::index::Index;
-use crate::ranking::pipeline::TextEmbedder;
+use crate::ranking::Pipeline;
 use crate::ranking::pipeline::tests::WordCounts;
 
 /// Pictures that are waiting for the model, now and at most.
@@ -148,7 +148,7 @@ impl Place {
     fn found(&self, query: &str) -> Vec<PathBuf> {
         let library = Library::open(&self.directory.path().join("library")).unwrap();
         let query = Query::new(query).unwrap();
-        let (found, _) = library.search(&query, 100, &Identity, &embedder().words).unwrap();
+        let (found, _) = library.search(&query, 100, &Pipeline::default(), &embedder().words).unwrap();
         found.into_iter().map(|found| found.image.path).collect()
     }
 }
