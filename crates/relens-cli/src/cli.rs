@@ -17,7 +17,7 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
 
-    /// Tell more on standard error: -v for what is being done, -vv for every detail.
+    /// Show more on standard error: -v for each step, -vv for every detail.
     #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     pub(crate) verbose: u8,
 
@@ -37,9 +37,9 @@ Environment:
   HF_HOME      directory of the Hugging Face hub's cache; HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE are heeded too
   NO_COLOR     set to anything: no colours and no links in the terminal
 
-Exit codes:
-  0  done
-  1  failed: the message says what was expected and what was found
+Exit status:
+  0  success
+  1  the command failed; the message says what was expected and found
   2  wrong usage of the command line";
 
 #[derive(Debug, Subcommand)]
@@ -94,7 +94,7 @@ impl Cli {
 /// Whether these words, without the program's name, are a command line that can be run.
 ///
 /// # Errors
-/// The first line of what clap would say.
+/// The first line of clap's message.
 fn check(arguments: &[String]) -> std::result::Result<(), String> {
     let line = std::iter::once("relens").chain(arguments.iter().map(String::as_str));
     let first_line = |message: &str| message.lines().next().unwrap_or_default().to_owned();

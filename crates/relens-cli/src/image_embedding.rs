@@ -28,8 +28,8 @@ pub(crate) fn embed_images<P: AsRef<Path> + Sync>(retriever: &Retriever, paths: 
     let mut embeddings = Embeddings::new(retriever.dim());
     for batch in paths.chunks(IMAGES_PER_BATCH) {
         let prepared = batch.par_iter().map(|path| Ok(retriever.prepare(path.as_ref())?.picture));
-        let pictures = prepared.collect::<relens::error::Result<Vec<_>>>()?;
-        embeddings.append(&retriever.embed(&pictures)?)?;
+        let images = prepared.collect::<relens::error::Result<Vec<_>>>()?;
+        embeddings.append(&retriever.embed(&images)?)?;
     }
     Ok(embeddings)
 }

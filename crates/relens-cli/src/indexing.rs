@@ -20,13 +20,13 @@ pub(crate) enum Existing {
 /// Brings the library at `directory` up to date with `pictures`.
 pub(crate) fn index(
     directory: &Path,
-    pictures: &Path,
+    images: &Path,
     retriever: &Retriever,
     options: &IndexingOptions,
     existing: Existing,
 ) -> Result<(Library, IndexingSummary)> {
     // A mistyped directory must not leave an empty library behind.
-    fs_err::read_dir(pictures)?;
+    fs_err::read_dir(images)?;
     interrupt::watch();
     let model = retriever.model();
     let mut library = match existing {
@@ -34,7 +34,7 @@ pub(crate) fn index(
         Existing::Rebuild => Library::rebuild(directory, &model),
     }
     .with_context(|| format!("the library {} cannot be used", directory.display()))?;
-    let summary = library.index_directory(pictures, retriever, options, &mut Reporter::default());
-    let summary = summary.with_context(|| format!("indexing {} stopped", pictures.display()))?;
+    let summary = library.index_directory(images, retriever, options, &mut Reporter::default());
+    let summary = summary.with_context(|| format!("indexing {} stopped", images.display()))?;
     Ok((library, summary))
 }

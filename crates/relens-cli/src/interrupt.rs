@@ -15,7 +15,7 @@ pub(crate) fn watch() {
         if INTERRUPTED.swap(true, Ordering::Relaxed) {
             std::process::exit(ENDED_BY_INTERRUPT);
         }
-        crate::progress::print_line("stopping after what is in hand; press Ctrl-C again to end at once");
+        crate::progress::print_line("stopping after the current step; press Ctrl-C again to stop at once");
     });
     if let Err(error) = installed {
         tracing::debug!("Ctrl-C keeps its usual effect: {error}");

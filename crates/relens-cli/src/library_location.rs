@@ -8,15 +8,15 @@ use clap::Args;
 /// The environment variable that names relens's own directory.
 pub(crate) const HOME_VARIABLE: &str = "RELENS_HOME";
 
-/// The option that names the library to work on.
+/// The argument that names the library to work on.
 #[derive(Debug, Args)]
-pub(crate) struct LibraryOption {
+pub(crate) struct LibraryArguments {
     /// The library: a directory that holds the pictures' vectors. Default: `library` inside RELENS_HOME.
     #[arg(long, value_name = "DIR")]
     library: Option<PathBuf>,
 }
 
-impl LibraryOption {
+impl LibraryArguments {
     /// The directory named on the command line, or the default library's.
     pub(crate) fn directory(&self) -> Result<PathBuf> {
         match &self.library {

@@ -1,4 +1,4 @@
-//! The options that say how a language model behind an endpoint is reached, and what may be spent on it.
+//! The arguments that say how a language model is reached, and how much it may cost.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::usage::usage_error;
 
 /// The endpoint.
 #[derive(Debug, Args)]
-pub(crate) struct EndpointOptions {
+pub(crate) struct EndpointArguments {
     /// The address of an OpenAI-compatible endpoint, up to `/v1`.
     #[arg(long, value_name = "URL", env = "RELENS_LLM_URL", default_value = "")]
     endpoint: String,
@@ -39,7 +39,7 @@ pub(crate) struct EndpointOptions {
     #[arg(long, value_enum, default_value = "schema")]
     json_mode: JsonChoice,
 
-    /// Never spend more than this, in the currency of the prices; what the records cost counts.
+    /// Never spend more than this, in the currency of the prices. The cost of recorded replies counts.
     #[arg(long, value_name = "AMOUNT")]
     budget: Option<f64>,
 
@@ -68,7 +68,7 @@ enum JsonChoice {
     Prompt,
 }
 
-impl EndpointOptions {
+impl EndpointArguments {
     /// The settings of a client for the model `llm`.
     pub(crate) fn settings(&self, llm: &str) -> Result<ClientSettings> {
         if self.endpoint.is_empty() && !self.replay {

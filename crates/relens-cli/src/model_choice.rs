@@ -25,9 +25,9 @@ pub(crate) fn hub() -> ModelHub {
     ModelHub::from_environment().with_offline(OFFLINE.load(Ordering::Relaxed))
 }
 
-/// The options that name a retriever and how it reads texts; without them, the bundled one is used.
+/// The arguments that name a retriever and say how it reads texts; default: the bundled one.
 #[derive(Debug, Args)]
-pub(crate) struct ModelOption {
+pub(crate) struct ModelArguments {
     /// The retriever: the name of a bundled model (see `relens models list`), a model directory in the layout of
     /// open_clip or Hugging Face, `hf-hub:ORGANISATION/NAME`, or open_clip's MODEL/WEIGHTS. What is not on this
     /// computer is downloaded, unless --offline is given.
@@ -35,22 +35,22 @@ pub(crate) struct ModelOption {
     model: String,
 
     #[command(flatten)]
-    precision: PrecisionOption,
+    precision: PrecisionArguments,
 
     #[command(flatten)]
-    long_text: LongTextOption,
+    long_text: LongTextArguments,
 }
 
-impl ModelOption {
+impl ModelArguments {
     /// Opens the model that was named.
     pub(crate) fn open(&self) -> Result<Retriever> {
         Ok(self.long_text.apply(self.precision.apply(open(&self.model)?)))
     }
 }
 
-/// The option that says in which numbers a retriever computes.
+/// The argument that says in which precision a retriever computes.
 #[derive(Debug, Args)]
-pub(crate) struct PrecisionOption {
+pub(crate) struct PrecisionArguments {
     /// The numbers that transformers compute in: int8 is about twice as fast and a little less exact. Vectors of one
     /// precision are not compared with those of another: a library remembers its own. Default: that of the library
     /// for a search, float for all else.
@@ -64,7 +64,7 @@ enum PrecisionChoice {
     Int8,
 }
 
-impl PrecisionOption {
+impl PrecisionArguments {
     /// The retriever in the precision that was chosen.
     pub(crate) fn apply(&self, retriever: Retriever) -> Retriever {
         self.apply_or(Precision::Float, retriever)
@@ -80,9 +80,9 @@ impl PrecisionOption {
     }
 }
 
-/// The option that says what happens to long texts.
+/// The argument that says how long texts are read.
 #[derive(Debug, Args)]
-pub(crate) struct LongTextOption {
+pub(crate) struct LongTextArguments {
     /// A text that is longer than the model's context: leave its end out, or embed it as the mean of windows.
     #[arg(long, value_name = "HOW", value_enum, default_value = "truncate")]
     long_text: LongTextChoice,
@@ -94,7 +94,7 @@ enum LongTextChoice {
     MeanOfWindows,
 }
 
-impl LongTextOption {
+impl LongTextArguments {
     /// The retriever with the treatment that was chosen.
     pub(crate) fn apply(&self, retriever: Retriever) -> Retriever {
         retriever.with_long_text(match self.long_text {
@@ -121,7 +121,7 @@ pub(crate) fn directory(model: &str) -> Result<PathBuf> {
     directory.with_context(|| format!("the model `{model}` cannot be opened"))
 }
 
-/// Tells how many texts have lost their end, if any have.
+/// Notes how many texts were truncated, if any were.
 pub(crate) fn tell_truncated(retriever: &Retriever) -> Result<()> {
     let texts = match retriever.truncated_texts() {
         0 => return Ok(()),

@@ -4,6 +4,7 @@ use std::io::{self, BufWriter, IsTerminal, StdoutLock};
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
 /// What stays as it is in the path of a `file:` address (RFC 3986: unreserved characters, and the separator).
@@ -44,17 +45,38 @@ impl Output {
     }
 }
 
+/// The width of tables that no terminal shows.
+const COLUMNS: u16 = 80;
+
+/// A table with these heads that fits the terminal, or 80 columns where there is none.
+pub(crate) fn table<const N: usize>(heads: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    if !io::stdout().is_terminal() {
+        table.set_width(COLUMNS);
+    }
+    table.set_header(heads);
+    table
+}
+
+/// Aligns these columns to the right.
+pub(crate) fn align_numbers(table: &mut Table, columns: std::ops::Range<usize>) {
+    for column in table.column_iter_mut().skip(columns.start).take(columns.len()) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+}
+
 /// The path as it is on disk, so that a pipe can hand it on even where it is not UTF-8.
 pub(crate) fn path_bytes(path: &Path) -> &[u8] {
     path.as_os_str().as_encoded_bytes()
 }
 
-/// For what matters most in a line.
+/// For the most important part of a line.
 pub(crate) fn strong() -> Style {
     Style::new().bold()
 }
 
-/// For what is there to be looked up, not read.
+/// For details that are looked up rather than read.
 pub(crate) fn faint() -> Style {
     Style::new().dimmed()
 }

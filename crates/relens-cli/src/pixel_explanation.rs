@@ -48,7 +48,7 @@ pub(crate) enum BaselineName {
 
 /// A picture as the model reads it, and its baseline.
 pub(crate) struct PreparedPair {
-    pub(crate) picture: Vec<f32>,
+    pub(crate) image: Vec<f32>,
     pub(crate) baseline: Vec<f32>,
 }
 
@@ -76,16 +76,16 @@ impl PixelArguments {
         self.steps.map_or(default, usize::from)
     }
 
-    pub(crate) fn prepare(self, retriever: &Retriever, picture: &RgbImage) -> Result<PreparedPair> {
+    pub(crate) fn prepare(self, retriever: &Retriever, image: &RgbImage) -> Result<PreparedPair> {
         let baseline = match self.baseline {
             BaselineName::Grey => Baseline::Grey,
             BaselineName::Black => Baseline::Black,
             BaselineName::Blur => Baseline::Blur,
         };
-        let baseline = baseline.prepared(picture, retriever.preprocessor())?;
+        let baseline = baseline.prepared(image, retriever.preprocessor())?;
         let mut prepared = vec![0.0; baseline.len()];
-        retriever.preprocessor().normalise_into(picture, &mut prepared)?;
-        Ok(PreparedPair { picture: prepared, baseline })
+        retriever.preprocessor().normalise_into(image, &mut prepared)?;
+        Ok(PreparedPair { image: prepared, baseline })
     }
 
     pub(crate) fn explain(
@@ -94,17 +94,17 @@ impl PixelArguments {
         pair: &PreparedPair,
         progress: &dyn Fn(usize),
     ) -> Result<PixelExplanation> {
-        let (picture, baseline) = (pair.picture.as_slice(), pair.baseline.as_slice());
+        let (image, baseline) = (pair.image.as_slice(), pair.baseline.as_slice());
         if self.method == Method::Mask {
             let config = MaskConfig { iterations: self.steps(), ..MaskConfig::default() };
-            let found = optimize_mask(score, picture, baseline, config, progress)?;
+            let found = optimize_mask(score, image, baseline, config, progress)?;
             let detail = Detail::Mask { masked_score: found.masked_score, masked_area: found.area };
             let (score, baseline_score) = (found.score, found.baseline_score);
             return Ok(PixelExplanation { map: found.map, score, baseline_score, detail });
         }
         let config =
             IntegratedGradientsConfig { steps: self.steps(), ..IntegratedGradientsConfig::default() };
-        let found = integrated_gradients(score, picture, baseline, config, progress)?;
+        let found = integrated_gradients(score, image, baseline, config, progress)?;
         let detail = Detail::Gradients {
             attributed: found.map.sum(),
             completeness_error: found.completeness_error(),

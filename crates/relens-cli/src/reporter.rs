@@ -1,11 +1,11 @@
-//! What a library's long operation tells, shown to the user.
+//! Shows the progress of long operations in the libraries.
 
 use serde_json::{Map, Value};
 
 use crate::interrupt;
 use crate::progress::{self, Progress};
 
-/// Shows what a library's long operation tells: bars, log lines and notes; Ctrl-C cancels it.
+/// Shows the progress of a library's long operation as bars, log lines and notes; Ctrl-C cancels it.
 #[derive(Default)]
 pub(crate) struct Reporter {
     task: Option<(Progress, u64)>,
@@ -57,9 +57,35 @@ impl Drop for Reporter {
     }
 }
 
-/// Measured recalls as `name value`, in percent.
+/// Measured recalls in percent, short enough for a line: `T2I R@1/5/10 35.1 64.0 75.3 %, I2T R@1/5/10 …`.
 pub(crate) fn recalls(metrics: &Map<String, Value>) -> String {
-    let recalls = metrics.iter().filter(|(name, _)| name.contains("recall@"));
-    let shown = recalls.filter_map(|(name, value)| Some(format!("{name} {:.1} %", 100.0 * value.as_f64()?)));
+    let directions = [("image_retrieval_recall@", "T2I"), ("text_retrieval_recall@", "I2T")];
+    let shown = directions.into_iter().filter_map(|(prefix, direction)| {
+        let found = metrics.iter().filter_map(|(name, value)| {
+            Some((name.strip_prefix(prefix)?, format!("{:.1}", 100.0 * value.as_f64()?)))
+        });
+        let (cut_offs, values): (Vec<&str>, Vec<String>) = found.unzip();
+        (!values.is_empty()).then(|| format!("{direction} R@{} {} %", cut_offs.join("/"), values.join(" ")))
+    });
     shown.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recalls_of_both_directions_fit_a_line() {
+        let mut metrics = Map::new();
+        for direction in ["image_retrieval", "text_retrieval"] {
+            for (k, recall) in [(1, 0.351), (5, 0.6), (10, 1.0)] {
+                metrics.insert(format!("{direction}_recall@{k}"), recall.into());
+            }
+        }
+        metrics.insert("image_retrieval_mean_rank".to_owned(), 3.5.into());
+        let line = format!("step 123456: {}", recalls(&metrics));
+        assert_eq!(line, "step 123456: T2I R@1/5/10 35.1 60.0 100.0 %, I2T R@1/5/10 35.1 60.0 100.0 %");
+        assert!(line.len() <= 80, "{line}");
+        assert_eq!(recalls(&Map::new()), "");
+    }
 }

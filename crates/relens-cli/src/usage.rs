@@ -1,10 +1,10 @@
-//! Errors for a command line that cannot be meant.
+//! Errors for a wrong use of the command line.
 
 use std::fmt::Display;
 
 use clap::error::ErrorKind;
 
-/// An error for a command line that cannot be meant; the program ends with exit status 2.
+/// An error for a wrong use of the command line: the program prints it and ends with exit status 2.
 pub(crate) fn usage_error(message: impl Display) -> anyhow::Error {
     clap::Error::raw(
         ErrorKind::ValueValidation,

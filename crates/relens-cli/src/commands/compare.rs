@@ -20,11 +20,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::image_embedding::embed_dataset;
 use crate::library_location;
-use crate::model_choice::ModelOption;
+use crate::model_choice::ModelArguments;
 use crate::output::Output;
 use crate::progress::{self, Progress};
 
-/// What is compared: Recall@k for these k.
+/// Recall@k is compared for these k.
 const RECALL_AT: [usize; 3] = [1, 5, 10];
 
 /// Compare enhancers on a captioned dataset.
@@ -50,7 +50,7 @@ pub(crate) struct CompareArguments {
     images: PathBuf,
 
     #[command(flatten)]
-    model: ModelOption,
+    model: ModelArguments,
 
     /// Also write everything as one JSON object.
     #[arg(long, value_name = "OUT")]

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::image_embedding::embed_images;
 use crate::model_choice;
-use crate::model_choice::ModelOption;
+use crate::model_choice::ModelArguments;
 use crate::output::{self, Output};
 use crate::usage::usage_error;
 
@@ -26,7 +26,7 @@ const BATCH: usize = 32;
 #[command(group = ArgGroup::new("inputs").required(true).multiple(true).args(["image", "text"]))]
 pub(crate) struct EmbedArguments {
     #[command(flatten)]
-    model: ModelOption,
+    model: ModelArguments,
 
     /// A picture to embed; may be repeated.
     #[arg(long, value_name = "FILE")]

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::enhancer_choice::EnhancerOption;
 use crate::image_embedding::embed_dataset;
-use crate::model_choice::ModelOption;
+use crate::model_choice::ModelArguments;
 use crate::output::Output;
 use crate::output_file::write_whole;
 use crate::progress::Progress;
@@ -44,7 +44,7 @@ pub(crate) struct EvalArguments {
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
 
-    /// Measure on so many pictures drawn at random instead of all.
+    /// Measure on this many pictures, drawn at random, instead of all.
     #[arg(long, value_name = "NUMBER", value_parser = positive)]
     sample: Option<usize>,
 
@@ -53,7 +53,7 @@ pub(crate) struct EvalArguments {
     sample_seed: u64,
 
     #[command(flatten)]
-    model: ModelOption,
+    model: ModelArguments,
 
     #[command(flatten)]
     enhancer: EnhancerOption,

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use comfy_table::{CellAlignment, Table, presets};
 use relens::dataset::{Dataset, DatasetImage};
 use relens::embed::retriever::Retriever;
 use relens::error::Error;
@@ -15,8 +14,8 @@ use relens_models::image_preprocessing::decode_image;
 use serde::Serialize;
 
 use crate::interrupt;
-use crate::model_choice::ModelOption;
-use crate::output::Output;
+use crate::model_choice::ModelArguments;
+use crate::output::{self, Output};
 use crate::pixel_explanation::PixelArguments;
 use crate::progress::Progress;
 
@@ -56,7 +55,7 @@ pub(crate) struct FaithfulnessArguments {
     pixels: PixelArguments,
 
     #[command(flatten)]
-    model: ModelOption,
+    model: ModelArguments,
 
     /// Print one JSON object: {"pictures", "map", "random", "difference", "completeness"}.
     #[arg(long)]
@@ -135,7 +134,7 @@ impl FaithfulnessArguments {
         let explanation = self.pixels.explain(&score, &pair, &|_| {})?;
         let cells = Cells { size: score.size(), side: usize::from(self.cells) };
         let run = |order: &[usize]| {
-            faithfulness(&score, (&pair.picture, &pair.baseline), cells, order, usize::from(self.points))
+            faithfulness(&score, (&pair.image, &pair.baseline), cells, order, usize::from(self.points))
         };
         Ok(Some(Measured {
             map: run(&explanation.map.ranked_cells(cells))?,
@@ -161,16 +160,12 @@ impl FaithfulnessArguments {
             writeln!(output.writer, "{report}")?;
             return Ok(output.writer.flush()?);
         }
-        let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-        table.set_header(["", "deletion", "insertion", "gain"]);
+        let mut table = output::table(["", "deletion", "insertion", "gain"]);
         for (name, Means { deletion, insertion, gain }) in [("map", map), ("random", random)] {
             let values = [deletion, insertion, gain].map(|value| format!("{value:.4}"));
             table.add_row(std::iter::once(name.to_owned()).chain(values));
         }
-        for column in table.column_iter_mut().skip(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+        output::align_numbers(&mut table, 1..4);
         writeln!(output.writer, "{table}")?;
         let Difference { mean, lower, upper, better } = difference;
         writeln!(

@@ -12,8 +12,8 @@ use relens::library::{IndexingOptions, IndexingSummary};
 use serde::Serialize;
 
 use crate::indexing::{self, Existing};
-use crate::library_location::LibraryOption;
-use crate::model_choice::ModelOption;
+use crate::library_location::LibraryArguments;
+use crate::model_choice::ModelArguments;
 use crate::output::{self, Output};
 use crate::progress;
 
@@ -32,16 +32,16 @@ pub(crate) struct IndexArguments {
     directory: PathBuf,
 
     #[command(flatten)]
-    library: LibraryOption,
+    library: LibraryArguments,
 
     #[command(flatten)]
-    model: ModelOption,
+    model: ModelArguments,
 
     /// How many threads decode and embed pictures. Default: one for each core.
     #[arg(long, value_name = "NUMBER")]
     jobs: Option<NonZeroUsize>,
 
-    /// Throw away what the library holds first, even if another model made it.
+    /// Empty the library first, even if another model made it.
     #[arg(long)]
     rebuild: bool,
 

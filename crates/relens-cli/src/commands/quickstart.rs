@@ -19,8 +19,8 @@ use relens::ranking::pipeline_config::DEFAULT;
 use serde::Deserialize;
 
 use crate::indexing::{self, Existing};
-use crate::library_location::LibraryOption;
-use crate::model_choice::ModelOption;
+use crate::library_location::LibraryArguments;
+use crate::model_choice::ModelArguments;
 use crate::output::{self, Output};
 use crate::ranking_output::{self, FoundPicture};
 
@@ -37,7 +37,7 @@ const GALLERY_QUERIES: [&str; 6] = [
     "an orange flower",
 ];
 
-/// What anybody's pictures may show.
+/// Queries that fit most people's pictures.
 const EVERYDAY_QUERIES: [&str; 5] = [
     "children playing outside",
     "a group of people smiling",
@@ -58,10 +58,10 @@ pub(crate) struct QuickstartArguments {
     images: Option<PathBuf>,
 
     #[command(flatten)]
-    library: LibraryOption,
+    library: LibraryArguments,
 
     #[command(flatten)]
-    model: ModelOption,
+    model: ModelArguments,
 }
 
 /// What the gallery's `attribution.json` says about a picture.

@@ -12,7 +12,7 @@ use relens::error::Error;
 
 use crate::image_embedding::embed_dataset;
 use crate::interrupt;
-use crate::model_choice::ModelOption;
+use crate::model_choice::ModelArguments;
 use crate::output::Output;
 use crate::progress::Progress;
 
@@ -43,7 +43,7 @@ pub(crate) struct ReferencesArguments {
     captions: u32,
 
     #[command(flatten)]
-    model: ModelOption,
+    model: ModelArguments,
 
     /// The file to write; `reference_pairs.safetensors` in the model's directory is where its enhancer looks.
     #[arg(long, value_name = "FILE", default_value = REFERENCE_FILE)]

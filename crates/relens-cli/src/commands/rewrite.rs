@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::enhancer_choice::EnhancerOption;
 use crate::interrupt;
-use crate::model_choice::ModelOption;
+use crate::model_choice::ModelArguments;
 use crate::output::{self, Output};
 use crate::output_file::write_streaming;
 use crate::progress::Progress;
@@ -53,7 +53,7 @@ pub(crate) struct RewriteArguments {
     enhancer: EnhancerOption,
 
     #[command(flatten)]
-    model: ModelOption,
+    model: ModelArguments,
 
     /// One JSON object: {"query", "enhancer", "combine", "texts": [{"text", "weight"}], "trace": [steps]}.
     #[arg(long)]

@@ -34,7 +34,7 @@ pub(crate) struct RunArguments {
     #[arg(long, conflicts_with = "plan")]
     dry_run: bool,
 
-    /// Only check the recipe: every command line, and what hangs on what. Data need not be there.
+    /// Only check the recipe: every command line, and the order of the stages. Data need not exist.
     #[arg(long)]
     plan: bool,
 
@@ -52,8 +52,8 @@ fn assignment(text: &str) -> Result<(String, String), String> {
     pair.ok_or_else(|| format!("expected NAME=VALUE, found `{text}`"))
 }
 
-/// What is said about a stage: a word for programs, and words for people.
-struct Told<'a> {
+/// The state of a stage: a word for programs, and a sentence for people.
+struct StageState<'a> {
     stage: &'a Stage,
     state: &'static str,
     detail: String,
@@ -81,12 +81,12 @@ impl RunArguments {
         self.show(&recipe, &told)
     }
 
-    fn show(&self, recipe: &Recipe, told: &[Told<'_>]) -> Result<()> {
+    fn show(&self, recipe: &Recipe, told: &[StageState<'_>]) -> Result<()> {
         let mut output = Output::new();
         if self.json {
             let stages: Vec<_> = told
                 .iter()
-                .map(|Told { stage, state, detail }| {
+                .map(|StageState { stage, state, detail }| {
                     json!({"stage": stage.name, "state": state, "detail": detail, "command": stage.command,
                            "after": stage.upstream})
                 })
@@ -97,7 +97,7 @@ impl RunArguments {
             return Ok(output.writer.flush()?);
         }
         let (strong, faint) = (output.style(output::strong()), output.style(output::faint()));
-        for Told { stage, state, detail } in told {
+        for StageState { stage, state, detail } in told {
             let name = &stage.name;
             let about = if stage.about.is_empty() { String::new() } else { format!(" · {}", stage.about) };
             writeln!(output.writer, "{strong}{name}{strong:#}: {state}, {detail}{faint}{about}{faint:#}")?;
@@ -119,7 +119,7 @@ fn check_command(stage: &Stage, check: fn(&[String]) -> Result<(), String>) -> R
     Ok(())
 }
 
-fn planned<'a>(stages: &[&'a Stage]) -> Vec<Told<'a>> {
+fn planned<'a>(stages: &[&'a Stage]) -> Vec<StageState<'a>> {
     let told = |stage: &&'a Stage| {
         let made = |path: &PathBuf| {
             stages.iter().any(|earlier| earlier.outputs.iter().any(|output| path.starts_with(output)))
@@ -132,27 +132,29 @@ fn planned<'a>(stages: &[&'a Stage]) -> Vec<Told<'a>> {
             true => order,
             false => format!("{order}; needs {}", missing.join(", ")),
         };
-        Told { stage, state: "planned", detail }
+        StageState { stage, state: "planned", detail }
     };
     stages.iter().map(told).collect()
 }
 
-fn foreseen<'a>(recipe: &Recipe, stages: &[&'a Stage]) -> Result<Vec<Told<'a>>> {
+fn foreseen<'a>(recipe: &Recipe, stages: &[&'a Stage]) -> Result<Vec<StageState<'a>>> {
     let records = Records::of(&recipe.directory);
     let mut digests = Digests::open(records.digests());
     let finished = std::collections::BTreeMap::new();
     let decisions = Planner { records: &records, digests: &mut digests, finished }.foresee(stages)?;
     let told = |(stage, decision): (&&'a Stage, Decision)| match decision {
-        Decision::Finished => Told { stage, state: "finished", detail: "nothing changed".to_owned() },
-        Decision::Run(reason) => Told { stage, state: "would run", detail: format!("because {reason}") },
+        Decision::Finished => StageState { stage, state: "finished", detail: "nothing changed".to_owned() },
+        Decision::Run(reason) => {
+            StageState { stage, state: "would run", detail: format!("because {reason}") }
+        }
     };
     Ok(stages.iter().zip(decisions).map(told).collect())
 }
 
-fn finished<'a>(stages: &[&'a Stage], done: &Done) -> Vec<Told<'a>> {
+fn finished<'a>(stages: &[&'a Stage], done: &Done) -> Vec<StageState<'a>> {
     let told = |stage: &&'a Stage| match done.ran.iter().find(|(name, _)| *name == stage.name) {
-        Some((_, seconds)) => Told { stage, state: "ran", detail: format!("{seconds:.1} s") },
-        None => Told { stage, state: "skipped", detail: "finished before".to_owned() },
+        Some((_, seconds)) => StageState { stage, state: "ran", detail: format!("{seconds:.1} s") },
+        None => StageState { stage, state: "skipped", detail: "finished before".to_owned() },
     };
     debug_assert_eq!(done.ran.len() + done.skipped.len(), stages.len());
     stages.iter().map(told).collect()

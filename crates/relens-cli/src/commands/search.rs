@@ -13,9 +13,9 @@ use relens::model_hub::bundled;
 
 use crate::enhancer_choice::EnhancerOption;
 use crate::image_embedding::embed_images;
-use crate::library_location::LibraryOption;
+use crate::library_location::LibraryArguments;
 use crate::model_choice;
-use crate::model_choice::{LongTextOption, PrecisionOption};
+use crate::model_choice::{LongTextArguments, PrecisionArguments};
 use crate::output::Output;
 use crate::ranking_output::{self, FoundPicture};
 use crate::usage::usage_error;
@@ -39,17 +39,17 @@ pub(crate) struct SearchArguments {
     k: u32,
 
     #[command(flatten)]
-    library: LibraryOption,
+    library: LibraryArguments,
 
     /// The retriever, by any name that `relens index --model` takes. Default: the one that made the library.
     #[arg(long, value_name = "NAME|DIR")]
     model: Option<String>,
 
     #[command(flatten)]
-    precision: PrecisionOption,
+    precision: PrecisionArguments,
 
     #[command(flatten)]
-    long_text: LongTextOption,
+    long_text: LongTextArguments,
 
     #[command(flatten)]
     enhancer: EnhancerOption,

@@ -1,4 +1,4 @@
-//! What a file or a directory holds, as one hash.
+//! A hash of the content of a file or a directory.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -26,7 +26,7 @@ pub(crate) struct Done {
     pub(crate) skipped: Vec<String>,
 }
 
-/// Runs what must run.
+/// Runs the stages that are not up to date.
 pub(crate) fn run(recipe: &Recipe, until: Option<&str>) -> Result<Done> {
     let stages = recipe.needed_for(until)?;
     let records = Records::of(&recipe.directory);
@@ -85,7 +85,7 @@ fn run_stage(stage: &Stage, examined: &Examined, planner: &mut Planner<'_>, lock
     Ok(seconds)
 }
 
-/// Removes what an earlier run of the stage made.
+/// Removes the outputs of an earlier run of the stage.
 fn clear(stage: &Stage, ran_before: bool) -> Result<()> {
     for output in &stage.outputs {
         if !output.exists() {
@@ -107,7 +107,7 @@ fn clear(stage: &Stage, ran_before: bool) -> Result<()> {
     Ok(())
 }
 
-/// Runs the command: its progress goes where ours goes, what it prints into `log`.
+/// Runs the command: its standard error is ours, its standard output goes into `log`.
 fn execute(stage: &Stage, resume: &[String], log: &Path, lock: &File) -> Result<ExitStatus> {
     let program = std::env::current_exe().context("this program cannot find itself")?;
     let mut command = Command::new(&program);

@@ -18,7 +18,7 @@ pub(crate) enum Decision {
     Run(String),
 }
 
-/// What is found out about a stage when all that it hangs on is finished.
+/// Whether a stage has to run, once the stages before it are finished.
 #[derive(Debug)]
 pub(crate) struct Examined {
     pub(crate) decision: Decision,
@@ -67,7 +67,7 @@ impl Planner<'_> {
         Ok(Examined { decision, ingredients, record })
     }
 
-    /// The content of everything that a stage wrote; an error names what is missing.
+    /// Hashes of all outputs of a stage.
     pub(crate) fn outputs(&mut self, stage: &Stage) -> Result<BTreeMap<PathBuf, String>> {
         let mut outputs = BTreeMap::new();
         for path in &stage.outputs {

@@ -1,4 +1,4 @@
-//! What a recipe remembers of its stages, in `.recipe` inside its directory.
+//! The records of a recipe's finished stages, in `.recipe` inside its directory.
 
 use std::collections::BTreeMap;
 use std::fs::TryLockError;
@@ -11,7 +11,7 @@ use crate::output_file::write_whole;
 
 const RECORDS: &str = ".recipe";
 
-/// Everything that decides what a stage makes.
+/// Everything that a stage's outputs depend on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ingredients {
     /// The relens that runs it.
@@ -66,7 +66,7 @@ impl Records {
         self.directory.join(format!("{stage}.json"))
     }
 
-    /// What is known of a stage. A record that cannot be read is none: the stage runs again.
+    /// The record of a stage. One that cannot be read counts as missing: the stage runs again.
     pub(crate) fn read(&self, stage: &str) -> Option<Record> {
         serde_json::from_slice(&fs_err::read(self.record(stage)).ok()?).ok()
     }

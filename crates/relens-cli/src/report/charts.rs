@@ -25,7 +25,7 @@ const PALETTE: [RGBColor; 7] = [
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Series {
     pub(super) name: String,
-    /// What has the same number has the same colour in all plots of a page.
+    /// Series of the same number have the same colour in all plots of a page.
     pub(super) number: usize,
     pub(super) points: Vec<(f64, f64)>,
 }

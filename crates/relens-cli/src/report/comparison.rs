@@ -11,7 +11,7 @@ use super::inputs::{Evaluation, Interval, QueryResult};
 /// The place of captions whose rank is the same in [`Pair::rank_changes`].
 pub(super) const UNCHANGED: usize = 4;
 
-/// What is compared: Recall@k for these k.
+/// Recall@k is compared for these k.
 pub(super) const RECALL_AT: [usize; 3] = [1, 5, 10];
 
 /// A recall and its difference to the baseline's.

@@ -17,9 +17,9 @@ const EPOCH: &str = "epoch";
 /// What runs logged.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Logged {
-    /// What changed while they ran.
+    /// Values that changed during the runs.
     pub(super) plots: Vec<Plot>,
-    /// What each measured once at most: its name, and a value for each run.
+    /// Values that each run measured once at most: the name, and a value for each run.
     pub(super) once: Vec<(String, Vec<Option<f64>>)>,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Scatter {
     pub(super) points: Vec<(f64, f64, String)>,
 }
 
-/// One plot for each measured value, sorted by name, with all runs in it. What never changed has none.
+/// One plot for each measured value, sorted by name, with all runs in it; values that never changed are left out.
 pub(super) fn logged(runs: &[TrainingRun]) -> Logged {
     let mut measured: BTreeMap<String, Vec<Series>> = BTreeMap::new();
     for (number, run) in runs.iter().enumerate() {

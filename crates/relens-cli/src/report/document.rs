@@ -1,4 +1,4 @@
-//! What all pages share: the frame, the style, and small pictures inside the page.
+//! The frame, the style and the thumbnails that all pages share.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -43,11 +43,11 @@ pub(super) fn document(title: &str, body: &Markup) -> String {
 
 /// The picture as a small JPEG inside of an address; nothing if it cannot be read: a page is worth having without it.
 pub(super) fn thumbnail(path: &Path) -> Option<String> {
-    let picture = decode_image(path).inspect_err(|error| tracing::debug!("{error}")).ok()?;
-    let (width, height) = picture.dimensions();
+    let image = decode_image(path).inspect_err(|error| tracing::debug!("{error}")).ok()?;
+    let (width, height) = image.dimensions();
     let longer = width.max(height).max(1);
     let side = |length: u32| (length * THUMBNAIL / longer).max(1);
-    let small = imageops::thumbnail(&picture, side(width), side(height));
+    let small = imageops::thumbnail(&image, side(width), side(height));
     let mut bytes = Cursor::new(Vec::new());
     small.write_to(&mut bytes, ImageFormat::Jpeg).ok()?;
     Some(format!("data:image/jpeg;base64,{}", STANDARD.encode(bytes.get_ref())))

@@ -1,4 +1,4 @@
-//! What a report is made of: run directories, results of `relens eval` and tables of `relens compare`.
+//! The inputs of a report: run directories, results of `relens eval` and tables of `relens compare`.
 
 use std::path::{Path, PathBuf};
 

@@ -181,7 +181,7 @@ fn pair_section(pair: &Pair<'_>, images: Option<&PathBuf>) -> Result<Markup> {
 
 fn card(example: &Example<'_>, images: Option<&PathBuf>) -> Markup {
     let name = example.image.file_name().unwrap_or_default().to_string_lossy();
-    let picture = match images {
+    let image = match images {
         Some(images) => images.join(example.image.file_name().unwrap_or_default()),
         None => example.image.to_owned(),
     };
@@ -192,7 +192,7 @@ fn card(example: &Example<'_>, images: Option<&PathBuf>) -> Markup {
     };
     html! {
         div.example {
-            @match thumbnail(&picture) {
+            @match thumbnail(&image) {
                 Some(address) => img src=(address) alt=(name);,
                 None => span.note { (name) },
             }

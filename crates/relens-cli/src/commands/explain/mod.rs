@@ -22,7 +22,7 @@ use relens_models::image_preprocessing::decode_image;
 use serde::Serialize;
 
 use crate::enhancer_choice::EnhancerOption;
-use crate::model_choice::ModelOption;
+use crate::model_choice::ModelArguments;
 use crate::output::Output;
 use crate::output_file::write_whole;
 use crate::pixel_explanation::{Detail, PixelArguments, PixelExplanation, PreparedPair};
@@ -58,7 +58,7 @@ pub(crate) struct ExplainArguments {
     enhancer: EnhancerOption,
 
     #[command(flatten)]
-    model: ModelOption,
+    model: ModelArguments,
 
     /// Print one JSON object: {"query", "image", "method", "baseline", "steps", "explanations": […]}.
     #[arg(long)]

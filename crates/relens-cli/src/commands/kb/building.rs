@@ -16,7 +16,7 @@ use relens::knowledge::{Entity, builder, collection, json_lines, records};
 use relens::llm::{Budget, ClientSettings, LlmClient, Prices};
 
 use crate::interrupt;
-use crate::llm_endpoint::EndpointOptions;
+use crate::llm_endpoint::EndpointArguments;
 use crate::output_file::write_streaming;
 use crate::progress::{self, Progress};
 use crate::usage::usage_error;
@@ -35,7 +35,7 @@ pub(crate) struct BuildArguments {
     #[arg(long, value_name = "FILE")]
     captions: PathBuf,
 
-    /// The part of the captions to count in: what models are measured on has to stay out.
+    /// The split whose captions are counted. Leave out the captions that models are measured on.
     #[arg(long, value_name = "NAME", default_value = "train")]
     split: String,
 
@@ -110,11 +110,11 @@ struct AskingArguments {
     replies: Option<PathBuf>,
 
     #[command(flatten)]
-    endpoint: EndpointOptions,
+    endpoint: EndpointArguments,
 }
 
 impl AskingArguments {
-    /// The entities that the captions name at least `floor` times, described; `None` where nobody is to be asked.
+    /// The entities that the captions name at least `floor` times, described; `None` if no model is to be asked.
     fn collect(&self, captions: &[&str], floor: u64, output: &Path) -> Result<Option<Vec<Entity>>> {
         let path = match (&self.replies, &self.llm) {
             (Some(path), _) => path.clone(),
@@ -167,7 +167,7 @@ impl AskingArguments {
     }
 }
 
-/// What is left of a budget after the recorded replies.
+/// The rest of a budget after the recorded replies.
 fn left(budget: Budget, prices: Prices, prompt_tokens: u64, completion_tokens: u64) -> Result<Budget> {
     let spent = prices.cost(prompt_tokens, completion_tokens);
     if budget.cost.is_some_and(|cost| cost.is_nan() || cost < 0.0) {
@@ -182,7 +182,7 @@ fn left(budget: Budget, prices: Prices, prompt_tokens: u64, completion_tokens: u
 /// A bar for each kind of question.
 struct Bars<'a> {
     task: Option<(String, Progress)>,
-    /// The number of questions asked when the log last told of it.
+    /// The number of questions asked at the last line of the log.
     told: Option<u64>,
     options: &'a AskingArguments,
 }

@@ -11,9 +11,9 @@ use super::opening::{store, unknown_entity};
 use crate::progress;
 use crate::usage::usage_error;
 
-/// What an entity is and has.
+/// The descriptions and aliases of an entity.
 #[derive(Debug, Args)]
-struct DescriptionOptions {
+struct DescriptionArguments {
     /// What it is: another entity ("aircraft carrier"), whose descriptions it shares, or a phrase; may be repeated.
     #[arg(long = "is", value_name = "TEXT")]
     is: Vec<String>,
@@ -31,7 +31,7 @@ struct DescriptionOptions {
     alias: Vec<String>,
 }
 
-/// Add an entity, or descriptions and aliases to one that is there.
+/// Add an entity, or add descriptions and aliases to an existing one.
 ///
 /// Example: relens kb add "shandong ship" --is "aircraft carrier" --has "ski-jump bow" --alias 山东舰
 #[derive(Debug, Args)]
@@ -41,7 +41,7 @@ pub(crate) struct AddArguments {
     name: String,
 
     #[command(flatten)]
-    options: DescriptionOptions,
+    options: DescriptionArguments,
 }
 
 /// Change an entity: descriptions that are given replace those of the sense.
@@ -54,7 +54,7 @@ pub(crate) struct EditArguments {
     name: String,
 
     #[command(flatten)]
-    options: DescriptionOptions,
+    options: DescriptionArguments,
 
     /// A description to take away; may be repeated.
     #[arg(long, value_name = "TEXT")]
@@ -77,7 +77,7 @@ pub(crate) struct RemoveArguments {
     name: String,
 }
 
-impl DescriptionOptions {
+impl DescriptionArguments {
     /// The descriptions in the order "is", "has"; those of an entity that it is follow its own.
     fn descriptions(&self, store: &KnowledgeStore) -> Result<Vec<Description>> {
         let by_person = |text: String| Description { text, source: Source::Person };
@@ -123,7 +123,7 @@ impl AddArguments {
         let name = normalise_name(&self.name);
         let name = store.entity(&name)?.map_or(name, |entity| entity.name);
         if descriptions.is_empty() && (self.options.alias.is_empty() || store.entity(&name)?.is_none()) {
-            return Err(usage_error("say what it looks like with --has or what it is with --is"));
+            return Err(usage_error("expected --has or --is: what does it look like, or what is it?"));
         }
         let options = self.options;
         let revision = store.edit("add", &name, |entity| {
@@ -200,7 +200,7 @@ impl RemoveArguments {
     }
 }
 
-/// Says on standard error what was done and how to take it back.
+/// Notes on standard error the revision that was made and how to undo it.
 fn tell(revision: Option<&Revision>) {
     match revision {
         Some(revision) => {

@@ -1,4 +1,4 @@
-//! The knowledge base that the commands work on, and what is said of a name that it does not have.
+//! Opening the knowledge base, and the error for a name that it does not have.
 
 use anyhow::{Context, Result};
 use relens::error::Error;

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use relens::dataset::Dataset;
 use relens::english::Vocabulary;
 use relens::knowledge::knowledge_base::read_entities;
@@ -36,7 +35,7 @@ pub(crate) struct ListArguments {
     json: bool,
 }
 
-/// Show what is known of one entity.
+/// Show one entity: its names, senses and descriptions.
 #[derive(Debug, Args)]
 pub(crate) struct ShowArguments {
     /// Its name or an alias.
@@ -88,18 +87,12 @@ impl ListArguments {
                 writeln!(output.writer)?;
             }
         } else if output.for_people {
-            let mut table = Table::new();
-            table
-                .load_style(presets::UTF8_HORIZONTAL_ONLY)
-                .set_content_arrangement(ContentArrangement::Dynamic);
-            table.set_header(["entity", "in captions", "descriptions", "first description"]);
+            let mut table = output::table(["entity", "in captions", "descriptions", "first description"]);
             for entity in entities {
                 let first = entity.descriptions().next().map_or("", |description| description.text.as_str());
                 table.add_row([&entity.name, &entity.frequency.to_string(), &count(entity), first]);
             }
-            for column in table.column_iter_mut().skip(1).take(2) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
+            output::align_numbers(&mut table, 1..3);
             writeln!(output.writer, "{table}")?;
         } else {
             for entity in entities {
@@ -149,7 +142,7 @@ fn write_entity(output: &mut Output, entity: &Entity, source: &str) -> Result<()
     Ok(())
 }
 
-/// Look for what a person should look at again.
+/// Find entries that a person should check.
 ///
 /// Finds entities that a query cannot tell apart, descriptions that say the same, contradict each other ("two wheels",
 /// "four wheels") or are long, and with --captions words that no caption uses. Exit code 0 whatever is found.

@@ -54,7 +54,7 @@ impl HistoryArguments {
     pub(crate) fn run(self) -> Result<()> {
         let mut output = Output::new();
         let Some(store) = existing_store()? else {
-            progress::note("nothing was ever changed: the bundled knowledge base is in use");
+            progress::note("no changes: the bundled knowledge base is in use");
             return Ok(());
         };
         let name = self.name.as_deref().map(normalise_name);
@@ -107,7 +107,7 @@ pub(crate) struct ImportArguments {
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 
-    /// What is imported becomes the whole knowledge base. Without this, entities gain senses, descriptions and aliases.
+    /// Replace the whole knowledge base. Without this, entities gain senses, descriptions and aliases.
     #[arg(long)]
     replace: bool,
 }

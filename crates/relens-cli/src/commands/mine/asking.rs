@@ -14,8 +14,8 @@ use relens_training::mining::strategy::{AskConfig, Asking, LlmStrategy};
 use serde::Serialize;
 
 use super::run::finish;
-use super::run::{DataOptions, Opened};
-use crate::llm_endpoint::EndpointOptions;
+use super::run::{DataArguments, Opened};
+use crate::llm_endpoint::EndpointArguments;
 use crate::output::Output;
 use crate::reporter::Reporter;
 use crate::{interrupt, progress};
@@ -29,12 +29,12 @@ const PROMPTS_SHOWN: usize = 2;
 #[derive(Debug, Args)]
 pub(super) struct AskingArguments {
     #[command(flatten)]
-    pub(super) data: DataOptions,
+    pub(super) data: DataArguments,
 
     #[command(flatten)]
-    pub(super) model: ModelOptions,
+    pub(super) model: LanguageModelArguments,
 
-    /// Stop after so many queries.
+    /// Stop after this many queries.
     #[arg(long, value_name = "NUMBER")]
     limit: Option<u64>,
 
@@ -47,7 +47,7 @@ pub(super) struct AskingArguments {
     json: bool,
 }
 
-/// What a run with a language model was started with.
+/// The configuration of a run that asks a language model.
 #[derive(Serialize)]
 struct AskingConfig<'a, S: Serialize> {
     llm: &'a str,
@@ -156,9 +156,9 @@ fn tell_usage(client: &LlmClient) {
 
 /// The model, its endpoint, and what may be spent.
 #[derive(Debug, Args)]
-pub(super) struct ModelOptions {
+pub(super) struct LanguageModelArguments {
     #[command(flatten)]
-    pub(super) endpoint: EndpointOptions,
+    pub(super) endpoint: EndpointArguments,
 
     /// The model's name there.
     #[arg(long, value_name = "NAME", env = "RELENS_LLM")]
@@ -173,12 +173,12 @@ pub(super) struct ModelOptions {
     image_urls: ImageChoice,
 
     #[command(flatten)]
-    ask: AskOptions,
+    ask: PromptArguments,
 }
 
 /// How the model is asked.
 #[derive(Debug, Args)]
-struct AskOptions {
+struct PromptArguments {
     /// A directory with own prompts, NAME.md, in place of those that come with relens.
     #[arg(long, value_name = "DIR")]
     prompts: Option<PathBuf>,
@@ -212,7 +212,7 @@ enum ImageChoice {
     File,
 }
 
-impl ModelOptions {
+impl LanguageModelArguments {
     /// The model's name.
     pub(super) fn model(&self) -> &str {
         &self.llm
@@ -232,9 +232,9 @@ impl ModelOptions {
     }
 
     /// The prompt `name` with the settings of its requests.
-    pub(super) fn asking(&self, name: &str, turns: TurnSettings) -> Result<Asking> {
-        let AskOptions { rewrites, text_only, temperature, seed, max_tokens, .. } = self.ask;
-        let TurnSettings { turns, enough, negatives } = turns;
+    pub(super) fn asking(&self, name: &str, turns: TurnConfig) -> Result<Asking> {
+        let PromptArguments { rewrites, text_only, temperature, seed, max_tokens, .. } = self.ask;
+        let TurnConfig { turns, enough, negatives } = turns;
         let pictures = if text_only { PictureForm::Captions } else { PictureForm::Images };
         let settings =
             AskConfig { count: rewrites, turns, enough, negatives, pictures, temperature, seed, max_tokens };
@@ -244,13 +244,13 @@ impl ModelOptions {
 
 /// What only strategies of several turns have.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct TurnSettings {
+pub(super) struct TurnConfig {
     pub(super) turns: u32,
     pub(super) enough: usize,
     pub(super) negatives: usize,
 }
 
-impl TurnSettings {
+impl TurnConfig {
     /// One turn, nothing recalled.
     pub(super) const ONE: Self = Self { turns: 1, enough: 1, negatives: 0 };
 }

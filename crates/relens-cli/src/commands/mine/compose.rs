@@ -13,7 +13,7 @@ use relens_training::mining::composer::compose;
 use relens_training::mining::low_quality::{Quality, RankedCaptions};
 use serde::Serialize;
 
-use super::run::{DataOptions, finish};
+use super::run::{DataArguments, finish};
 use crate::progress::Progress;
 use crate::{interrupt, library_location, model_choice};
 
@@ -26,9 +26,9 @@ const QUERIES_PER_BATCH: usize = 32;
 #[derive(Debug, Args)]
 pub(crate) struct ComposeArguments {
     #[command(flatten)]
-    data: DataOptions,
+    data: DataArguments,
 
-    /// Stop after so many queries of low quality.
+    /// Stop after this many queries of low quality.
     #[arg(long, value_name = "NUMBER")]
     limit: Option<usize>,
 

@@ -8,7 +8,7 @@ use relens::error::Error;
 use relens_training::mining::import::{self, ImportConfig};
 use serde::Serialize;
 
-use super::run::{DataOptions, finish};
+use super::run::{DataArguments, finish};
 use crate::interrupt;
 use crate::progress::Progress;
 
@@ -22,7 +22,7 @@ const ANSWERS_PER_BATCH: usize = 64;
 #[derive(Debug, Args)]
 pub(crate) struct ImportArguments {
     #[command(flatten)]
-    data: DataOptions,
+    data: DataArguments,
 
     /// Recorded rewrites.
     #[arg(required = true, value_name = "FILE")]
@@ -36,7 +36,7 @@ pub(crate) struct ImportArguments {
     #[arg(long, value_name = "NAME", default_value = "recorded")]
     llm: String,
 
-    /// Stop after so many records.
+    /// Stop after this many records.
     #[arg(long, value_name = "NUMBER")]
     limit: Option<usize>,
 
@@ -46,7 +46,7 @@ pub(crate) struct ImportArguments {
 }
 
 #[derive(Serialize)]
-struct Settings {
+struct ImportConfig {
     margin: f32,
     llm: String,
 }
@@ -55,7 +55,7 @@ impl ImportArguments {
     pub(crate) fn run(self) -> Result<()> {
         interrupt::watch();
         let opened = self.data.open()?;
-        let settings = Settings { margin: self.margin, llm: self.llm.clone() };
+        let settings = ImportConfig { margin: self.margin, llm: self.llm.clone() };
         let mut run = self.data.open_run(&opened, "import", settings)?;
         let paths: Vec<&Path> = self.records.iter().map(PathBuf::as_path).collect();
         let mut answers = import::read(&paths, &opened.pool)?;

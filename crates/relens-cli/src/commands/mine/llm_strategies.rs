@@ -13,7 +13,7 @@ use relens_training::mining::strategy::{
 };
 use serde_json::json;
 
-use super::asking::{AskingArguments, TurnSettings};
+use super::asking::{AskingArguments, TurnConfig};
 use crate::library_location;
 
 /// Mine by challenge response: a model compares the right picture with those that beat it, and its rewrites are retested.
@@ -26,7 +26,7 @@ pub(crate) struct ChallengeArguments {
     common: AskingArguments,
 
     #[command(flatten)]
-    turns: TurnOptions,
+    turns: TurnArguments,
 
     /// Hard negatives that are submitted beside the right picture.
     #[arg(long, value_name = "NUMBER", default_value_t = 4)]
@@ -47,7 +47,7 @@ pub(crate) struct FeedbackArguments {
     common: AskingArguments,
 
     #[command(flatten)]
-    turns: TurnOptions,
+    turns: TurnArguments,
 }
 
 /// Blur queries of high quality into partners of low quality.
@@ -79,20 +79,20 @@ pub(crate) struct EqrArguments {
 
 /// How long a conversation may get.
 #[derive(Debug, Args)]
-struct TurnOptions {
+struct TurnArguments {
     /// The most turns.
     #[arg(long, value_name = "NUMBER", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
     turns: u32,
 
-    /// So many rewrites of high quality end a conversation early.
+    /// A conversation ends early after this many rewrites of high quality.
     #[arg(long, value_name = "NUMBER", default_value_t = 2)]
     enough: usize,
 }
 
 impl ChallengeArguments {
     pub(crate) fn run(self) -> Result<()> {
-        let TurnOptions { turns, enough } = self.turns;
-        let turns = TurnSettings { turns, enough, negatives: self.negatives };
+        let TurnArguments { turns, enough } = self.turns;
+        let turns = TurnConfig { turns, enough, negatives: self.negatives };
         let strategy = ChallengeResponse(self.common.model.asking("challenge_response", turns)?);
         self.common.run(&self.common.data.open()?, &strategy, json!({}))
     }
@@ -100,15 +100,15 @@ impl ChallengeArguments {
 
 impl DirectArguments {
     pub(crate) fn run(self) -> Result<()> {
-        let asking = self.common.model.asking("direct_generation", TurnSettings::ONE)?;
+        let asking = self.common.model.asking("direct_generation", TurnConfig::ONE)?;
         self.common.run(&self.common.data.open()?, &DirectGeneration(asking), json!({}))
     }
 }
 
 impl FeedbackArguments {
     pub(crate) fn run(self) -> Result<()> {
-        let TurnOptions { turns, enough } = self.turns;
-        let turns = TurnSettings { turns, enough, negatives: 0 };
+        let TurnArguments { turns, enough } = self.turns;
+        let turns = TurnConfig { turns, enough, negatives: 0 };
         let asking = self.common.model.asking("feedback_enhancement", turns)?;
         self.common.run(&self.common.data.open()?, &FeedbackEnhancement(asking), json!({}))
     }
@@ -116,7 +116,7 @@ impl FeedbackArguments {
 
 impl BlurArguments {
     pub(crate) fn run(self) -> Result<()> {
-        let asking = self.common.model.asking("blur", TurnSettings::ONE)?;
+        let asking = self.common.model.asking("blur", TurnConfig::ONE)?;
         let strategy = Blurring { asking, margin: self.margin };
         self.common.run(&self.common.data.open()?, &strategy, json!({"margin": self.margin}))
     }
@@ -124,7 +124,7 @@ impl BlurArguments {
 
 impl EqrArguments {
     pub(crate) fn run(self) -> Result<()> {
-        let asking = self.common.model.asking("evd_rewrites", TurnSettings::ONE)?;
+        let asking = self.common.model.asking("evd_rewrites", TurnConfig::ONE)?;
         let opened = self.common.data.open()?;
         let knowledge = match (&self.knowledge, library_location::home()) {
             (Some(path), _) => Knowledge::load(path)?,

@@ -1,11 +1,10 @@
-//! What every `relens mine` command is told (data, retriever, output), and how its run ends.
+//! The arguments that all `relens mine` commands share (data, retriever, output), and the end of their runs.
 
 use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use comfy_table::{CellAlignment, Table, presets};
 use relens::dataset::Dataset;
 use relens::embed::retriever::{DEFAULT_MODEL, Retriever};
 use relens::embed::sentence_encoder::SentenceEncoder;
@@ -19,14 +18,14 @@ use relens_training::mining::summary::Summary;
 use serde::Serialize;
 
 use crate::image_embedding::embed_dataset_once;
-use crate::model_choice::ModelOption;
-use crate::output::Output;
+use crate::model_choice::ModelArguments;
+use crate::output::{self, Output};
 use crate::output_file::write_whole;
 use crate::report;
 
 /// The captions, the pictures, the retriever, and where the results go.
 #[derive(Debug, Args)]
-pub(super) struct DataOptions {
+pub(super) struct DataArguments {
     /// The captions, in any format that `eval` reads.
     #[arg(long, value_name = "FILE")]
     annotations: PathBuf,
@@ -40,12 +39,12 @@ pub(super) struct DataOptions {
     #[arg(long, value_name = "NAME", default_value = "train")]
     split: String,
 
-    /// Let only the first so many pictures compete, and mine only their captions.
+    /// Use only the first pictures of the data set, this many, and only their captions.
     #[arg(long, value_name = "NUMBER")]
     pool: Option<usize>,
 
     #[command(flatten)]
-    model: ModelOption,
+    model: ModelArguments,
 
     /// The sentence encoder that tells whether a rewrite still means what the query does: a directory in the Hugging
     /// Face layout, or a retriever whose text trunk is a BERT. Default: the bundled retriever's trunk.
@@ -57,21 +56,21 @@ pub(super) struct DataOptions {
     output: PathBuf,
 
     #[command(flatten)]
-    acceptance: AcceptanceOptions,
+    acceptance: AcceptanceArguments,
 }
 
 /// What is kept.
 #[derive(Debug, Args)]
-struct AcceptanceOptions {
-    /// A query is of high quality if its picture is among the first so many.
+struct AcceptanceArguments {
+    /// A query is of high quality if its picture is among the first K.
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     k: u32,
 
-    /// Keep at most so many rewrites of a query that the retriever likes better than the query.
+    /// Keep at most this many rewrites of a query that rank its picture better than the query does.
     #[arg(long, value_name = "NUMBER", default_value_t = 5)]
     keep: usize,
 
-    /// Keep at most so many that it likes less, for rankings to learn from.
+    /// Keep at most this many that rank it worse: listwise training learns from both.
     #[arg(long, value_name = "NUMBER", default_value_t = 2)]
     contrast: usize,
 
@@ -84,7 +83,7 @@ struct AcceptanceOptions {
     max_words: usize,
 }
 
-/// What a run was started with, for its `config.toml`: a run that goes on has to agree with it.
+/// The configuration of a run, written to its `config.toml`: a run that goes on must have the same.
 #[derive(Debug, Serialize)]
 struct RunConfig<'a, S: Serialize> {
     strategy: &'a str,
@@ -113,7 +112,7 @@ impl Opened {
     }
 }
 
-impl DataOptions {
+impl DataArguments {
     /// Where the pictures are.
     pub(super) fn images(&self) -> &std::path::Path {
         &self.images
@@ -131,7 +130,7 @@ impl DataOptions {
         dataset.ensure_images_exist()?;
         let retriever = self.model.open()?;
         let vectors = embed_dataset_once(&dataset, &retriever)?;
-        let AcceptanceOptions { k, keep, contrast, min_similarity, max_words } = self.acceptance;
+        let AcceptanceArguments { k, keep, contrast, min_similarity, max_words } = self.acceptance;
         let filters = FilterConfig { max_words, min_similarity };
         Ok(Opened {
             retriever,
@@ -171,7 +170,7 @@ impl DataOptions {
 }
 
 /// Makes the run's last files and shows its numbers.
-pub(super) fn finish(run: &MiningRun, data: &DataOptions, k: u32, json: bool) -> Result<()> {
+pub(super) fn finish(run: &MiningRun, data: &DataArguments, k: u32, json: bool) -> Result<()> {
     let (summary, highlights) = run.finish(k)?;
     let title = run.directory().display().to_string();
     let page = report::mining_page(&title, &summary, &highlights, data.images())?;
@@ -187,9 +186,7 @@ pub(super) fn finish(run: &MiningRun, data: &DataOptions, k: u32, json: bool) ->
 }
 
 fn show(summary: &Summary, run: &MiningRun, output: &mut Output) -> Result<()> {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header([
+    let mut table = output::table([
         "strategy",
         "queries",
         "low quality",
@@ -211,11 +208,10 @@ fn show(summary: &Summary, run: &MiningRun, output: &mut Output) -> Result<()> {
             format!("{:.1}", strategy.mean_rank_after()),
         ]);
     }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+    output::align_numbers(&mut table, 1..8);
     writeln!(output.writer, "{table}")?;
     let place = |file: &str| run.directory().join(file).display().to_string();
-    writeln!(output.writer, "The records are in {}, the report is {}", place(MINED), place(REPORT))?;
+    writeln!(output.writer, "The records are in {}.", place(MINED))?;
+    writeln!(output.writer, "The report is {}.", place(REPORT))?;
     Ok(())
 }

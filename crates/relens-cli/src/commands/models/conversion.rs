@@ -99,7 +99,7 @@ impl PullArguments {
         let reference = ModelReference::parse(&self.model)?;
         let directory = reference
             .directory(&model_choice::hub(), &mut Reporter::default())
-            .with_context(|| format!("the model `{}` cannot be had", self.model))?;
+            .with_context(|| format!("the model `{}` cannot be downloaded", self.model))?;
         let mut output = Output::new();
         output.writer.write_all(output::path_bytes(&directory))?;
         writeln!(output.writer)?;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::Table;
 use relens::embed::retriever::{DEFAULT_MODEL, Retriever};
 use relens::model_hub;
 use relens::model_hub::bundled;
@@ -14,10 +14,10 @@ use relens_models::dual_encoder::architecture::weight_files;
 use relens_models::image_preprocessing::RgbImage;
 use serde::Serialize;
 
-use crate::model_choice::{self, PrecisionOption};
+use crate::model_choice::{self, PrecisionArguments};
 use crate::output::{self, Output};
 
-/// What `list` tells of every model, and `info` first.
+/// The part of a description that `list` shows of every model.
 #[derive(Debug, Serialize)]
 struct Summary {
     name: String,
@@ -128,9 +128,7 @@ impl ListArguments {
 }
 
 fn table(summaries: &[Summary]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header(["name", "parameters", "dimensions", "size", "path"]);
+    let mut table = output::table(["name", "parameters", "dimensions", "size", "path"]);
     for summary in summaries {
         table.add_row([
             summary.name.clone(),
@@ -140,13 +138,11 @@ fn table(summaries: &[Summary]) -> Table {
             summary.path.display().to_string(),
         ]);
     }
-    for column in table.column_iter_mut().skip(1).take(3) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+    output::align_numbers(&mut table, 1..4);
     table
 }
 
-/// Runs of which the median is told; as many again warm the caches up.
+/// Timed runs, of which the median is shown; as many runs before them warm the caches up.
 const TIMED_RUNS: usize = 5;
 /// A query of common length.
 const TIMED_TEXT: &str = "two dogs playing with a red ball on a beach";
@@ -161,7 +157,7 @@ pub(crate) struct InfoArguments {
     model: String,
 
     #[command(flatten)]
-    precision: PrecisionOption,
+    precision: PrecisionArguments,
 
     /// One JSON object.
     #[arg(long)]
@@ -219,9 +215,9 @@ impl InfoArguments {
 fn describe(retriever: &Retriever) -> Result<Description> {
     let architecture = retriever.encoder().architecture();
     let side = architecture.image.tower.image_size();
-    let picture = RgbImage::new(u32::try_from(side)?, u32::try_from(side)?);
+    let image = RgbImage::new(u32::try_from(side)?, u32::try_from(side)?);
     let image_milliseconds = median_milliseconds(|| {
-        retriever.embed_images(std::slice::from_ref(&picture))?;
+        retriever.embed_images(std::slice::from_ref(&image))?;
         Ok(())
     })?;
     let text_milliseconds = median_milliseconds(|| {
