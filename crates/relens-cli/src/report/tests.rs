@@ -1,8 +1,11 @@
+use relens_training::mining::highlights::Highlights;
+use relens_training::mining::record::MinedQuery;
+use relens_training::mining::summary::Summary;
 use serde_json::{Value, json};
 
 use super::examples::{Change, word_difference};
 use super::inputs::Inputs;
-use super::write;
+use super::{mining_page, write};
 
 /// An evaluation of captions whose pictures have these ranks.
 fn evaluation(ranks: &[u32], rewrite: Option<&str>) -> Value {
@@ -95,4 +98,28 @@ fn a_difference_says_which_words_came_and_went() {
     assert_eq!(only(Change::Added).split_whitespace().collect::<Vec<_>>(), ["brown", "deep"]);
     assert_eq!(only(Change::Removed), "");
     assert_eq!(word_difference("dog", "cat").len(), 2);
+}
+
+#[test]
+fn minings_page_has_numbers_charts_and_escaped_samples() {
+    let rewrite = |text: &str, rank: u32| {
+        json!({"text": text, "rank": rank, "score": 0.3, "similarity_to_query": 0.8, "turn": 1,
+               "kind": "rewrite", "source": "llm"})
+    };
+    let mined: MinedQuery = serde_json::from_value(json!({
+        "id": "a.jpg#0", "query": "a <b>dog</b>", "image": "a.jpg", "low_rank": 7, "low_score": 0.25,
+        "rewrites": [rewrite("a brown dog", 1), rewrite("a wet dog", 9)],
+        "strategy": "challenge_response", "prompt": "challenge", "model": "m", "dropped": {"too_long": 1},
+    }))
+    .unwrap();
+    let (mut summary, mut highlights) = (Summary::new(1), Highlights::new(1));
+    summary.add(&mined);
+    highlights.add(&mined);
+    let nowhere = std::path::Path::new("nowhere");
+    let page = mining_page("challenge & response", &summary, &highlights, nowhere).unwrap();
+    assert_eq!(page.matches("<svg").count(), 3, "ranks, turns, reasons: {page}");
+    assert_eq!(page.matches("class=\"example\"").count(), 1);
+    assert!(page.contains("a &lt;b&gt;dog&lt;/b&gt;") && !page.contains("<b>"), "{page}");
+    assert!(page.contains("challenge &amp; response") && page.contains("1 (100.0 %)"), "{page}");
+    assert_eq!(page.matches("rewrite better").count(), 1, "only the rewrite of a better rank: {page}");
 }

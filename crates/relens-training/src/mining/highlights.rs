@@ -60,9 +60,11 @@ impl Highlights {
         }
     }
 
-    /// Records with rewrites, in the order of the file.
-    pub fn samples(&self) -> &[MinedQuery] {
-        self.samples.get(..SAMPLES).unwrap_or(&self.samples)
+    /// Records with rewrites, in the order of the file, from its beginning to its end.
+    pub fn samples(&self) -> impl Iterator<Item = &MinedQuery> {
+        let kept = self.samples.len();
+        let shown = kept.min(SAMPLES);
+        (0..shown).filter_map(move |number| self.samples.get(number * kept / shown))
     }
 
     /// The ranks, in bins that double: 1, 2–3, 4–7, ….
@@ -95,10 +97,10 @@ mod tests {
             query.query = format!("query {number}");
             highlights.add(&query);
         }
-        let samples = highlights.samples();
-        assert_eq!(samples.len(), SAMPLES);
-        assert_eq!(samples[0].query, "query 0");
-        assert!(samples.last().unwrap().query.contains("query 4"), "the end of the file is shown too");
+        let samples: Vec<&str> = highlights.samples().map(|mined| mined.query.as_str()).collect();
+        assert_eq!((samples.len(), samples[0]), (SAMPLES, "query 0"));
+        assert!(samples[SAMPLES - 1].starts_with("query 4"), "the end of the file is shown too: {samples:?}");
+        assert_eq!(Highlights::new(1).samples().count(), 0);
         let ranks = highlights.ranks();
         assert_eq!(ranks.iter().map(|bin| bin.before).sum::<u64>(), 500);
         assert_eq!(ranks.iter().map(|bin| bin.after).sum::<u64>(), 500);
