@@ -46,7 +46,7 @@ pub(crate) struct ImportArguments {
 }
 
 #[derive(Serialize)]
-struct ImportConfig {
+struct ImportRunConfig {
     margin: f32,
     llm: String,
 }
@@ -55,7 +55,7 @@ impl ImportArguments {
     pub(crate) fn run(self) -> Result<()> {
         interrupt::watch();
         let opened = self.data.open()?;
-        let settings = ImportConfig { margin: self.margin, llm: self.llm.clone() };
+        let settings = ImportRunConfig { margin: self.margin, llm: self.llm.clone() };
         let mut run = self.data.open_run(&opened, "import", settings)?;
         let paths: Vec<&Path> = self.records.iter().map(PathBuf::as_path).collect();
         let mut answers = import::read(&paths, &opened.pool)?;

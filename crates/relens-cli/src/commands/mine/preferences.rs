@@ -12,7 +12,7 @@ use relens::knowledge::{Knowledge, knowledge_base};
 use relens::model_hub::bundled;
 
 use crate::interrupt;
-use crate::model_choice::ModelOption;
+use crate::model_choice::ModelArguments;
 use crate::output_file::write_streaming;
 use crate::progress::Progress;
 
@@ -24,7 +24,7 @@ use crate::progress::Progress;
 #[derive(Debug, Args)]
 pub(crate) struct PreferencesArguments {
     #[command(flatten)]
-    model: ModelOption,
+    model: ModelArguments,
 
     /// How often captions use words, `word<TAB>count` a line. Default: the bundled vocabulary.
     #[arg(long, value_name = "FILE")]
