@@ -65,9 +65,9 @@ fn plain_name(name: &str) -> String {
     name.strip_prefix(DISTRIBUTED_PREFIX).unwrap_or(name).to_owned()
 }
 
-type Tensors = Vec<(String, ElementType, Vec<usize>, Vec<u8>)>;
+type StoredTensors = Vec<(String, ElementType, Vec<usize>, Vec<u8>)>;
 
-fn read(path: &Path, length: u64) -> Result<Tensors, String> {
+fn read(path: &Path, length: u64) -> Result<StoredTensors, String> {
     let archive = open(path)?;
     let mut tensors = Vec::new();
     for (name, info) in archive.tensor_infos() {
