@@ -144,6 +144,20 @@ pub enum TrainingError {
         last_reason: String,
     },
 
+    /// A run's checkpoints were written by another version of relens.
+    #[error(
+        "{path}: another version of relens began this run (checkpoints of format {found}, this version has \
+         {expected}); finish it with that version, or name a new run directory"
+    )]
+    OtherVersion {
+        /// The checkpoint's directory.
+        path: PathBuf,
+        /// This version's format.
+        expected: u32,
+        /// The checkpoint's.
+        found: u32,
+    },
+
     /// A data set or one of its parts cannot be trained or evaluated on.
     #[error("{path}: {reason}")]
     Data {
@@ -177,7 +191,7 @@ pub enum TrainingError {
 
     /// A data set could not be read, or an evaluation failed.
     #[error(transparent)]
-    Retrieval(#[from] relens::error::Error),
+    Retrieval(relens::error::Error),
 
     /// A language model cannot be asked any more; what was finished is kept.
     #[error("{0}; what was finished is kept, run the same command again to go on")]
@@ -186,6 +200,16 @@ pub enum TrainingError {
     /// The tensor library failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
+}
+
+impl From<relens::error::Error> for TrainingError {
+    /// What the user stopped before the first step is an interrupted run.
+    fn from(error: relens::error::Error) -> Self {
+        match error {
+            relens::error::Error::Cancelled => Self::Interrupted { step: 0 },
+            other => Self::Retrieval(other),
+        }
+    }
 }
 
 impl TrainingError {

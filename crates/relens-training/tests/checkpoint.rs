@@ -148,3 +148,15 @@ fn a_disk_that_cannot_be_written_leaves_earlier_checkpoints() {
     assert!(error.contains(".partial-step-8"), "{error}");
     assert_eq!(store.latest().unwrap().unwrap().step, 4);
 }
+
+#[test]
+fn a_run_of_another_version_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    store(directory.path(), &[3], 5);
+    let manifest = directory.path().join("checkpoints/step-3/manifest.json");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, text.replace("\"format_version\": 2", "\"format_version\": 1")).unwrap();
+    let error = CheckpointStore::refuse_other_versions(directory.path()).unwrap_err();
+    assert!(matches!(error, TrainingError::OtherVersion { expected: 2, found: 1, .. }), "{error}");
+    assert!(error.to_string().contains("another version of relens began this run"), "{error}");
+}

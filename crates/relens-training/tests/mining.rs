@@ -11,15 +11,15 @@ use relens::embed::embeddings::Embeddings;
 use relens::llm::{ChatModel, ChatReply, ChatRequest, Deliver, LlmError, Part};
 use relens::progress::Silent;
 use relens_training::TrainingError;
-use relens_training::mining::acceptance::AcceptanceSettings;
+use relens_training::mining::acceptance::AcceptanceConfig;
 use relens_training::mining::engine::{Engine, Outcome};
-use relens_training::mining::filters::FilterSettings;
-use relens_training::mining::judge::Judge;
+use relens_training::mining::filters::FilterConfig;
+use relens_training::mining::pool::MiningFeedback;
 use relens_training::mining::pool::Pool;
 use relens_training::mining::prompts::Prompt;
 use relens_training::mining::record::{MinedQuery, PictureForm, Strategy, read};
 use relens_training::mining::run::{MINED, MiningRun};
-use relens_training::mining::strategy::{AskSettings, Asking, Blurring, ChallengeResponse, LlmStrategy};
+use relens_training::mining::strategy::{AskConfig, Asking, Blurring, ChallengeResponse, LlmStrategy};
 
 const NOUNS: [&str; 8] = ["dog", "cat", "man", "girl", "bike", "ball", "car", "boat"];
 const COLOURS: [&str; 4] = ["red", "blue", "green", "black"];
@@ -128,14 +128,13 @@ fn review(request: &ChatRequest) -> String {
 }
 
 fn challenge() -> ChallengeResponse {
-    let settings =
-        AskSettings { pictures: PictureForm::Captions, enough: 1, turns: 3, ..AskSettings::default() };
+    let settings = AskConfig { pictures: PictureForm::Captions, enough: 1, turns: 3, ..AskConfig::default() };
     ChallengeResponse(Asking { prompt: Prompt::load("challenge_response", None).unwrap(), settings })
 }
 
-fn settings() -> AcceptanceSettings {
-    let filters = FilterSettings { min_similarity: 0.1, ..FilterSettings::default() };
-    AcceptanceSettings { filters, ..AcceptanceSettings::default() }
+fn settings() -> AcceptanceConfig {
+    let filters = FilterConfig { min_similarity: 0.1, ..FilterConfig::default() };
+    AcceptanceConfig { filters, ..AcceptanceConfig::default() }
 }
 
 fn work(
@@ -145,7 +144,7 @@ fn work(
     limit: Option<u64>,
 ) -> Result<Outcome, TrainingError> {
     let pool = pool();
-    let judge = Judge { retriever: &Words, sentences: &Words, pool: &pool };
+    let judge = MiningFeedback { retriever: &Words, sentences: &Words, pool: &pool };
     let mut run = MiningRun::open(directory, &serde_json::json!({"test": true})).unwrap();
     Engine::new(&judge, strategy, model, settings(), &mut run, 4).unwrap().work(limit, &mut Silent)
 }
@@ -204,7 +203,7 @@ fn blurred_queries_become_the_low_quality_partners_of_good_ones() {
         let noun = query.rsplit(' ').next().unwrap();
         serde_json::json!({"rewrites": [format!("{query} again"), format!("some {noun}")]}).to_string()
     });
-    let asking = Asking { prompt: Prompt::load("blur", None).unwrap(), settings: AskSettings::default() };
+    let asking = Asking { prompt: Prompt::load("blur", None).unwrap(), settings: AskConfig::default() };
     work(&Blurring { asking, margin: 0.05 }, &model, directory.path(), Some(3)).unwrap();
     let mined = read(&directory.path().join(MINED)).unwrap();
     assert_eq!(mined.len(), 3);
@@ -237,7 +236,7 @@ impl TextEmbedder for Counted {
 fn many_queries_are_recalled_and_retested_together() {
     let directory = tempfile::tempdir().unwrap();
     let (pool, retriever, model) = (pool(), Counted::default(), Scripted::new(review));
-    let judge = Judge { retriever: &retriever, sentences: &Words, pool: &pool };
+    let judge = MiningFeedback { retriever: &retriever, sentences: &Words, pool: &pool };
     let mut run = MiningRun::open(directory.path(), &serde_json::json!({"test": true})).unwrap();
     let strategy = challenge();
     let mut engine = Engine::new(&judge, &strategy, &model, settings(), &mut run, 16).unwrap();

@@ -43,7 +43,7 @@ fn queries(criterion: &mut Criterion) {
     let query = [expect(Query::new(QUERIES[0]))];
     expect(rewriter.enhance_batch(&query, None));
     criterion.bench_function("a known query", |bencher| {
-        bencher.iter(|| rewriter.enhance_batch(black_box(&query), None))
+        bencher.iter(|| rewriter.enhance_batch(black_box(&query), None));
     });
 }
 

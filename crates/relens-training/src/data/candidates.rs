@@ -2,16 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use relens::dataset::rewrites::{RewrittenQuery, for_each_record};
 use serde::{Deserialize, Serialize};
 
 use super::corpus::RewritingCorpus;
-use super::records;
 use crate::mining::record;
+use crate::retriever_feedback::SIMILARITY_SCALE;
 use crate::{Result, TrainingError};
 
 /// A rewrite that might be good.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Candidate {
+pub struct CandidateRewrite {
     /// The text.
     pub text: String,
     /// What the retriever thinks of it; `None` until it was asked.
@@ -20,7 +21,7 @@ pub struct Candidate {
     pub kind: String,
 }
 
-impl Candidate {
+impl CandidateRewrite {
     /// A candidate that the retriever has not seen yet.
     pub fn unscored(text: String, kind: &str) -> Self {
         Self { text, reward: None, kind: kind.to_owned() }
@@ -35,7 +36,7 @@ pub struct CandidateQuery {
     /// The picture's position in the training split.
     pub picture: usize,
     /// The candidates.
-    pub candidates: Vec<Candidate>,
+    pub candidates: Vec<CandidateRewrite>,
 }
 
 /// What mined rewrites are ranked by.
@@ -80,7 +81,7 @@ pub fn read(config: &CandidateConfig, corpus: &RewritingCorpus) -> Result<Vec<Ca
     for path in &config.mined {
         read_mined(path, config, corpus, &mut queries)?;
     }
-    queries.extend(records::read(&config.records, corpus)?);
+    queries.extend(read_records(&config.records, corpus)?);
     queries.extend(siblings(corpus, config.sibling_captions));
     for query in &mut queries {
         let own = query.query.trim().to_lowercase();
@@ -113,11 +114,11 @@ fn read_mined(
             .rewrites
             .into_iter()
             .filter(|rewrite| rewrite.similarity_to_query >= floor)
-            .map(|rewrite| Candidate {
+            .map(|rewrite| CandidateRewrite {
                 text: rewrite.text,
                 // The paper's similarity reward; a query's score is the same for all of its rewrites.
                 reward: (config.mined_rewards == RewardSource::Mined)
-                    .then_some(20.0 * (rewrite.score - mined.low_score)),
+                    .then_some(SIMILARITY_SCALE * (rewrite.score - mined.low_score)),
                 kind: rewrite.kind,
             })
             .collect();
@@ -137,8 +138,39 @@ fn siblings(corpus: &RewritingCorpus, captions: usize) -> impl Iterator<Item = C
                 .iter()
                 .enumerate()
                 .filter(|(other, _)| *other != query)
-                .map(|(_, caption)| Candidate::unscored(caption.clone(), SIBLING))
+                .map(|(_, caption)| CandidateRewrite::unscored(caption.clone(), SIBLING))
                 .collect(),
         })
     })
+}
+
+/// The queries of records with their rewrites, and each blurred query with the query itself as its rewrite. Records of
+/// images outside the training split are passed over.
+///
+/// # Errors
+/// A record without `imgid` or with a blank text, by file and line; a file that cannot be read.
+pub fn read_records(paths: &[PathBuf], corpus: &RewritingCorpus) -> Result<Vec<CandidateQuery>> {
+    let mut queries = Vec::new();
+    for path in paths {
+        for_each_record(path, |place, record| {
+            place.refuse_blank_texts(&record)?;
+            let id = record.imgid.ok_or_else(|| place.error("`imgid`, the image's number", "none"))?;
+            if let Some(picture) = corpus.training_by_id(id) {
+                add(&mut queries, record, picture);
+            }
+            Ok(())
+        })?;
+    }
+    Ok(queries)
+}
+
+fn add(queries: &mut Vec<CandidateQuery>, record: RewrittenQuery, picture: usize) {
+    let RewrittenQuery { query, rewrites, blurred, .. } = record;
+    if let Some(blurred) = blurred {
+        let original = CandidateRewrite::unscored(query.clone(), "blurred");
+        queries.push(CandidateQuery { query: blurred, picture, candidates: vec![original] });
+    }
+    let candidates =
+        rewrites.into_iter().map(|rewrite| CandidateRewrite::unscored(rewrite.text, &rewrite.kind)).collect();
+    queries.push(CandidateQuery { query, picture, candidates });
 }

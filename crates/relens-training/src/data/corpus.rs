@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use relens::dataset::Dataset;
+use relens::dataset::{Dataset, DatasetImage};
 use serde::{Deserialize, Serialize};
 
 use crate::{Result, TrainingError};
@@ -35,26 +35,15 @@ fn validation_split() -> String {
     "val".to_owned()
 }
 
-/// A picture with its captions.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picture {
-    /// The data set's number for it.
-    pub id: u64,
-    /// Where it lies.
-    pub path: PathBuf,
-    /// Its captions.
-    pub captions: Vec<String>,
-}
-
 /// Training and validation pictures.
 #[derive(Debug, Clone)]
 pub struct RewritingCorpus {
     /// The pictures to learn from.
-    pub training: Vec<Picture>,
+    pub training: Vec<DatasetImage>,
     /// Training pictures that are kept from rewriters.
-    pub held_out: Vec<Picture>,
+    pub held_out: Vec<DatasetImage>,
     /// The pictures to measure on.
-    pub validation: Vec<Picture>,
+    pub validation: Vec<DatasetImage>,
     by_id: HashMap<u64, usize>,
     by_name: HashMap<String, usize>,
 }
@@ -66,11 +55,9 @@ impl RewritingCorpus {
     /// Annotations that cannot be read, a split that is not there or has no captions, a picture in both splits.
     pub fn read(config: &CorpusConfig) -> Result<Self> {
         let dataset = Dataset::open(&config.annotations, &config.images)?;
-        let pictures = |split: &str| -> Result<Vec<Picture>> {
-            let images = dataset.split(split)?.images.into_iter().filter(|image| !image.captions.is_empty());
-            Ok(images
-                .map(|image| Picture { id: image.id, path: image.path, captions: image.captions })
-                .collect())
+        let pictures = |split: &str| -> Result<Vec<DatasetImage>> {
+            let images = dataset.split(split)?.images.into_iter();
+            Ok(images.filter(|image| !image.captions.is_empty()).collect())
         };
         let (mut training, validation) =
             (pictures(&config.train_split)?, pictures(&config.validation_split)?);
@@ -99,7 +86,7 @@ impl RewritingCorpus {
         let by_name = training
             .iter()
             .enumerate()
-            .map(|(index, picture)| (relative_name(&picture.path, &dataset.images_directory), index))
+            .map(|(index, picture)| (dataset.relative_name(picture), index))
             .collect();
         Ok(Self { training, held_out, validation, by_id, by_name })
     }
@@ -129,8 +116,4 @@ impl RewritingCorpus {
         }
         (0..limit).map(|place| all[place * all.len() / limit]).collect()
     }
-}
-
-fn relative_name(path: &Path, directory: &Path) -> String {
-    path.strip_prefix(directory).unwrap_or(path).to_string_lossy().into_owned()
 }

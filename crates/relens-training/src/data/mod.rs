@@ -3,8 +3,7 @@
 pub mod candidates;
 pub mod corpus;
 pub mod noise;
-pub mod records;
 pub mod vocabulary;
 
-pub use candidates::{Candidate, CandidateQuery, RewardSource};
-pub use corpus::{Picture, RewritingCorpus};
+pub use candidates::{CandidateQuery, CandidateRewrite, RewardSource};
+pub use corpus::RewritingCorpus;

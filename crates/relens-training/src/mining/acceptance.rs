@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::filters::{DropReason, FilterSettings, TextFilter};
-use super::judge::{Judge, Judgement};
-use super::low_quality::RankedUnit;
-use super::pool::Unit;
+use super::filters::{DropReason, FilterConfig, TextFilter};
+use super::low_quality::RankedCaption;
+use super::pool::MiningFeedback;
+use super::pool::PoolCaption;
 use super::record::MinedRewrite;
 use crate::Result;
+use crate::retriever_feedback::Judgement;
 
 /// A text that may become a rewrite.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub struct Proposal {
 /// What is kept of the candidates of one query.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct AcceptanceSettings {
+pub struct AcceptanceConfig {
     /// A query is of high quality if its picture is among the first k; default 1.
     pub k: u32,
     /// The most rewrites that are kept because the retriever likes them better than the query; default 5.
@@ -35,12 +36,12 @@ pub struct AcceptanceSettings {
     /// The most rewrites that are kept although it does not, the best of them, for rankings to learn from; default 2.
     pub contrast: usize,
     /// The filters.
-    pub filters: FilterSettings,
+    pub filters: FilterConfig,
 }
 
-impl Default for AcceptanceSettings {
+impl Default for AcceptanceConfig {
     fn default() -> Self {
-        Self { k: 1, keep: 5, contrast: 2, filters: FilterSettings::default() }
+        Self { k: 1, keep: 5, contrast: 2, filters: FilterConfig::default() }
     }
 }
 
@@ -71,13 +72,13 @@ pub struct Kept {
 /// # Errors
 /// Those of the judge.
 pub fn keep_best(
-    judge: &Judge<'_>,
-    settings: &AcceptanceSettings,
-    queries: &[(&RankedUnit, Vec<Proposal>)],
+    judge: &MiningFeedback<'_>,
+    settings: &AcceptanceConfig,
+    queries: &[(&RankedCaption, Vec<Proposal>)],
 ) -> Result<Vec<Kept>> {
     let asked: Vec<Proposed<'_>> = queries
         .iter()
-        .map(|(ranked, proposals)| Proposed { unit: &ranked.unit, proposals, earlier: &[] })
+        .map(|(ranked, proposals)| Proposed { caption: &ranked.caption, proposals, earlier: &[] })
         .collect();
     let mut judged = rank_proposals(judge, &settings.filters, &asked)?;
     for (judged, (ranked, _)) in judged.iter_mut().zip(queries) {
@@ -95,7 +96,7 @@ pub fn keep_best(
 /// The proposals for one query.
 pub struct Proposed<'a> {
     /// The query.
-    pub unit: &'a Unit,
+    pub caption: &'a PoolCaption,
     /// The texts.
     pub proposals: &'a [Proposal],
     /// What was judged in earlier turns: it is not judged again.
@@ -116,8 +117,8 @@ pub struct Judged {
 /// # Errors
 /// Those of the judge.
 pub fn judge_proposals(
-    judge: &Judge<'_>,
-    filters: &FilterSettings,
+    judge: &MiningFeedback<'_>,
+    filters: &FilterConfig,
     queries: &[Proposed<'_>],
 ) -> Result<Vec<Judged>> {
     let mut judged = rank_proposals(judge, filters, queries)?;
@@ -129,7 +130,7 @@ pub fn judge_proposals(
 const COMPARED_PER_KEPT: usize = 3;
 
 /// Drops what cannot be kept by its rank alone, so that its meaning need not be looked at: that costs as much as ranking.
-fn shortlist(judged: &mut Judged, query: Judgement, settings: &AcceptanceSettings) {
+fn shortlist(judged: &mut Judged, query: Judgement, settings: &AcceptanceConfig) {
     judged.rewrites.sort_by(best_first);
     let (mut good, mut contrast) = (0, 0);
     let dropped = &mut judged.dropped;
@@ -150,12 +151,12 @@ fn shortlist(judged: &mut Judged, query: Judgement, settings: &AcceptanceSetting
 }
 
 /// Compares the rewrites of all queries with them.
-fn compare(judge: &Judge<'_>, queries: &[Proposed<'_>], judged: &mut [Judged]) -> Result<()> {
+fn compare(judge: &MiningFeedback<'_>, queries: &[Proposed<'_>], judged: &mut [Judged]) -> Result<()> {
     let pairs: Vec<(&str, &str)> = queries
         .iter()
         .zip(judged.iter())
         .flat_map(|(query, judged)| {
-            judged.rewrites.iter().map(|rewrite| (query.unit.query.as_str(), rewrite.text.as_str()))
+            judged.rewrites.iter().map(|rewrite| (query.caption.query.as_str(), rewrite.text.as_str()))
         })
         .collect();
     let similar = judge.similarities(&pairs)?;
@@ -166,26 +167,27 @@ fn compare(judge: &Judge<'_>, queries: &[Proposed<'_>], judged: &mut [Judged]) -
 
 /// As [`judge_proposals`], with the similarities to the queries still to be found.
 fn rank_proposals(
-    judge: &Judge<'_>,
-    filters: &FilterSettings,
+    judge: &MiningFeedback<'_>,
+    filters: &FilterConfig,
     queries: &[Proposed<'_>],
 ) -> Result<Vec<Judged>> {
     let mut judged: Vec<Judged> = Vec::with_capacity(queries.len());
-    let mut texts: Vec<(usize, &Unit, &Proposal)> = Vec::new();
+    let mut texts: Vec<(usize, &PoolCaption, &Proposal)> = Vec::new();
     for (position, query) in queries.iter().enumerate() {
-        let mut filter = TextFilter::new(filters, &query.unit.query, judge.pool.name(query.unit.picture));
+        let mut filter =
+            TextFilter::new(filters, &query.caption.query, judge.pool.name(query.caption.picture));
         query.earlier.iter().for_each(|earlier| filter.remember(&earlier.text));
         let mut one = Judged::default();
         for proposal in query.proposals {
             match filter.check(&proposal.text) {
-                Ok(()) => texts.push((position, query.unit, proposal)),
+                Ok(()) => texts.push((position, query.caption, proposal)),
                 Err(reason) => drop_one(&mut one.dropped, reason),
             }
         }
         judged.push(one);
     }
     let asked: Vec<(&str, usize)> =
-        texts.iter().map(|(_, unit, proposal)| (proposal.text.as_str(), unit.picture)).collect();
+        texts.iter().map(|(_, caption, proposal)| (proposal.text.as_str(), caption.picture)).collect();
     let judgements = judge.judge(&asked)?;
     for ((position, _, proposal), judgement) in texts.iter().zip(judgements) {
         if let Some(one) = judged.get_mut(*position) {
@@ -219,7 +221,7 @@ pub fn choose(
     kept: &mut Kept,
     mut rewrites: Vec<MinedRewrite>,
     query: Judgement,
-    settings: &AcceptanceSettings,
+    settings: &AcceptanceConfig,
     better: impl Fn(Judgement, Judgement) -> bool,
 ) {
     rewrites.sort_by(best_first);
@@ -246,7 +248,7 @@ pub fn choose(
 
 #[cfg(test)]
 mod tests {
-    use super::super::low_quality::{Quality, RankedUnits};
+    use super::super::low_quality::{Quality, RankedCaptions};
     use super::super::testing::World;
     use super::*;
 
@@ -259,12 +261,12 @@ mod tests {
         let world =
             World::new(&[&["wet red dog", "red animal"], &["red animal", "blue cat"], &["green bird"]]);
         let judge = world.judge();
-        let low = RankedUnits::new(&judge, Quality::Low, 1).next_block(9).unwrap();
-        assert_eq!(low[0].unit.id, "0.jpg#1");
+        let low = RankedCaptions::new(&judge, Quality::Low, 1).next_block(9).unwrap();
+        assert_eq!(low[0].caption.id, "0.jpg#1");
         let proposals = ["wet red dog", "red dog animal", "Red animal .", "green bird"];
         let queries = [(&low[0], proposals.iter().map(|text| proposal(text)).collect())];
-        let filters = FilterSettings { min_similarity: 0.3, ..FilterSettings::default() };
-        let settings = AcceptanceSettings { keep: 1, contrast: 1, filters, ..AcceptanceSettings::default() };
+        let filters = FilterConfig { min_similarity: 0.3, ..FilterConfig::default() };
+        let settings = AcceptanceConfig { keep: 1, contrast: 1, filters, ..AcceptanceConfig::default() };
         let kept = keep_best(&judge, &settings, &queries).unwrap().remove(0);
         assert_eq!(kept.rewrites.len(), 1);
         assert_eq!((kept.rewrites[0].text.as_str(), kept.rewrites[0].rank), ("wet red dog", 1));
@@ -277,11 +279,11 @@ mod tests {
     fn many_queries_at_once_are_judged_as_each_alone() {
         let world = World::new(&[&["wet red dog", "red animal"], &["red animal", "blue cat"], &["blue cat"]]);
         let judge = world.judge();
-        let low = RankedUnits::new(&judge, Quality::Any, 1).next_block(9).unwrap();
-        let settings = AcceptanceSettings::default();
-        let queries: Vec<(&RankedUnit, Vec<Proposal>)> = low
+        let low = RankedCaptions::new(&judge, Quality::Any, 1).next_block(9).unwrap();
+        let settings = AcceptanceConfig::default();
+        let queries: Vec<(&RankedCaption, Vec<Proposal>)> = low
             .iter()
-            .map(|unit| (unit, ["wet dog", "red cat", "cold blue cat"].map(proposal).to_vec()))
+            .map(|caption| (caption, ["wet dog", "red cat", "cold blue cat"].map(proposal).to_vec()))
             .collect();
         let together = keep_best(&judge, &settings, &queries).unwrap();
         for (query, together) in queries.into_iter().zip(together) {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use relens::enhancer::Query;
 use relens::enhancer::composer::{Change, Generator};
 
-use super::acceptance::{AcceptanceSettings, Kept, Proposal, keep_best};
-use super::judge::Judge;
-use super::low_quality::RankedUnit;
+use super::acceptance::{AcceptanceConfig, Kept, Proposal, keep_best};
+use super::low_quality::RankedCaption;
+use super::pool::MiningFeedback;
 use super::record::{MinedQuery, Strategy};
 use crate::Result;
 
@@ -16,31 +16,31 @@ use crate::Result;
 /// # Errors
 /// Those of the generator and the judge.
 pub fn compose(
-    judge: &Judge<'_>,
+    judge: &MiningFeedback<'_>,
     generator: &Generator,
-    settings: &AcceptanceSettings,
-    units: &[RankedUnit],
+    settings: &AcceptanceConfig,
+    captions: &[RankedCaption],
 ) -> Result<Vec<MinedQuery>> {
-    let queries = units
+    let queries = captions
         .iter()
-        .map(|ranked| Query::new(&ranked.unit.query))
+        .map(|ranked| Query::new(&ranked.caption.query))
         .collect::<relens::error::Result<Vec<_>>>()?;
     let candidates = generator.generate(&queries)?;
-    let proposals: Vec<(&RankedUnit, Vec<Proposal>)> = units
+    let proposals: Vec<(&RankedCaption, Vec<Proposal>)> = captions
         .iter()
         .zip(candidates)
-        .map(|(unit, candidates)| {
+        .map(|(caption, candidates)| {
             let proposals = candidates.into_iter().map(|candidate| Proposal {
                 kind: kind(&candidate.changes).to_owned(),
                 text: candidate.text,
                 source: "composer",
                 turn: 0,
             });
-            (unit, proposals.collect())
+            (caption, proposals.collect())
         })
         .collect();
     let kept = keep_best(judge, settings, &proposals)?;
-    Ok(units.iter().zip(kept).map(|(unit, kept)| record(judge, unit, kept)).collect())
+    Ok(captions.iter().zip(kept).map(|(caption, kept)| record(judge, caption, kept)).collect())
 }
 
 /// What the furthest change of a candidate is.
@@ -54,11 +54,11 @@ fn kind(changes: &[Change]) -> &'static str {
     changes.iter().map(rank).max().map_or("unchanged", |(_, name)| name)
 }
 
-fn record(judge: &Judge<'_>, ranked: &RankedUnit, kept: Kept) -> MinedQuery {
+fn record(judge: &MiningFeedback<'_>, ranked: &RankedCaption, kept: Kept) -> MinedQuery {
     MinedQuery {
-        id: ranked.unit.id.clone(),
-        query: ranked.unit.query.clone(),
-        image: judge.pool.name(ranked.unit.picture).to_owned(),
+        id: ranked.caption.id.clone(),
+        query: ranked.caption.query.clone(),
+        image: judge.pool.name(ranked.caption.picture).to_owned(),
         low_rank: ranked.judgement.rank,
         low_score: ranked.judgement.score,
         rewrites: kept.rewrites,

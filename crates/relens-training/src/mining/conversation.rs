@@ -8,10 +8,10 @@ use relens::error::Error;
 use serde::{Deserialize, Serialize};
 
 use super::acceptance::Drops;
-use super::judge::Judgement;
-use super::pool::Unit;
+use super::pool::PoolCaption;
 use super::record::MinedRewrite;
 use crate::Result;
+use crate::retriever_feedback::Judgement;
 
 /// What happens to the query next.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,7 +67,7 @@ pub struct TurnRewrite {
 pub struct Conversation {
     /// The caption and its picture.
     #[serde(flatten)]
-    pub unit: Unit,
+    pub caption: PoolCaption,
     /// The retriever's feedback on the query itself.
     pub judgement: Judgement,
     /// The turn, from 1.
@@ -88,9 +88,9 @@ pub struct Conversation {
 
 impl Conversation {
     /// A query that nothing has happened to.
-    pub fn new(unit: Unit, judgement: Judgement) -> Self {
+    pub fn new(caption: PoolCaption, judgement: Judgement) -> Self {
         Self {
-            unit,
+            caption,
             judgement,
             turn: 1,
             phase: Phase::Recall,
@@ -108,7 +108,7 @@ impl Conversation {
         let best = last.min_by(|left, right| {
             left.rank.cmp(&right.rank).then_with(|| right.score.total_cmp(&left.score))
         });
-        best.map_or(&self.unit.query, |rewrite| &rewrite.text)
+        best.map_or(&self.caption.query, |rewrite| &rewrite.text)
     }
 
     /// Counts a reply by how it could be read.
@@ -156,7 +156,7 @@ impl TransitionLog {
         }
         drop(log);
         let mut states: Vec<&Conversation> = unfinished.values().collect();
-        states.sort_by(|left, right| left.unit.id.cmp(&right.unit.id));
+        states.sort_by(|left, right| left.caption.id.cmp(&right.caption.id));
         let mut text = Vec::new();
         for state in states {
             serde_json::to_writer(&mut text, state).map_err(std::io::Error::from)?;
@@ -187,8 +187,8 @@ mod tests {
         assert!(none.is_empty());
         let judgement = Judgement { rank: 7, score: 0.1 + 0.2 };
         for id in ["a#0", "b#0"] {
-            let unit = Unit { id: id.to_owned(), query: "a dog".to_owned(), picture: 3 };
-            let mut conversation = Conversation::new(unit, judgement);
+            let caption = PoolCaption { id: id.to_owned(), query: "a dog".to_owned(), picture: 3 };
+            let mut conversation = Conversation::new(caption, judgement);
             log.append(&conversation).unwrap();
             conversation.phase = Phase::Feedback(Review { rewrites: vec!["x".into()], ..Review::default() });
             conversation.negatives = vec![1, 2];

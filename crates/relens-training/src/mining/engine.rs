@@ -10,15 +10,15 @@ use std::time::Duration;
 
 use relens::llm::{ChatModel, ChatReply, ChatRequest, LlmError, structured};
 
-use super::acceptance::{AcceptanceSettings, Proposal, Proposed, drop_one, judge_proposals};
+use super::acceptance::{AcceptanceConfig, Proposal, Proposed, drop_one, judge_proposals};
 use super::conversation::{Conversation, Phase, Review, TransitionLog, Turn, TurnRewrite};
 use super::filters::DropReason;
-use super::hard_negatives;
-use super::judge::{Judge, Judgement};
-use super::low_quality::RankedUnits;
+use super::low_quality::RankedCaptions;
+use super::pool::MiningFeedback;
 use super::record::Strategy;
 use super::run::MiningRun;
 use super::strategy::LlmStrategy;
+use crate::retriever_feedback::{Judgement, RECALLED_PER_WANTED, choose_hard_negatives};
 use crate::{Result, TrainingError};
 use relens::progress::Progress;
 
@@ -42,10 +42,10 @@ pub struct Outcome {
 
 /// A strategy at work.
 pub struct Engine<'a> {
-    judge: &'a Judge<'a>,
+    judge: &'a MiningFeedback<'a>,
     strategy: &'a dyn LlmStrategy,
     model: &'a dyn ChatModel,
-    settings: AcceptanceSettings,
+    settings: AcceptanceConfig,
     run: &'a mut MiningRun,
     transitions: TransitionLog,
     saved: HashMap<String, Conversation>,
@@ -80,10 +80,10 @@ impl<'a> Engine<'a> {
     /// # Errors
     /// The conversations of an earlier run cannot be read.
     pub fn new(
-        judge: &'a Judge<'a>,
+        judge: &'a MiningFeedback<'a>,
         strategy: &'a dyn LlmStrategy,
         model: &'a dyn ChatModel,
-        settings: AcceptanceSettings,
+        settings: AcceptanceConfig,
         run: &'a mut MiningRun,
         window: usize,
     ) -> Result<Self> {
@@ -117,7 +117,7 @@ impl<'a> Engine<'a> {
     /// finished is written in all cases.
     pub fn work(&mut self, limit: Option<u64>, progress: &mut dyn Progress) -> Result<Outcome> {
         let judge = self.judge;
-        let mut units = RankedUnits::new(judge, self.strategy.quality(), self.settings.k);
+        let mut captions = RankedCaptions::new(judge, self.strategy.quality(), self.settings.k);
         progress.begin("queries", limit.unwrap_or(0));
         let (mut left, mut exhausted) = (limit.unwrap_or(u64::MAX), false);
         loop {
@@ -125,11 +125,11 @@ impl<'a> Engine<'a> {
             let least = (self.window / 2).clamp(1, BATCH);
             while !exhausted && self.stopped.is_none() && self.open.len() + least <= self.window {
                 let room = (self.window - self.open.len()).min(BATCH);
-                let block = units.next_block(room.min(usize::try_from(left).unwrap_or(BATCH)))?;
+                let block = captions.next_block(room.min(usize::try_from(left).unwrap_or(BATCH)))?;
                 left -= block.len() as u64;
                 exhausted = block.is_empty() || left == 0;
                 for ranked in block {
-                    self.take(ranked.unit, ranked.judgement);
+                    self.take(ranked.caption, ranked.judgement);
                 }
             }
             self.recall()?;
@@ -150,17 +150,18 @@ impl<'a> Engine<'a> {
         progress.end();
         match self.stopped.take() {
             None => Ok(self.outcome),
-            Some(LlmError::Cancelled) => Err(relens::error::Error::Cancelled.into()),
+            Some(LlmError::Cancelled) => Err(TrainingError::Retrieval(relens::error::Error::Cancelled)),
             Some(error) => Err(TrainingError::Llm(error)),
         }
     }
 
-    fn take(&mut self, unit: super::pool::Unit, judgement: Judgement) {
-        if self.run.is_finished(&unit.id) {
+    fn take(&mut self, caption: super::pool::PoolCaption, judgement: Judgement) {
+        if self.run.is_finished(&caption.id) {
             self.outcome.finished += 1;
             return;
         }
-        let conversation = self.saved.remove(&unit.id).unwrap_or_else(|| Conversation::new(unit, judgement));
+        let conversation =
+            self.saved.remove(&caption.id).unwrap_or_else(|| Conversation::new(caption, judgement));
         self.open.push_back(Slot { conversation, asked: None, repairing: false, failed: false });
     }
 
@@ -173,14 +174,14 @@ impl<'a> Engine<'a> {
             if wanted > 0 {
                 let texts: Vec<(&str, usize)> = block
                     .iter()
-                    .map(|slot| (slot.conversation.recall_text(), slot.conversation.unit.picture))
+                    .map(|slot| (slot.conversation.recall_text(), slot.conversation.caption.picture))
                     .collect();
-                let recalled = self.judge.recall(&texts, wanted * hard_negatives::RECALLED_PER_WANTED)?;
+                let recalled = self.judge.recall(&texts, wanted * RECALLED_PER_WANTED)?;
                 let pictures = self.judge.pool.embeddings();
                 for (slot, (judgement, recalled)) in block.iter_mut().zip(recalled) {
-                    let ground_truth = slot.conversation.unit.picture;
+                    let ground_truth = slot.conversation.caption.picture;
                     slot.conversation.negatives =
-                        hard_negatives::choose(&recalled, ground_truth, judgement, pictures, wanted);
+                        choose_hard_negatives(&recalled, ground_truth, judgement, pictures, wanted);
                 }
             }
             for slot in block {
@@ -302,7 +303,7 @@ impl<'a> Engine<'a> {
         let proposed: Vec<Proposed<'_>> = slots
             .iter()
             .map(|(slot, proposals)| Proposed {
-                unit: &slot.conversation.unit,
+                caption: &slot.conversation.caption,
                 proposals,
                 earlier: &slot.conversation.judged,
             })
@@ -341,25 +342,25 @@ impl<'a> Engine<'a> {
 /// # Errors
 /// Those of the judge and of the prompt.
 pub fn preview(
-    judge: &Judge<'_>,
+    judge: &MiningFeedback<'_>,
     strategy: &dyn LlmStrategy,
     k: u32,
     count: usize,
 ) -> Result<Vec<ChatRequest>> {
-    let mut units = RankedUnits::new(judge, strategy.quality(), k);
+    let mut captions = RankedCaptions::new(judge, strategy.quality(), k);
     let mut requests = Vec::new();
     let wanted = strategy.hard_negatives();
     while requests.len() < count
-        && let Some(ranked) = units.next_unit()?
+        && let Some(ranked) = captions.next_caption()?
     {
-        let mut conversation = Conversation::new(ranked.unit, ranked.judgement);
+        let mut conversation = Conversation::new(ranked.caption, ranked.judgement);
         if wanted > 0 {
-            let (text, picture) = (conversation.recall_text(), conversation.unit.picture);
-            let recalled = judge.recall(&[(text, picture)], wanted * hard_negatives::RECALLED_PER_WANTED)?;
+            let (text, picture) = (conversation.recall_text(), conversation.caption.picture);
+            let recalled = judge.recall(&[(text, picture)], wanted * RECALLED_PER_WANTED)?;
             for (judgement, recalled) in recalled {
                 let pictures = judge.pool.embeddings();
                 conversation.negatives =
-                    hard_negatives::choose(&recalled, picture, judgement, pictures, wanted);
+                    choose_hard_negatives(&recalled, picture, judgement, pictures, wanted);
             }
         }
         requests.extend(strategy.request(&conversation, judge.pool)?);
@@ -383,7 +384,7 @@ fn end_turn(
     conversation: &mut Conversation,
     judged: super::acceptance::Judged,
     strategy: &dyn LlmStrategy,
-    settings: &AcceptanceSettings,
+    settings: &AcceptanceConfig,
 ) {
     let phase = std::mem::replace(&mut conversation.phase, Phase::Finished);
     let review = if let Phase::Feedback(review) = phase { review } else { Review::default() };

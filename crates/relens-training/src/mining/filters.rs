@@ -64,14 +64,14 @@ impl fmt::Display for DropReason {
 /// The filters' limits.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct FilterSettings {
+pub struct FilterConfig {
     /// The most words of a rewrite; default 48, about what a retriever's context of 64 tokens holds.
     pub max_words: usize,
     /// The least cosine of a rewrite's sentence embedding with the query's; default 0.5.
     pub min_similarity: f32,
 }
 
-impl Default for FilterSettings {
+impl Default for FilterConfig {
     fn default() -> Self {
         Self { max_words: 48, min_similarity: 0.5 }
     }
@@ -120,7 +120,7 @@ pub fn comparable(text: &str) -> String {
 /// Filters the rewrites of one query, remembering what it has let through.
 #[derive(Debug)]
 pub struct TextFilter<'a> {
-    settings: &'a FilterSettings,
+    settings: &'a FilterConfig,
     query: &'a str,
     image_stem: &'a str,
     seen: HashSet<String>,
@@ -128,7 +128,7 @@ pub struct TextFilter<'a> {
 
 impl<'a> TextFilter<'a> {
     /// For the rewrites of `query`, whose picture has the file name `image`.
-    pub fn new(settings: &'a FilterSettings, query: &'a str, image: &'a str) -> Self {
+    pub fn new(settings: &'a FilterConfig, query: &'a str, image: &'a str) -> Self {
         let name = image.rsplit(['/', '\\']).next().unwrap_or(image);
         let image_stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
         Self { settings, query, image_stem, seen: HashSet::new() }
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn every_fault_has_its_reason() {
-        let settings = FilterSettings::default();
+        let settings = FilterConfig::default();
         let query = "A small brown dog is running quickly through the very high grass .";
         let mut filter = TextFilter::new(&settings, query, "train/1000268201_693b08cb0e.jpg");
         let long = "dog ".repeat(49);
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn plain_queries_of_any_kind_pass() {
-        let settings = FilterSettings::default();
+        let settings = FilterConfig::default();
         let mut filter = TextFilter::new(&settings, "dog", "1.jpg");
         for text in ["dogs", "wet dog on a beach", "a dog jumps over 1 bar", "puppy"] {
             assert_eq!(filter.check(text), Ok(()), "{text}");

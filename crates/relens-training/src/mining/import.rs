@@ -7,95 +7,52 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use relens::error::Error;
-use serde::Deserialize;
+use relens::dataset::rewrites::{RewrittenQuery, for_each_record};
 
-use super::acceptance::{AcceptanceSettings, Kept, Proposal, drop_one, keep_best};
-use super::blur::blurred_enough;
+use super::acceptance::{AcceptanceConfig, Kept, Proposal, drop_one, keep_best};
 use super::filters::{DropReason, TextFilter, comparable};
-use super::judge::{Judge, Judgement};
-use super::low_quality::RankedUnit;
-use super::pool::{Pool, Unit};
+use super::low_quality::RankedCaption;
+use super::pool::MiningFeedback;
+use super::pool::{Pool, PoolCaption};
 use super::record::{MinedQuery, Strategy};
+use super::strategy::blurred_enough;
 use crate::Result;
-
-/// One recorded answer.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RecordedAnswer {
-    /// The data set's number of the picture.
-    pub imgid: u64,
-    /// The data set's number of the caption.
-    #[serde(default)]
-    pub sentid: Option<u64>,
-    /// The caption.
-    pub query: String,
-    /// The rewrites.
-    pub rewrites: Vec<RecordedRewrite>,
-    /// A vaguer query.
-    #[serde(default)]
-    pub blurred: Option<String>,
-}
-
-/// A rewrite of a recorded answer.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RecordedRewrite {
-    /// What kind of rewrite it is.
-    pub kind: String,
-    /// The text.
-    pub text: String,
-}
+use crate::retriever_feedback::Judgement;
 
 /// Reads files of recorded answers and finds the pool's captions that they are about, in the files' order.
 ///
 /// # Errors
-/// [`Error::Dataset`] naming file, line and field, also for a caption that the pool does not have: another split's
+/// [`Error::Dataset`](relens::error::Error::Dataset) naming file, line and field, also for a caption that the pool does not have: another split's
 /// queries must not be mined.
-pub fn read(paths: &[&Path], pool: &Pool) -> Result<Vec<(Unit, RecordedAnswer)>> {
-    let mut units: HashMap<(u64, String), Unit> = HashMap::new();
-    for unit in pool.units() {
-        if let Some(picture) = pool.pictures().get(unit.picture) {
-            units.entry((picture.id, comparable(&unit.query))).or_insert(unit);
+pub fn read(paths: &[&Path], pool: &Pool) -> Result<Vec<(PoolCaption, RewrittenQuery)>> {
+    let mut captions: HashMap<(u64, String), PoolCaption> = HashMap::new();
+    for caption in pool.captions() {
+        if let Some(picture) = pool.pictures().get(caption.picture) {
+            captions.entry((picture.id, comparable(&caption.query))).or_insert(caption);
         }
     }
-    let mut answers: Vec<(Unit, RecordedAnswer)> = Vec::new();
+    let mut answers: Vec<(PoolCaption, RewrittenQuery)> = Vec::new();
     for &path in paths {
-        let text = fs_err::read_to_string(path)?;
-        for (position, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let broken = |field: &str, expected: &str, found: String| Error::Dataset {
-                path: path.to_owned(),
-                location: format!("line {}{field}", position + 1),
-                expected: expected.to_owned(),
-                found,
-            };
-            let mut deserializer = serde_json::Deserializer::from_str(line);
-            let answer: RecordedAnswer =
-                serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-                    let field = format!(", field `{}`", error.path());
-                    broken(&field, "a recorded answer as a JSON object", error.inner().to_string())
-                })?;
-            let key = (answer.imgid, comparable(&answer.query));
-            let unit = units.get(&key).ok_or_else(|| {
-                broken(
-                    "",
-                    "a caption of the pool's pictures",
-                    format!("picture {}, `{}`", key.0, answer.query),
-                )
+        for_each_record(path, |place, answer| {
+            let number = answer.imgid.ok_or_else(|| place.error("`imgid`, the image's number", "none"))?;
+            let caption = captions.get(&(number, comparable(&answer.query))).ok_or_else(|| {
+                let found = format!("image {number}, `{}`", answer.query);
+                place.error("a caption of the pool's images", &found)
             })?;
-            answers.push((unit.clone(), answer));
-        }
+            answers.push((caption.clone(), answer));
+            Ok(())
+        })?;
     }
     let mut seen = std::collections::HashSet::new();
-    answers.retain(|(unit, _)| seen.insert(unit.id.clone()));
+    answers.retain(|(caption, _)| seen.insert(caption.id.clone()));
     Ok(answers)
 }
 
 /// How recorded answers are turned into records.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ImportSettings {
+pub struct ImportConfig {
     /// What is kept.
-    pub acceptance: AcceptanceSettings,
+    pub acceptance: AcceptanceConfig,
     /// How much similarity to the picture a blurred query must have lost.
     pub blur_margin: f32,
     /// The model's name, for the records.
@@ -109,41 +66,41 @@ pub struct ImportSettings {
 /// # Errors
 /// Those of the judge.
 pub fn score(
-    judge: &Judge<'_>,
-    settings: &ImportSettings,
-    answers: &[(Unit, RecordedAnswer)],
+    judge: &MiningFeedback<'_>,
+    settings: &ImportConfig,
+    answers: &[(PoolCaption, RewrittenQuery)],
 ) -> Result<Vec<MinedQuery>> {
     let queries: Vec<(&str, usize)> =
-        answers.iter().map(|(unit, _)| (unit.query.as_str(), unit.picture)).collect();
+        answers.iter().map(|(caption, _)| (caption.query.as_str(), caption.picture)).collect();
     let blurred: Vec<(&str, usize)> = answers
         .iter()
-        .map(|(unit, answer)| (answer.blurred.as_deref().unwrap_or(&unit.query), unit.picture))
+        .map(|(caption, answer)| (answer.blurred.as_deref().unwrap_or(&caption.query), caption.picture))
         .collect();
     let (judged, blurred) = (judge.judge(&queries)?, judge.judge(&blurred)?);
-    let mut worked: Vec<Work> = Vec::with_capacity(answers.len());
-    for (((unit, answer), judgement), blurred) in answers.iter().zip(judged).zip(blurred) {
-        worked.push(Work::new(judge, settings, unit, answer, judgement, blurred));
+    let mut worked: Vec<ImportedQuery> = Vec::with_capacity(answers.len());
+    for (((caption, answer), judgement), blurred) in answers.iter().zip(judged).zip(blurred) {
+        worked.push(ImportedQuery::new(judge, settings, caption, answer, judgement, blurred));
     }
-    let proposals: Vec<(&RankedUnit, Vec<Proposal>)> =
+    let proposals: Vec<(&RankedCaption, Vec<Proposal>)> =
         worked.iter().map(|work| (&work.ranked, work.proposals.clone())).collect();
     let kept = keep_best(judge, &settings.acceptance, &proposals)?;
     Ok(worked.into_iter().zip(kept).map(|(work, kept)| work.record(judge, settings, kept)).collect())
 }
 
 /// One answer on its way to a record.
-struct Work {
-    ranked: RankedUnit,
+struct ImportedQuery {
+    ranked: RankedCaption,
     proposals: Vec<Proposal>,
     strategy: Strategy,
     not_blurred: Option<DropReason>,
 }
 
-impl Work {
+impl ImportedQuery {
     fn new(
-        judge: &Judge<'_>,
-        settings: &ImportSettings,
-        unit: &Unit,
-        answer: &RecordedAnswer,
+        judge: &MiningFeedback<'_>,
+        settings: &ImportConfig,
+        caption: &PoolCaption,
+        answer: &RewrittenQuery,
         judgement: Judgement,
         blurred: Judgement,
     ) -> Self {
@@ -153,7 +110,7 @@ impl Work {
             source: "record",
             turn: 0,
         });
-        let ranked = RankedUnit { unit: unit.clone(), judgement };
+        let ranked = RankedCaption { caption: caption.clone(), judgement };
         let high = judgement.rank <= settings.acceptance.k;
         let Some(text) = answer.blurred.as_ref().filter(|_| high) else {
             return Self {
@@ -164,7 +121,7 @@ impl Work {
             };
         };
         let filters = &settings.acceptance.filters;
-        let usable = TextFilter::new(filters, &unit.query, judge.pool.name(unit.picture)).check(text);
+        let usable = TextFilter::new(filters, &caption.query, judge.pool.name(caption.picture)).check(text);
         let refused = match usable {
             Ok(()) if blurred_enough(judgement, blurred, settings.blur_margin) => None,
             Ok(()) => Some(DropReason::NotBlurred),
@@ -175,24 +132,27 @@ impl Work {
             return Self { ranked, proposals, strategy: Strategy::Imported, not_blurred: refused };
         }
         let original =
-            Proposal { text: unit.query.clone(), kind: "original".to_owned(), source: "caption", turn: 0 };
+            Proposal { text: caption.query.clone(), kind: "original".to_owned(), source: "caption", turn: 0 };
         Self {
-            ranked: RankedUnit { unit: Unit { query: text.clone(), ..unit.clone() }, judgement: blurred },
+            ranked: RankedCaption {
+                caption: PoolCaption { query: text.clone(), ..caption.clone() },
+                judgement: blurred,
+            },
             proposals: std::iter::once(original).chain(rewrites).collect(),
             strategy: Strategy::Blur,
             not_blurred: None,
         }
     }
 
-    fn record(self, judge: &Judge<'_>, settings: &ImportSettings, mut kept: Kept) -> MinedQuery {
+    fn record(self, judge: &MiningFeedback<'_>, settings: &ImportConfig, mut kept: Kept) -> MinedQuery {
         if let Some(reason) = self.not_blurred {
             drop_one(&mut kept.dropped, reason);
         }
-        let RankedUnit { unit, judgement } = self.ranked;
+        let RankedCaption { caption, judgement } = self.ranked;
         MinedQuery {
-            id: unit.id,
-            image: judge.pool.name(unit.picture).to_owned(),
-            query: unit.query,
+            id: caption.id,
+            image: judge.pool.name(caption.picture).to_owned(),
+            query: caption.query,
             low_rank: judgement.rank,
             low_score: judgement.score,
             rewrites: kept.rewrites,

@@ -1,17 +1,18 @@
 //! The queries that mining is for: captions whose picture the retriever ranks outside the first k.
 
-use super::judge::{Judge, Judgement};
-use super::pool::Unit;
+use super::pool::MiningFeedback;
+use super::pool::PoolCaption;
 use crate::Result;
+use crate::retriever_feedback::Judgement;
 
 /// Captions that are ranked at a time.
 const BLOCK: usize = 256;
 
 /// A caption and its rank in the pool.
 #[derive(Debug, Clone, PartialEq)]
-pub struct RankedUnit {
+pub struct RankedCaption {
     /// The caption.
-    pub unit: Unit,
+    pub caption: PoolCaption,
     /// How the retriever ranks its picture for it.
     pub judgement: Judgement,
 }
@@ -28,20 +29,20 @@ pub enum Quality {
 }
 
 /// Goes through all captions of the pool in order, ranking a block at a time, and yields those of one quality.
-pub struct RankedUnits<'a> {
-    judge: &'a Judge<'a>,
-    units: Box<dyn Iterator<Item = Unit> + 'a>,
-    ready: std::vec::IntoIter<RankedUnit>,
+pub struct RankedCaptions<'a> {
+    judge: &'a MiningFeedback<'a>,
+    captions: Box<dyn Iterator<Item = PoolCaption> + 'a>,
+    ready: std::vec::IntoIter<RankedCaption>,
     quality: Quality,
     k: u32,
     scanned: u64,
 }
 
-impl<'a> RankedUnits<'a> {
+impl<'a> RankedCaptions<'a> {
     /// Captions of `judge`'s pool of this quality; `k` parts low from high.
-    pub fn new(judge: &'a Judge<'a>, quality: Quality, k: u32) -> Self {
-        let units = Box::new(judge.pool.units());
-        Self { judge, units, ready: Vec::new().into_iter(), quality, k, scanned: 0 }
+    pub fn new(judge: &'a MiningFeedback<'a>, quality: Quality, k: u32) -> Self {
+        let captions = Box::new(judge.pool.captions());
+        Self { judge, captions, ready: Vec::new().into_iter(), quality, k, scanned: 0 }
     }
 
     /// How many captions were ranked so far.
@@ -53,18 +54,18 @@ impl<'a> RankedUnits<'a> {
     ///
     /// # Errors
     /// Those of the retriever.
-    pub fn next_unit(&mut self) -> Result<Option<RankedUnit>> {
+    pub fn next_caption(&mut self) -> Result<Option<RankedCaption>> {
         loop {
-            if let Some(unit) = self.ready.next() {
-                return Ok(Some(unit));
+            if let Some(caption) = self.ready.next() {
+                return Ok(Some(caption));
             }
-            let block: Vec<Unit> = self.units.by_ref().take(BLOCK).collect();
+            let block: Vec<PoolCaption> = self.captions.by_ref().take(BLOCK).collect();
             if block.is_empty() {
                 return Ok(None);
             }
             self.scanned += block.len() as u64;
             let texts: Vec<(&str, usize)> =
-                block.iter().map(|unit| (unit.query.as_str(), unit.picture)).collect();
+                block.iter().map(|caption| (caption.query.as_str(), caption.picture)).collect();
             let judged = self.judge.judge(&texts)?;
             let wanted = |judgement: &Judgement| match self.quality {
                 Quality::Low => judgement.rank > self.k,
@@ -72,8 +73,8 @@ impl<'a> RankedUnits<'a> {
                 Quality::Any => true,
             };
             let ranked = block.into_iter().zip(judged).filter(|(_, judgement)| wanted(judgement));
-            let ranked: Vec<RankedUnit> =
-                ranked.map(|(unit, judgement)| RankedUnit { unit, judgement }).collect();
+            let ranked: Vec<RankedCaption> =
+                ranked.map(|(caption, judgement)| RankedCaption { caption, judgement }).collect();
             self.ready = ranked.into_iter();
         }
     }
@@ -82,12 +83,12 @@ impl<'a> RankedUnits<'a> {
     ///
     /// # Errors
     /// Those of the retriever.
-    pub fn next_block(&mut self, count: usize) -> Result<Vec<RankedUnit>> {
+    pub fn next_block(&mut self, count: usize) -> Result<Vec<RankedCaption>> {
         let mut block = Vec::with_capacity(count);
         while block.len() < count
-            && let Some(unit) = self.next_unit()?
+            && let Some(caption) = self.next_caption()?
         {
-            block.push(unit);
+            block.push(caption);
         }
         Ok(block)
     }
@@ -103,10 +104,10 @@ mod tests {
         let world = World::new(&[&["red dog", "blue cat", "red dog"], &["blue cat", "blue cat on sofa"]]);
         let judge = world.judge();
         let ids = |quality| {
-            let mut units = RankedUnits::new(&judge, quality, 1);
-            let block = units.next_block(100).unwrap();
-            assert_eq!(units.scanned(), 4);
-            block.into_iter().map(|ranked| ranked.unit.id).collect::<Vec<_>>()
+            let mut captions = RankedCaptions::new(&judge, quality, 1);
+            let block = captions.next_block(100).unwrap();
+            assert_eq!(captions.scanned(), 4);
+            block.into_iter().map(|ranked| ranked.caption.id).collect::<Vec<_>>()
         };
         assert_eq!(ids(Quality::Low), ["0.jpg#1"]);
         assert_eq!(ids(Quality::High), ["0.jpg#0", "1.jpg#0", "1.jpg#1"]);

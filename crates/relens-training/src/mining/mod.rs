@@ -1,22 +1,18 @@
 //! Training data for rewriters, mined from the retriever's own mistakes.
 //!
-//! A [`pool::Pool`] holds the pictures that compete; a [`judge::Judge`] says how the retriever ranks a text among them,
-//! many texts at once. [`low_quality::RankedUnits`] finds the captions that miss their picture. Each strategy turns
+//! A [`pool::Pool`] holds the pictures that compete; a [`pool::MiningFeedback`] says how the retriever ranks a text among them,
+//! many texts at once. [`low_quality::RankedCaptions`] finds the captions that miss their picture. Each strategy turns
 //! them into [`record::MinedQuery`] lines.
 
 pub mod acceptance;
-pub mod blur;
 pub mod composer;
 pub mod conversation;
 pub mod engine;
 pub mod filters;
-pub mod hard_negatives;
 pub mod highlights;
 pub mod import;
-pub mod judge;
 pub mod low_quality;
 pub mod pool;
-pub mod pro_format;
 pub mod prompts;
 pub mod record;
 pub mod run;

@@ -8,7 +8,7 @@ use relens::dataset::{Dataset, DatasetImage, Split};
 use relens::embed::TextEmbedder;
 use relens::embed::embeddings::Embeddings;
 
-use super::judge::Judge;
+use super::pool::MiningFeedback;
 use super::pool::Pool;
 
 const DIM: usize = 64;
@@ -62,7 +62,7 @@ impl World {
         Self { pool: Pool::new(&dataset, Words.embed_texts(&shown).unwrap()).unwrap() }
     }
 
-    pub(super) fn judge(&self) -> Judge<'_> {
-        Judge { retriever: &Words, sentences: &Words, pool: &self.pool }
+    pub(super) fn judge(&self) -> MiningFeedback<'_> {
+        MiningFeedback { retriever: &Words, sentences: &Words, pool: &self.pool }
     }
 }

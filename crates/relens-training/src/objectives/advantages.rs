@@ -1,7 +1,7 @@
 //! Advantages: how much better than expected a token turned out.
 
-use super::sequences::check_length;
-use super::sequences::check_offsets;
+use super::language_modelling::check_length;
+use super::language_modelling::check_offsets;
 use crate::Result;
 
 /// Settings of [`generalized_advantages`].

@@ -1,11 +1,11 @@
 //! Symmetric InfoNCE between images and texts, with the variants that a small data set needs.
 
-use candle_core::{D, Tensor};
+use candle_core::{D, Tensor, Var};
 use serde::{Deserialize, Serialize};
 
+use super::cross_entropy::cross_entropy_with_targets;
 use super::hard_negatives::{hard_negative_log_weights, max_hinge_triplet};
 use super::targets::ContrastiveTargets;
-use super::{cross_entropy::cross_entropy_with_targets, temperature};
 use crate::{Result, TrainingError};
 
 /// How several positives of one image enter its cross-entropy.
@@ -74,7 +74,7 @@ pub fn contrastive(
         ));
     }
     let similarities = images.matmul(&texts.t()?.contiguous()?)?;
-    let logits = similarities.broadcast_mul(&temperature::scale(logit_scale)?)?;
+    let logits = similarities.broadcast_mul(&scale(logit_scale)?)?;
     let transposed = logits.t()?.contiguous()?;
     let positives = &targets.positives;
     let smoothed = targets.smoothed(objective.label_smoothing)?;
@@ -120,4 +120,55 @@ fn summed_positives(logits: &Tensor, positives: &Tensor) -> Result<Tensor> {
     let positive = shifted.broadcast_sub(&own)?.mul(positives)?.exp()?.mul(positives)?;
     let positive = positive.sum_keepdim(D::Minus1)?.maximum(1e-30f64)?.log()?.add(&own)?;
     Ok(((all - positive)?.mul(&has_positive)?.sum_all()? / images)?)
+}
+
+/// CLIP's starting value, log(1/0.07).
+pub const INITIAL_LOGIT_SCALE: f64 = 2.659_260_036_932_778;
+
+/// CLIP's largest value, log(100).
+pub const MAX_LOGIT_SCALE: f64 = 4.605_170_185_988_092;
+
+/// The factor on cosine similarities, `exp(logit_scale)`.
+///
+/// # Shapes
+/// - logit_scale: `[]` or `[1]`
+/// - output: `[]`
+///
+/// # Errors
+/// The tensor library failed.
+pub fn scale(logit_scale: &Tensor) -> Result<Tensor> {
+    if logit_scale.elem_count() != 1 {
+        return Err(TrainingError::argument(
+            "scale",
+            "one number",
+            format!("shape {:?}", logit_scale.dims()),
+        ));
+    }
+    Ok(logit_scale.reshape(())?.exp()?)
+}
+
+/// Puts the parameter back into `[0, max_logit_scale]`; to be called after every optimizer step.
+///
+/// # Errors
+/// The parameter is not one number.
+pub fn clamp_logit_scale(logit_scale: &Var, max_logit_scale: f64) -> Result<()> {
+    let clamped = logit_scale.as_detached_tensor().clamp(0f64, max_logit_scale)?;
+    Ok(logit_scale.set(&clamped)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn the_parameter_is_clamped_and_keeps_its_gradient() {
+        let var = Var::new(7f32, &Device::Cpu).unwrap();
+        clamp_logit_scale(&var, MAX_LOGIT_SCALE).unwrap();
+        assert!((var.to_scalar::<f32>().unwrap() - 100f32.ln()).abs() < 1e-6);
+        let gradient = scale(&var).unwrap().backward().unwrap();
+        let gradient = gradient.get(&var).unwrap().to_scalar::<f32>().unwrap();
+        assert!((gradient - 100.0).abs() < 1e-3, "d exp(s)/ds = exp(s), found {gradient}");
+    }
 }

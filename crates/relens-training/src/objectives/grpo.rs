@@ -2,8 +2,8 @@
 
 use candle_core::Tensor;
 
+use super::language_modelling::{check_length, check_offsets, constant, sequence_means};
 use super::ppo::clipped_token_losses;
-use super::sequences::{check_length, check_offsets, constant, sequence_means};
 use crate::Result;
 
 /// Constants of a batch of rollouts, all of them one number a token.

@@ -1,9 +1,8 @@
 //! Cross-entropy of a language model's next tokens, with a mask on the targets.
 
-use candle_core::Tensor;
-use relens_models::ops::{log_softmax_last_dim, target_log_probs};
+use candle_core::{Device, Tensor};
+use relens_models::ops::{embedding, log_softmax_last_dim, mean_pool, target_log_probs};
 
-use super::sequences::{check_length, constant};
 use crate::{Result, TrainingError};
 
 /// Mean over unmasked tokens of `−(1 − ε)·log π(y_t | y_<t, x) − (ε/V)·Σ_v log π(v | y_<t, x)`.
@@ -60,4 +59,60 @@ pub fn masked_cross_entropy(
 pub fn entropies(logits: &Tensor) -> Result<Vec<f32>> {
     let log_probs = log_softmax_last_dim(&logits.detach())?;
     Ok((log_probs.exp()? * &log_probs)?.sum(1)?.neg()?.to_vec1()?)
+}
+
+/// The mean of every sequence's tokens: length-normalised log-probabilities, `(1/|y|) Σ_t log π(y_t | y_<t, x)`.
+///
+/// # Shapes
+/// - per_token: `[total_tokens]`
+/// - output: `[sequences]`
+///
+/// # Errors
+/// An empty sequence, or offsets that do not cover the tokens.
+pub fn sequence_means(per_token: &Tensor, offsets: &[usize]) -> Result<Tensor> {
+    Ok(mean_pool(&per_token.unsqueeze(1)?, offsets)?.squeeze(1)?)
+}
+
+/// The sum of every sequence's numbers.
+///
+/// # Errors
+/// Offsets that do not cover the numbers.
+pub fn sequence_sums(per_token: &[f32], offsets: &[usize]) -> Result<Vec<f32>> {
+    check_offsets("sequence_sums", per_token.len(), offsets)?;
+    Ok(offsets.windows(2).map(|span| per_token[span[0]..span[1]].iter().sum()).collect())
+}
+
+/// Elements of a vector by position, differentiably; a position may come several times.
+///
+/// # Shapes
+/// - values: `[n]`
+/// - output: `[positions]`
+pub(super) fn gather(values: &Tensor, positions: &[u32]) -> Result<Tensor> {
+    Ok(embedding(&values.unsqueeze(1)?, positions)?.squeeze(1)?)
+}
+
+/// A constant vector.
+pub(super) fn constant(values: &[f32]) -> Result<Tensor> {
+    Ok(Tensor::from_slice(values, values.len(), &Device::Cpu)?)
+}
+
+/// Refuses offsets that do not go from 0 to `total` without going back.
+pub(super) fn check_offsets(operation: &'static str, total: usize, offsets: &[usize]) -> Result<()> {
+    let ordered = offsets.windows(2).all(|span| span[0] <= span[1]);
+    if ordered && offsets.first() == Some(&0) && offsets.last() == Some(&total) {
+        return Ok(());
+    }
+    Err(TrainingError::argument(
+        operation,
+        format!("ascending offsets from 0 to {total}"),
+        format!("{offsets:?}"),
+    ))
+}
+
+/// Refuses a vector of another length.
+pub(super) fn check_length(operation: &'static str, what: &str, expected: usize, found: usize) -> Result<()> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(TrainingError::argument(operation, format!("{expected} {what}"), found.to_string()))
 }

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::sequences::{check_length, constant};
+use super::language_modelling::{check_length, constant};
 use crate::{Result, TrainingError};
 
 /// The policy's loss and what the log tells of it.

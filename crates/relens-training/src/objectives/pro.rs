@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use candle_core::{Device, Tensor};
 use relens_models::ops::target_log_probs;
 
-use super::sequences::{check_length, gather};
+use super::language_modelling::{check_length, gather};
 use crate::{Result, TrainingError};
 
 /// What padding adds to a score: its probability is exactly 0 in f32.

@@ -7,9 +7,11 @@ use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use relens::embed::TextEmbedder;
 use relens::embed::embeddings::Embeddings;
+use relens::embed::memory::RememberingEmbedder;
 
 use super::{RewardConfig, Signals};
 use crate::random::stream;
+use crate::retriever_feedback::{RetrieverFeedback, SIMILARITY_SCALE, highest, sentence_similarities};
 use crate::{Result, TrainingError};
 
 /// A rewrite to be judged.
@@ -51,14 +53,16 @@ const REMEMBERED: usize = 1 << 16;
 /// Compares rewrites with their queries on pictures whose embeddings are known.
 pub struct Judge {
     config: RewardConfig,
-    retriever: Arc<dyn TextEmbedder>,
+    /// Candidates and samples repeat: captions of one image are each other's candidates, and a policy that has settled
+    /// writes the same text again.
+    retriever: RememberingEmbedder,
     sentences: Option<Arc<dyn TextEmbedder>>,
     pictures: Embeddings,
+    /// Positions of the images that ranks are counted in, ascending.
     pool: Vec<usize>,
+    /// Their embeddings.
+    competing: Embeddings,
     anchors: Mutex<HashMap<(String, usize), Standing>>,
-    /// Candidates and samples repeat: captions of one picture are each other's candidates, and a policy that has
-    /// settled writes the same text again.
-    vectors: Mutex<HashMap<String, Vec<f32>>>,
 }
 
 impl Judge {
@@ -93,12 +97,12 @@ impl Judge {
         }
         Ok(Self {
             config,
-            retriever,
+            retriever: RememberingEmbedder::with_limit(retriever, REMEMBERED),
             sentences,
+            competing: pictures.select(&pool)?,
             pictures,
             pool,
             anchors: Mutex::default(),
-            vectors: Mutex::default(),
         })
     }
 
@@ -122,10 +126,11 @@ impl Judge {
         }
         let anchors = self.anchors(rollouts)?;
         let rewrites: Vec<&str> = rollouts.iter().map(|rollout| rollout.rewrite).collect();
-        let vectors = self.embed(&rewrites)?;
+        let pictures: Vec<usize> = rollouts.iter().map(|rollout| rollout.picture).collect();
+        let standings = self.standings(&rewrites, &pictures)?;
         let similarities = self.sentence_similarities(rollouts)?;
         let rewards = rollouts.par_iter().enumerate().map(|(index, rollout)| {
-            let signals = self.signals(rollout.picture, &anchors[index], vectors.row(index));
+            let signals = signals(&anchors[index], &standings[index]);
             let length_cost = self.config.length.cost(rollout.query, rollout.rewrite);
             let fidelity_cost =
                 similarities.as_ref().map_or(0.0, |found| self.config.fidelity.cost(found[index]));
@@ -133,16 +138,6 @@ impl Judge {
             RolloutReward { reward, signals, length_cost, fidelity_cost }
         });
         Ok(rewards.collect())
-    }
-
-    fn signals(&self, picture: usize, query: &Standing, rewrite: &[f32]) -> Signals {
-        let rewrite = self.standing(rewrite, picture);
-        let gain = rewrite.similarity - query.similarity;
-        Signals {
-            similarity: 20.0 * gain,
-            margin: 20.0 * (gain - (rewrite.hard_similarity - query.hard_similarity)),
-            rank: rewrite.reciprocal_rank - query.reciprocal_rank,
-        }
     }
 
     /// The queries' own numbers, from memory where the query was seen before.
@@ -155,80 +150,52 @@ impl Judge {
         fresh.dedup();
         if !fresh.is_empty() {
             let texts: Vec<&str> = fresh.iter().map(|(query, _)| query.as_str()).collect();
-            let vectors = self.embed(&texts)?;
-            let standings: Vec<Standing> = fresh
-                .par_iter()
-                .enumerate()
-                .map(|(index, (_, picture))| self.standing(vectors.row(index), *picture))
-                .collect();
+            let pictures: Vec<usize> = fresh.iter().map(|(_, picture)| *picture).collect();
+            let standings = self.standings(&texts, &pictures)?;
             known.extend(fresh.into_iter().zip(standings));
         }
         Ok(rollouts.iter().filter_map(|rollout| known.get(&key(rollout)).copied()).collect())
     }
 
-    /// The vectors of texts, from memory where they are known.
-    fn embed(&self, texts: &[&str]) -> Result<Embeddings> {
-        let mut known = self.vectors.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() + texts.len() > REMEMBERED {
-            known.clear();
-        }
-        let mut fresh: Vec<&str> = texts.iter().copied().filter(|text| !known.contains_key(*text)).collect();
-        fresh.sort_unstable();
-        fresh.dedup();
-        if !fresh.is_empty() {
-            let vectors = self.retriever.embed_texts(&fresh)?;
-            known.extend(fresh.iter().map(|&text| text.to_owned()).zip(vectors.iter().map(<[f32]>::to_vec)));
-        }
-        let mut vectors = Embeddings::new(self.pictures.dim());
-        for text in texts {
-            vectors.push(known.get(*text).map_or(&[][..], Vec::as_slice))?;
-        }
-        Ok(vectors)
-    }
-
-    /// Where a text stands: its similarity to its picture, to the wrong pictures that it ranks highest, and its rank,
-    /// in which ties count against it.
-    fn standing(&self, text: &[f32], picture: usize) -> Standing {
-        let similarity = dot(text, self.pictures.row(picture));
-        let mut others: Vec<f32> = self
-            .pool
-            .iter()
-            .filter(|&&other| other != picture)
-            .map(|&other| dot(text, self.pictures.row(other)))
-            .collect();
-        let before = others.iter().filter(|&&score| score >= similarity).count();
-        others.sort_unstable_by(|left, right| right.total_cmp(left));
-        others.truncate(self.config.hard_negatives);
-        Standing {
-            similarity,
-            reciprocal_rank: 1.0 / (1 + before) as f32,
-            hard_similarity: others.iter().sum::<f32>() / others.len().max(1) as f32,
-        }
+    /// Where texts stand: their similarity to their images, to the wrong images that they rank highest, and their
+    /// ranks, in which ties count against them.
+    fn standings(&self, texts: &[&str], pictures: &[usize]) -> Result<Vec<Standing>> {
+        let feedback = RetrieverFeedback { retriever: &self.retriever, images: &self.competing };
+        let own = self.pictures.select(pictures)?;
+        feedback.scored(texts, &own, |text, scores, similarity| {
+            let place = pictures.get(text).and_then(|picture| self.pool.binary_search(picture).ok());
+            let mut others = scores.to_vec();
+            if let Some(place) = place {
+                others.swap_remove(place);
+            }
+            let before = others.iter().filter(|&&score| score >= similarity).count();
+            let hard = highest(&others, self.config.hard_negatives);
+            Standing {
+                similarity,
+                reciprocal_rank: 1.0 / (1 + before) as f32,
+                hard_similarity: hard.iter().map(|other| other.score).sum::<f32>() / hard.len().max(1) as f32,
+            }
+        })
     }
 
     fn sentence_similarities(&self, rollouts: &[Rollout<'_>]) -> Result<Option<Vec<f32>>> {
         let Some(sentences) = self.sentences.as_ref().filter(|_| self.config.fidelity.weight > 0.0) else {
             return Ok(None);
         };
-        let texts: Vec<&str> = rollouts.iter().flat_map(|rollout| [rollout.query, rollout.rewrite]).collect();
-        let vectors = sentences.embed_texts(&texts)?;
-        let pairs = 0..rollouts.len();
-        Ok(Some(pairs.map(|pair| dot(vectors.row(2 * pair), vectors.row(2 * pair + 1))).collect()))
+        let pairs: Vec<(&str, &str)> =
+            rollouts.iter().map(|rollout| (rollout.query, rollout.rewrite)).collect();
+        Ok(Some(sentence_similarities(sentences.as_ref(), &pairs)?))
     }
 }
 
-fn dot(left: &[f32], right: &[f32]) -> f32 {
-    const LANES: usize = 16;
-    let mut lanes = [0f32; LANES];
-    let (left_chunks, right_chunks) = (left.chunks_exact(LANES), right.chunks_exact(LANES));
-    let rest: f32 =
-        left_chunks.remainder().iter().zip(right_chunks.remainder()).map(|(left, right)| left * right).sum();
-    for (left, right) in left_chunks.zip(right_chunks) {
-        for (lane, (left, right)) in lanes.iter_mut().zip(left.iter().zip(right)) {
-            *lane += left * right;
-        }
+/// What a rewrite changes.
+fn signals(query: &Standing, rewrite: &Standing) -> Signals {
+    let gain = rewrite.similarity - query.similarity;
+    Signals {
+        similarity: SIMILARITY_SCALE * gain,
+        margin: SIMILARITY_SCALE * (gain - (rewrite.hard_similarity - query.hard_similarity)),
+        rank: rewrite.reciprocal_rank - query.reciprocal_rank,
     }
-    rest + lanes.iter().sum::<f32>()
 }
 
 /// A judge whose retriever gives vectors of NaN for texts with "broken" in them.

@@ -4,13 +4,11 @@
 //! weighted sum, trains; all three are measured and logged, whichever trains, for a similarity reward lifts the scores
 //! of *every* picture sooner or later (GRAPE, arXiv 2509.23370), and then the others fall.
 
-mod image_embeddings;
 mod judge;
 mod penalties;
 
 use serde::{Deserialize, Serialize};
 
-pub use image_embeddings::{EmbeddingCache, embed_pictures};
 #[cfg(test)]
 pub(crate) use judge::judge_that_breaks;
 pub use judge::{Judge, Rollout, RolloutReward};

@@ -83,6 +83,7 @@ pub fn cached_gradients(
             chunks.push((encoder.embed)(chunk)?.detach());
         }
         let rows = chunks.iter().map(|chunk| Ok(chunk.dim(0)?)).collect::<Result<Vec<_>>>()?;
+        // A variable of its own, so that the loss below has a gradient with respect to it and nothing before it.
         let whole = Var::from_tensor(&Tensor::cat(&chunks, 0)?)?;
         embeddings.push(whole.as_tensor().clone());
         cached.push(Some((whole, rows)));
@@ -93,6 +94,7 @@ pub fn cached_gradients(
         return Err(TrainingError::NonFiniteLoss { step, loss: value });
     }
     let mut store = loss.backward()?;
+    // The graph of the loss holds the embeddings of all chunks: gone before the first chunk's own graph is built.
     drop((loss, embeddings));
     let mut sum = GradientSum { parameters, sums: vec![None; parameters.len()] };
     sum.add(&mut store)?;
@@ -102,6 +104,8 @@ pub fn cached_gradients(
         let mut start = 0;
         for (chunk, rows) in rows.into_iter().enumerate() {
             let gradient = gradient.narrow(0, start, rows)?.contiguous()?.detach();
+            // The gradient of Σ embedding · (∂loss/∂embedding) is the chain rule's product, without a way to hand a
+            // gradient into the middle of a graph.
             let surrogate = ((encoder.embed)(chunk)? * gradient)?.sum_all()?;
             sum.add(&mut surrogate.backward()?)?;
             start += rows;

@@ -1,7 +1,7 @@
 //! What a run writes beside its checkpoints: `config.toml`, `metrics.jsonl`, `samples.jsonl`.
 //!
 //! The logs hold nothing but what the seed decides (no times, no host names), so that the logs of a resumed run equal
-//! those of an uninterrupted one byte for byte. Times belong to [`crate::progress`].
+//! those of an uninterrupted one byte for byte. Times belong to [`relens::progress`].
 
 use std::fs::TryLockError;
 use std::io::Write;
@@ -68,16 +68,16 @@ impl RunDirectory {
         &self.path
     }
 
-    /// Opens a JSON Lines log, cut back to what was true at `step`: what a killed run wrote beyond its last
-    /// checkpoint will be written again.
+    /// Opens a JSON Lines log, cut back to what was true at the last checkpoint, that of `step`: what a killed run wrote
+    /// beyond it will be written again. Without a checkpoint that is all of it.
     ///
     /// # Errors
-    /// The file cannot be opened, read or cut back.
-    pub fn log(&self, name: &str, step: u64) -> Result<JsonLinesLog> {
+    /// The log cannot be read or written.
+    pub fn log(&self, name: &str, step: Option<u64>) -> Result<JsonLinesLog> {
         let path = self.path.join(name);
         if path.exists() {
             let text = fs_err::read_to_string(&path)?;
-            let kept = lines_up_to(&text, step);
+            let kept = step.map_or("", |step| lines_up_to(&text, step));
             if kept.len() != text.len() {
                 write_atomically(&path, kept.as_bytes())?;
             }
@@ -197,14 +197,14 @@ mod tests {
     fn a_log_is_cut_back_to_the_checkpoint_and_loses_torn_lines() {
         let directory = tempfile::tempdir().unwrap();
         let run = RunDirectory::open(directory.path(), &config(0.1)).unwrap();
-        let mut log = run.log("metrics.jsonl", 0).unwrap();
+        let mut log = run.log("metrics.jsonl", None).unwrap();
         (1..=5).for_each(|step| log.append(&record(step)).unwrap());
         drop(log);
         let path = directory.path().join("metrics.jsonl");
         let mut torn = std::fs::read_to_string(&path).unwrap();
         torn.push_str("{\"step\": 3, \"lo");
         std::fs::write(&path, torn).unwrap();
-        let mut log = run.log("metrics.jsonl", 3).unwrap();
+        let mut log = run.log("metrics.jsonl", Some(3)).unwrap();
         log.append(&record(4)).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         let steps: Vec<u64> = text

@@ -1,7 +1,9 @@
-//! What is around a stage while it runs: checkpoints, logs, epochs.
+//! What every stage stands on: one loop over a [`Stage`](stage::Stage), with checkpoints, logs and what a run ends with.
 
 pub mod checkpoint;
-pub mod epochs;
+pub(crate) mod finished_model;
 pub mod gradient_cache;
 pub mod log;
+pub(crate) mod stage;
 pub mod trainer;
+pub(crate) mod training;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use candle_core::Tensor;
+use candle_core::{Tensor, Var};
 
 use crate::optimizer::{AdamW, AdamWConfig, Gradients, NamedParameter, WeightAverage, check_and_clip};
 use crate::run::checkpoint::Snapshot;
@@ -90,26 +90,16 @@ impl Trainer {
     pub fn with_average<R>(&mut self, body: impl FnOnce() -> Result<R>) -> Result<R> {
         let Some(average) = &mut self.average else { return body() };
         average.swap(self.optimizer.parameters())?;
+        // Kept until the trained weights are back: an error of the body must not leave the averaged ones in their place.
         let result = body();
         average.swap(self.optimizer.parameters())?;
         result
     }
 
-    /// The averaged weights by name, or the trained ones if there is no average.
-    ///
-    /// # Errors
-    /// The tensor library failed to copy.
-    pub fn averaged_weights(&self) -> Result<BTreeMap<String, Tensor>> {
-        match &self.average {
-            Some(average) => Ok(average.state(self.parameters())?.into_iter().collect()),
-            None => self.weights(),
-        }
-    }
-
     /// Everything that has to be saved, with the stage's own `state`.
     ///
     /// # Errors
-    /// The tensor library failed to copy.
+    /// The tensor library fails.
     pub fn snapshot(&self, step: u64, state: serde_json::Value) -> Result<Snapshot> {
         let average = match &self.average {
             Some(average) => average.state(self.parameters())?.into_iter().collect(),
@@ -125,16 +115,7 @@ impl Trainer {
     /// A tensor of the snapshot is missing or of another shape.
     pub fn restore(&mut self, snapshot: &Snapshot, updates: u64) -> Result<()> {
         for parameter in self.optimizer.parameters() {
-            match snapshot.weights.get(&parameter.name) {
-                Some(value) if value.dims() == parameter.var.dims() => parameter.var.set(value)?,
-                other => {
-                    return Err(TrainingError::argument(
-                        "Trainer::restore",
-                        format!("weight `{}` of shape {:?}", parameter.name, parameter.var.dims()),
-                        format!("{:?}", other.map(Tensor::dims)),
-                    ));
-                }
-            }
+            set_variable(&parameter.name, &parameter.var, &snapshot.weights)?;
         }
         let by_name = |tensors: &BTreeMap<String, Tensor>| -> HashMap<String, Tensor> {
             tensors.iter().map(|(name, tensor)| (name.clone(), tensor.clone())).collect()
@@ -151,5 +132,17 @@ impl Trainer {
             .iter()
             .map(|parameter| Ok((parameter.name.clone(), parameter.var.as_detached_tensor().copy()?)))
             .collect()
+    }
+}
+
+/// Sets a variable to the value of its name, in the form in which the optimizer holds it.
+pub(crate) fn set_variable(name: &str, variable: &Var, values: &BTreeMap<String, Tensor>) -> Result<()> {
+    match values.get(name) {
+        Some(value) if value.dims() == variable.dims() => Ok(variable.set(value)?),
+        other => Err(TrainingError::argument(
+            "set_variable",
+            format!("weight `{name}` of shape {:?}", variable.dims()),
+            format!("{:?}", other.map(Tensor::dims)),
+        )),
     }
 }

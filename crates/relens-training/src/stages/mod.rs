@@ -4,7 +4,6 @@
 pub mod denoise;
 pub mod description;
 pub mod fine_tune;
-mod finished_model;
 pub mod gate;
 pub mod grpo;
 pub mod ppo;

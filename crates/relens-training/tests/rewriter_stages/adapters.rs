@@ -3,11 +3,11 @@
 use relens_models::language_model;
 use relens_models::lora::LoraAdapter;
 use relens_models::weights::Weights;
-use relens_training::stages::grpo::GrpoConfig;
-use relens_training::stages::ppo::PpoConfig;
-use relens_training::stages::pro::ProConfig;
-use relens_training::stages::rewriter::RewriterStage;
-use relens_training::stages::sft::SftConfig;
+use relens_training::stages::grpo::GrpoMethod;
+use relens_training::stages::ppo::PpoMethod;
+use relens_training::stages::pro::ProMethod;
+use relens_training::stages::rewriter::{RewriterConfig, RewritingMethod};
+use relens_training::stages::sft::SftMethod;
 
 use super::world::{StopAfter, bytes, finish, weights, world};
 
@@ -24,9 +24,9 @@ fn values(weights: &Weights, name: &str) -> Vec<f32> {
 }
 
 /// A and B of every targeted map move, nothing else is among what is trained.
-fn assert_only_the_adapter_moves(stage: &mut impl RewriterStage) {
+fn assert_only_the_adapter_moves(stage: &RewriterConfig<impl RewritingMethod>) {
     finish(stage).unwrap();
-    let run = stage.paths().output.clone();
+    let run = stage.output.clone();
     let (mut before, after) = (weights(&run, 0), weights(&run, 3));
     // PPO's value head learns beside the policy.
     before.retain(|name, _| !name.starts_with("value_head."));
@@ -44,20 +44,20 @@ fn only_the_adapter_moves_in_every_stage() {
     let world = world();
     let (offline, free) = (tables(SIBLINGS), tables(""));
     let top = "max_steps = 3\nmin_gain = -100.0";
-    assert_only_the_adapter_moves(&mut world.config::<SftConfig>("lora/sft", top, &offline));
+    assert_only_the_adapter_moves(&world.config::<SftMethod>("lora/sft", top, &offline));
     let top = "max_steps = 3\nepochs = 9\ninclude_query = true";
-    assert_only_the_adapter_moves(&mut world.config::<ProConfig>("lora/pro", top, &offline));
+    assert_only_the_adapter_moves(&world.config::<ProMethod>("lora/pro", top, &offline));
     let top = "max_steps = 3\nepochs = 9";
-    assert_only_the_adapter_moves(&mut world.config::<PpoConfig>("lora/ppo", top, &free));
+    assert_only_the_adapter_moves(&world.config::<PpoMethod>("lora/ppo", top, &free));
     let top = "max_steps = 3\nepochs = 9\ngroup = 4";
-    assert_only_the_adapter_moves(&mut world.config::<GrpoConfig>("lora/grpo", top, &free));
+    assert_only_the_adapter_moves(&world.config::<GrpoMethod>("lora/grpo", top, &free));
 }
 
 #[test]
 fn the_export_has_the_adapter_merged_and_beside_it() {
     let world = world();
     let top = "max_steps = 4\nmin_gain = -100.0";
-    let stage = world.config::<SftConfig>("lora/export", top, &tables(SIBLINGS));
+    let stage = world.config::<SftMethod>("lora/export", top, &tables(SIBLINGS));
     let model = finish(&stage).unwrap().model;
     language_model::open(&model).unwrap();
     let base = Weights::open(world.rewriter().join("model.safetensors")).unwrap();
@@ -79,9 +79,9 @@ fn a_resumed_adapter_has_the_bytes_of_an_uninterrupted_one() {
     let tables = tables(SIBLINGS).replace("keep_checkpoints = 9\n", "");
     let top = "max_steps = 5\nmin_gain = -100.0";
     let whole =
-        world.config::<SftConfig>("lora/whole", top, &tables.replace("dropout = false", "dropout = true"));
+        world.config::<SftMethod>("lora/whole", top, &tables.replace("dropout = false", "dropout = true"));
     let parted =
-        world.config::<SftConfig>("lora/parted", top, &tables.replace("dropout = false", "dropout = true"));
+        world.config::<SftMethod>("lora/parted", top, &tables.replace("dropout = false", "dropout = true"));
     finish(&whole).unwrap();
     parted.run(&mut StopAfter(3)).unwrap_err();
     finish(&parted).unwrap();

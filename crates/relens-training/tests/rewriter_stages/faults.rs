@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use relens_training::TrainingError;
-use relens_training::stages::ppo::PpoConfig;
-use relens_training::stages::rewriter::RewriterStage;
-use relens_training::stages::sft::SftConfig;
+use relens_training::stages::ppo::PpoMethod;
+use relens_training::stages::sft::SftMethod;
 use serde_json::{Value, json};
 
 use super::world::{Listener, StopAfter, bytes, finish, world};
@@ -41,7 +40,7 @@ fn a_policy_that_writes_nothing_stops_the_run_with_step_and_sample() {
         .starting_tables("")
         .replace(&format!("{:?}", world.rewriter()), &format!("{:?}", rewriter_without_opinions()));
     // The likeliest token alone is the first of the vocabulary, padding: a text without words.
-    let stage = world.config::<PpoConfig>("faults/empty", "max_steps = 2\ntop_p = 0.0001", &tables);
+    let stage = world.config::<PpoMethod>("faults/empty", "max_steps = 2\ntop_p = 0.0001", &tables);
     let mut listener = Listener::default();
     let error = stage.run(&mut listener).unwrap_err().to_string();
     assert!(error.contains("step 1") && error.contains("sample 0: an empty rewrite of `"), "{error}");
@@ -64,7 +63,7 @@ fn samples_longer_than_the_context_are_skipped_by_name() {
     std::fs::write(&path, lines.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")).unwrap();
 
     let tables = world.starting_tables(SIBLINGS);
-    let mut stage = world.config::<SftConfig>("faults/long-sft", "max_steps = 1\nmin_gain = -100.0", &tables);
+    let mut stage = world.config::<SftMethod>("faults/long-sft", "max_steps = 1\nmin_gain = -100.0", &tables);
     stage.data.annotations.clone_from(&path);
     let mut listener = Listener::default();
     stage.run(&mut listener).unwrap();
@@ -77,7 +76,7 @@ fn samples_longer_than_the_context_are_skipped_by_name() {
         listener.messages
     );
 
-    let mut stage = world.config::<PpoConfig>("faults/long-ppo", "max_steps = 2", &world.starting_tables(""));
+    let mut stage = world.config::<PpoMethod>("faults/long-ppo", "max_steps = 2", &world.starting_tables(""));
     stage.data.annotations = path;
     stage.batch_size = 12;
     let mut listener = Listener::default();
@@ -99,11 +98,11 @@ fn a_damaged_checkpoint_is_passed_over_for_the_one_before() {
     let world = world();
     let tables = world.starting_tables(SIBLINGS);
     let top = "max_steps = 5\nmin_gain = -100.0";
-    let whole = world.config::<SftConfig>("faults/whole", top, &tables);
+    let whole = world.config::<SftMethod>("faults/whole", top, &tables);
     finish(&whole).unwrap();
-    let mut damaged = world.config::<SftConfig>("faults/damaged", top, &tables);
+    let damaged = world.config::<SftMethod>("faults/damaged", top, &tables);
     assert!(matches!(damaged.run(&mut StopAfter(4)).unwrap_err(), TrainingError::Interrupted { .. }));
-    let checkpoints = damaged.paths().output.join("checkpoints");
+    let checkpoints = damaged.output.join("checkpoints");
     truncate(&checkpoints.join("step-4/optimizer.safetensors"));
     let mut listener = Listener::default();
     damaged.run(&mut listener).unwrap();
@@ -117,9 +116,9 @@ fn a_damaged_checkpoint_is_passed_over_for_the_one_before() {
         assert!(whole == &resumed[file], "{file} differs");
     }
 
-    let mut lost = world.config::<SftConfig>("faults/lost", top, &tables);
+    let lost = world.config::<SftMethod>("faults/lost", top, &tables);
     lost.run(&mut StopAfter(3)).unwrap_err();
-    let checkpoints = lost.paths().output.join("checkpoints");
+    let checkpoints = lost.output.join("checkpoints");
     for entry in std::fs::read_dir(&checkpoints).unwrap() {
         let manifest = entry.unwrap().path().join("manifest.json");
         if manifest.is_file() {

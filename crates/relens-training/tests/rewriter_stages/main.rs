@@ -9,21 +9,21 @@ mod world;
 
 use relens::progress::Silent;
 use relens_training::TrainingError;
-use relens_training::stages::denoise::DenoiseConfig;
-use relens_training::stages::grpo::GrpoConfig;
-use relens_training::stages::ppo::PpoConfig;
-use relens_training::stages::pro::ProConfig;
-use relens_training::stages::rewriter::RewriterStage;
-use relens_training::stages::sft::SftConfig;
+use relens_training::stages::denoise::DenoiseMethod;
+use relens_training::stages::grpo::GrpoMethod;
+use relens_training::stages::ppo::PpoMethod;
+use relens_training::stages::pro::ProMethod;
+use relens_training::stages::rewriter::{RewriterConfig, RewritingMethod};
+use relens_training::stages::sft::{SftConfig, SftMethod};
 
 use world::{FRESH, Listener, StopAfter, bytes, finish, weights, world};
 
 const SIBLINGS: &str = "[candidates]\nsibling_captions = 2\n";
 
 /// Every tensor of a checkpoint after some steps differs from the first checkpoint's.
-fn assert_everything_moves(stage: &mut impl RewriterStage, step: u64) {
+fn assert_everything_moves(stage: &RewriterConfig<impl RewritingMethod>, step: u64) {
     finish(stage).unwrap();
-    let run = stage.paths().output.clone();
+    let run = stage.output.clone();
     let (before, after) = (weights(&run, 0), weights(&run, step));
     assert!(before.len() > 20 && before.len() == after.len());
     for (name, before) in &before {
@@ -40,35 +40,29 @@ fn every_parameter_moves_in_every_stage() {
     let tables = world.starting_tables(&format!("{keep}{SIBLINGS}"));
     let free = world.starting_tables(keep);
     let denoise = FRESH.replace("every_steps = 2", &format!("every_steps = 2\n{keep}"));
-    assert_everything_moves(
-        &mut world.config::<DenoiseConfig>("moves/denoise", "max_steps = 2", &denoise),
-        2,
-    );
+    assert_everything_moves(&world.config::<DenoiseMethod>("moves/denoise", "max_steps = 2", &denoise), 2);
     let top = "max_steps = 2\nmin_gain = -100.0";
-    assert_everything_moves(&mut world.config::<SftConfig>("moves/sft", top, &tables), 2);
+    assert_everything_moves(&world.config::<SftMethod>("moves/sft", top, &tables), 2);
     assert_everything_moves(
-        &mut world.config::<ProConfig>("moves/pro", "max_steps = 2\ninclude_query = true", &tables),
+        &world.config::<ProMethod>("moves/pro", "max_steps = 2\ninclude_query = true", &tables),
         2,
     );
     let top = "max_steps = 2\nminibatches = 2";
-    assert_everything_moves(&mut world.config::<PpoConfig>("moves/ppo", top, &free), 2);
-    assert_everything_moves(
-        &mut world.config::<GrpoConfig>("moves/grpo", "max_steps = 2\ngroup = 4", &free),
-        2,
-    );
+    assert_everything_moves(&world.config::<PpoMethod>("moves/ppo", top, &free), 2);
+    assert_everything_moves(&world.config::<GrpoMethod>("moves/grpo", "max_steps = 2\ngroup = 4", &free), 2);
 }
 
 /// Runs `whole` to its end; runs `parted` in two pieces, the first of them ended between two checkpoints; and compares
 /// all bytes.
-fn assert_resumes<Stage: RewriterStage>(name: &str, top: &str, tables: &str, steps: u64) {
+fn assert_resumes<M: RewritingMethod>(name: &str, top: &str, tables: &str, steps: u64) {
     let world = world();
-    let mut whole = world.config::<Stage>(&format!("resume/{name}-whole"), top, tables);
-    let mut parted = world.config::<Stage>(&format!("resume/{name}-parted"), top, tables);
+    let whole = world.config::<M>(&format!("resume/{name}-whole"), top, tables);
+    let parted = world.config::<M>(&format!("resume/{name}-parted"), top, tables);
     finish(&whole).unwrap();
     let stopped = parted.run(&mut StopAfter(3)).unwrap_err();
     assert!(matches!(stopped, TrainingError::Interrupted { step: 3 }), "{stopped}");
     finish(&parted).unwrap();
-    let (whole, parted) = (bytes(whole.paths().output, steps), bytes(parted.paths().output, steps));
+    let (whole, parted) = (bytes(&whole.output, steps), bytes(&parted.output, steps));
     for (file, whole) in &whole {
         assert!(whole == &parted[file], "{name}: {file} differs");
     }
@@ -77,13 +71,13 @@ fn assert_resumes<Stage: RewriterStage>(name: &str, top: &str, tables: &str, ste
 #[test]
 fn a_resumed_run_has_the_bytes_of_an_uninterrupted_one() {
     let world = world();
-    assert_resumes::<DenoiseConfig>("denoise", "max_steps = 5\noptimization.average_decay = 0.9", FRESH, 5);
+    assert_resumes::<DenoiseMethod>("denoise", "max_steps = 5\noptimization.average_decay = 0.9", FRESH, 5);
     let tables = world.starting_tables(SIBLINGS).replace("dropout = false", "dropout = true");
-    assert_resumes::<SftConfig>("sft", "max_steps = 5\nmin_gain = -100.0", &tables, 5);
-    assert_resumes::<ProConfig>("pro", "epochs = 9\nmax_steps = 5\ninclude_query = true", &tables, 5);
+    assert_resumes::<SftMethod>("sft", "max_steps = 5\nmin_gain = -100.0", &tables, 5);
+    assert_resumes::<ProMethod>("pro", "epochs = 9\nmax_steps = 5\ninclude_query = true", &tables, 5);
     let free = world.starting_tables("");
-    assert_resumes::<PpoConfig>("ppo", "epochs = 9\nmax_steps = 5", &free, 5);
-    assert_resumes::<GrpoConfig>("grpo", "epochs = 9\nmax_steps = 5\ngroup = 2", &free, 5);
+    assert_resumes::<PpoMethod>("ppo", "epochs = 9\nmax_steps = 5", &free, 5);
+    assert_resumes::<GrpoMethod>("grpo", "epochs = 9\nmax_steps = 5\ngroup = 2", &free, 5);
 }
 
 #[test]
@@ -110,28 +104,28 @@ fn accumulated_micro_batches_and_checkpointed_layers_equal_the_large_batch() {
     let adam = "max_steps = 1\noptimization.adamw.epsilon = 1e-3";
     compare(&mut |name, more| {
         let top = format!("{adam}\nmin_gain = -100.0\n{more}");
-        let mut stage = world.config::<SftConfig>(&format!("accumulate/sft-{name}"), &top, &tables);
+        let stage = world.config::<SftMethod>(&format!("accumulate/sft-{name}"), &top, &tables);
         finish(&stage).unwrap();
-        stage.paths().output.clone()
+        stage.output.clone()
     });
     compare(&mut |name, more| {
         let top = format!("{adam}\ninclude_query = true\n{more}");
-        let mut stage = world.config::<ProConfig>(&format!("accumulate/pro-{name}"), &top, &tables);
+        let stage = world.config::<ProMethod>(&format!("accumulate/pro-{name}"), &top, &tables);
         finish(&stage).unwrap();
-        stage.paths().output.clone()
+        stage.output.clone()
     });
     let free = world.starting_tables("");
     compare(&mut |name, more| {
         let top = format!("{adam}\nupdates = 1\n{more}");
-        let mut stage = world.config::<PpoConfig>(&format!("accumulate/ppo-{name}"), &top, &free);
+        let stage = world.config::<PpoMethod>(&format!("accumulate/ppo-{name}"), &top, &free);
         finish(&stage).unwrap();
-        stage.paths().output.clone()
+        stage.output.clone()
     });
     compare(&mut |name, more| {
         let top = format!("{adam}\ngroup = 2\n{more}");
-        let mut stage = world.config::<GrpoConfig>(&format!("accumulate/grpo-{name}"), &top, &free);
+        let stage = world.config::<GrpoMethod>(&format!("accumulate/grpo-{name}"), &top, &free);
         finish(&stage).unwrap();
-        stage.paths().output.clone()
+        stage.output.clone()
     });
 }
 
@@ -141,7 +135,7 @@ fn denoising_learns_and_its_model_can_be_opened() {
     let top = "epochs = 60\nmax_steps = 90";
     let tables =
         FRESH.replace("every_steps = 2", "every_steps = 30").replace("max_tokens = 12", "max_tokens = 40");
-    let stage = world.config::<DenoiseConfig>("learns", top, &tables);
+    let stage = world.config::<DenoiseMethod>("learns", top, &tables);
     let mut listener = Listener::default();
     let summary = stage.run(&mut listener).unwrap();
     let losses: Vec<f64> =
@@ -161,7 +155,7 @@ fn denoising_learns_and_its_model_can_be_opened() {
 #[test]
 fn rewards_of_all_kinds_are_logged_under_the_names_of_trl() {
     let world = world();
-    let stage = world.config::<PpoConfig>("logs/ppo", "max_steps = 2", &world.starting_tables(""));
+    let stage = world.config::<PpoMethod>("logs/ppo", "max_steps = 2", &world.starting_tables(""));
     let mut listener = Listener::default();
     stage.run(&mut listener).unwrap();
     let record = listener.records.iter().find(|record| record.contains_key("objective/kl")).unwrap();
@@ -197,7 +191,7 @@ fn a_kl_beyond_the_limit_and_broken_weights_stop_the_run() {
     let world = world();
     let top =
         "max_steps = 9\nepochs = 9\nkl_limit = 0.0001\nlearning_rate = 0.05".replace("learning_rate", "# ");
-    let stage = world.config::<PpoConfig>("stops/kl", &top, &world.starting_tables(""));
+    let stage = world.config::<PpoMethod>("stops/kl", &top, &world.starting_tables(""));
     let mut listener = Listener::default();
     let summary = stage.run(&mut listener).unwrap();
     assert!(summary.steps < 9 && summary.model.is_dir());
@@ -206,14 +200,11 @@ fn a_kl_beyond_the_limit_and_broken_weights_stop_the_run() {
 
     let top = "max_steps = 9\nepochs = 99\nmin_gain = -100.0\noptimization.clip_norm = 0.0";
     let tables = world.starting_tables(SIBLINGS);
-    let mut stage = world.config::<SftConfig>("stops/nan", top, &tables);
+    let mut stage = world.config::<SftMethod>("stops/nan", top, &tables);
     stage.learning_rate = 1e30;
     let error = finish(&stage).unwrap_err();
     assert!(error.to_string().contains("step "), "{error}");
-    assert!(
-        stage.paths().output.join("checkpoints/step-0/weights.safetensors").is_file(),
-        "the last good one stays"
-    );
+    assert!(stage.output.join("checkpoints/step-0/weights.safetensors").is_file(), "the last good one stays");
 }
 
 #[test]
@@ -222,7 +213,7 @@ fn the_start_wins_only_where_it_may() {
     let top = format!("max_steps = 4\nstart_from = {:?}", world.rewriter());
     let best = |name: &str, may: bool| {
         let tables = format!("[evaluation]\nmetric = 'loss'\nevery_steps = 2\nstart_may_win = {may}\n");
-        let mut stage = world.config::<DenoiseConfig>(&format!("start/{name}"), &top, &tables);
+        let mut stage = world.config::<DenoiseMethod>(&format!("start/{name}"), &top, &tables);
         // Steps this large ruin every rewriter.
         stage.learning_rate = 3.0;
         finish(&stage).unwrap().best_step

@@ -7,8 +7,8 @@ use std::sync::OnceLock;
 use relens::progress::Progress;
 use relens_models::weights::Weights;
 use relens_training::Result;
-use relens_training::stages::denoise::DenoiseConfig;
-use relens_training::stages::rewriter::{RewriterStage, RunSummary};
+use relens_training::stages::denoise::DenoiseMethod;
+use relens_training::stages::rewriter::{RewriterConfig, RewritingMethod, RunSummary};
 use serde_json::{Map, Value, json};
 
 /// Pictures with what they show; the last ones are for validation.
@@ -53,7 +53,7 @@ impl World {
             })
             .collect();
         std::fs::write(world.path("annotations.jsonl"), lines.join("\n")).unwrap();
-        let config = world.config::<DenoiseConfig>("fresh", "max_steps = 1", FRESH);
+        let config = world.config::<DenoiseMethod>("fresh", "max_steps = 1", FRESH);
         config.run(&mut relens::progress::Silent).unwrap();
         world
     }
@@ -68,7 +68,12 @@ impl World {
     }
 
     /// A stage's configuration: `top` beside the fields that all have, `tables` after them.
-    pub(crate) fn config<Stage: RewriterStage>(&self, output: &str, top: &str, tables: &str) -> Stage {
+    pub(crate) fn config<M: RewritingMethod>(
+        &self,
+        output: &str,
+        top: &str,
+        tables: &str,
+    ) -> RewriterConfig<M> {
         let text = format!(
             r#"
             output = {output:?}
@@ -90,7 +95,7 @@ impl World {
         );
         let path = self.path(&format!("{}.toml", output.replace('/', "-")));
         std::fs::write(&path, text).unwrap();
-        Stage::read(&path).unwrap()
+        RewriterConfig::read(&path).unwrap()
     }
 
     /// The tables of a stage that starts from the tiny rewriter.
@@ -175,6 +180,6 @@ impl Progress for Listener {
 }
 
 /// Runs a stage to its end.
-pub(crate) fn finish(stage: &impl RewriterStage) -> Result<RunSummary> {
+pub(crate) fn finish(stage: &RewriterConfig<impl RewritingMethod>) -> Result<RunSummary> {
     stage.run(&mut relens::progress::Silent)
 }

@@ -14,6 +14,7 @@ mod img2dataset_parquet;
 mod json;
 mod json_lines;
 mod karpathy;
+pub mod rewrites;
 mod shards;
 mod split;
 mod split_slice;
@@ -64,6 +65,12 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// The name of an image's file, relative to the directory of images where it lies there.
+    pub fn relative_name(&self, image: &DatasetImage) -> String {
+        let name = image.path.strip_prefix(&self.images_directory).unwrap_or(&image.path);
+        name.to_string_lossy().into_owned()
+    }
+
     /// Reads `annotations`, in any format of [`DatasetFormat`], for pictures that lie under `images_directory`.
     ///
     /// # Errors

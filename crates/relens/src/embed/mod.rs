@@ -1,6 +1,7 @@
 //! How do texts and pictures become vectors of one space, and how are vectors kept?
 
 mod embedder;
+pub mod embedding_cache;
 pub mod embeddings;
 pub mod long_text;
 pub mod memory;

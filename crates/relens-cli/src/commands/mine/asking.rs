@@ -7,10 +7,10 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use relens::llm::{ChatModel, ChatRequest, ClientSettings, ImageMode, LlmClient, Part, RecordStore};
 use relens_training::mining::engine::{Engine, preview};
-use relens_training::mining::judge::Judge;
+use relens_training::mining::pool::MiningFeedback;
 use relens_training::mining::prompts::Prompt;
 use relens_training::mining::record::PictureForm;
-use relens_training::mining::strategy::{AskSettings, Asking, LlmStrategy};
+use relens_training::mining::strategy::{AskConfig, Asking, LlmStrategy};
 use serde::Serialize;
 
 use super::run::finish;
@@ -52,7 +52,7 @@ pub(super) struct AskingArguments {
 struct AskingConfig<'a, S: Serialize> {
     llm: &'a str,
     prompt: String,
-    asking: AskSettings,
+    asking: AskConfig,
     strategy: S,
 }
 
@@ -93,7 +93,12 @@ impl AskingArguments {
         finish(&run, &self.data, opened.acceptance.k, self.json)
     }
 
-    fn estimate(&self, judge: &Judge<'_>, opened: &Opened, strategy: &dyn LlmStrategy) -> Result<()> {
+    fn estimate(
+        &self,
+        judge: &MiningFeedback<'_>,
+        opened: &Opened,
+        strategy: &dyn LlmStrategy,
+    ) -> Result<()> {
         let requests = preview(judge, strategy, opened.acceptance.k, PROMPTS_SHOWN)?;
         let mut output = Output::new();
         for request in &requests {
@@ -231,16 +236,8 @@ impl ModelOptions {
         let AskOptions { rewrites, text_only, temperature, seed, max_tokens, .. } = self.ask;
         let TurnSettings { turns, enough, negatives } = turns;
         let pictures = if text_only { PictureForm::Captions } else { PictureForm::Images };
-        let settings = AskSettings {
-            count: rewrites,
-            turns,
-            enough,
-            negatives,
-            pictures,
-            temperature,
-            seed,
-            max_tokens,
-        };
+        let settings =
+            AskConfig { count: rewrites, turns, enough, negatives, pictures, temperature, seed, max_tokens };
         Ok(Asking { prompt: Prompt::load(name, self.ask.prompts.as_deref())?, settings })
     }
 }

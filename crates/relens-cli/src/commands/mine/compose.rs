@@ -10,7 +10,7 @@ use relens::enhancer::entity_finder::EntityConfig;
 use relens::enhancer::open::EnhancerContext;
 use relens::error::Error;
 use relens_training::mining::composer::compose;
-use relens_training::mining::low_quality::{Quality, RankedUnits};
+use relens_training::mining::low_quality::{Quality, RankedCaptions};
 use serde::Serialize;
 
 use super::run::{DataOptions, finish};
@@ -78,18 +78,18 @@ impl ComposeArguments {
         };
         let generator = config.open_generator(&context)?;
         let judge = opened.judge();
-        let mut units = RankedUnits::new(&judge, Quality::Low, opened.acceptance.k);
+        let mut captions = RankedCaptions::new(&judge, Quality::Low, opened.acceptance.k);
         let limit = self.limit.unwrap_or(usize::MAX);
         let total = self.limit.map_or(0, |limit| limit as u64);
         let (progress, mut done) = (Progress::start("queries", total), 0);
         while done < limit {
-            let block = units.next_block(QUERIES_PER_BATCH.min(limit - done))?;
+            let block = captions.next_block(QUERIES_PER_BATCH.min(limit - done))?;
             if block.is_empty() {
                 break;
             }
             done += block.len();
             let fresh: Vec<_> =
-                block.into_iter().filter(|ranked| !run.is_finished(&ranked.unit.id)).collect();
+                block.into_iter().filter(|ranked| !run.is_finished(&ranked.caption.id)).collect();
             for mined in compose(&judge, &generator, &opened.acceptance, &fresh)? {
                 run.append(&mined)?;
             }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use relens::error::Error;
-use relens_training::mining::import::{self, ImportSettings};
+use relens_training::mining::import::{self, ImportConfig};
 use serde::Serialize;
 
 use super::run::{DataOptions, finish};
@@ -60,7 +60,7 @@ impl ImportArguments {
         let paths: Vec<&Path> = self.records.iter().map(PathBuf::as_path).collect();
         let mut answers = import::read(&paths, &opened.pool)?;
         answers.truncate(self.limit.unwrap_or(usize::MAX));
-        let settings = ImportSettings {
+        let settings = ImportConfig {
             acceptance: opened.acceptance,
             blur_margin: self.margin,
             model: self.llm,
@@ -71,7 +71,7 @@ impl ImportArguments {
         let (progress, mut done) = (Progress::start("queries", total), 0);
         for block in answers.chunks(ANSWERS_PER_BATCH) {
             let fresh: Vec<_> =
-                block.iter().filter(|(unit, _)| !run.is_finished(&unit.id)).cloned().collect();
+                block.iter().filter(|(caption, _)| !run.is_finished(&caption.id)).cloned().collect();
             for mined in import::score(&judge, &settings, &fresh)? {
                 run.append(&mined)?;
             }

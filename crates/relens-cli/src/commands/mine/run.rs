@@ -10,9 +10,9 @@ use relens::dataset::Dataset;
 use relens::embed::retriever::{DEFAULT_MODEL, Retriever};
 use relens::embed::sentence_encoder::SentenceEncoder;
 use relens::model_hub::bundled;
-use relens_training::mining::acceptance::AcceptanceSettings;
-use relens_training::mining::filters::FilterSettings;
-use relens_training::mining::judge::Judge;
+use relens_training::mining::acceptance::AcceptanceConfig;
+use relens_training::mining::filters::FilterConfig;
+use relens_training::mining::pool::MiningFeedback;
 use relens_training::mining::pool::Pool;
 use relens_training::mining::run::{MINED, MiningRun, REPORT};
 use relens_training::mining::summary::Summary;
@@ -94,7 +94,7 @@ struct RunConfig<'a, S: Serialize> {
     retriever: &'a str,
     retriever_fingerprint: &'a str,
     sentence_model: String,
-    acceptance: AcceptanceSettings,
+    acceptance: AcceptanceConfig,
     settings: S,
 }
 
@@ -103,13 +103,13 @@ pub(super) struct Opened {
     pub(super) retriever: Retriever,
     pub(super) sentences: SentenceEncoder,
     pub(super) pool: Pool,
-    pub(super) acceptance: AcceptanceSettings,
+    pub(super) acceptance: AcceptanceConfig,
 }
 
 impl Opened {
     /// The retriever's feedback.
-    pub(super) fn judge(&self) -> Judge<'_> {
-        Judge { retriever: &self.retriever, sentences: &self.sentences, pool: &self.pool }
+    pub(super) fn judge(&self) -> MiningFeedback<'_> {
+        MiningFeedback { retriever: &self.retriever, sentences: &self.sentences, pool: &self.pool }
     }
 }
 
@@ -132,12 +132,12 @@ impl DataOptions {
         let retriever = self.model.open()?;
         let vectors = embed_dataset_once(&dataset, &retriever)?;
         let AcceptanceOptions { k, keep, contrast, min_similarity, max_words } = self.acceptance;
-        let filters = FilterSettings { max_words, min_similarity };
+        let filters = FilterConfig { max_words, min_similarity };
         Ok(Opened {
             retriever,
             sentences: SentenceEncoder::open(&self.sentence_directory()?)?,
             pool: Pool::new(&dataset, vectors)?,
-            acceptance: AcceptanceSettings { k, keep, contrast, filters },
+            acceptance: AcceptanceConfig { k, keep, contrast, filters },
         })
     }
 

@@ -11,11 +11,11 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use clap::Subcommand;
 use relens_training::run::log::RunDirectory;
-use relens_training::stages::denoise::DenoiseConfig;
-use relens_training::stages::grpo::GrpoConfig;
-use relens_training::stages::ppo::PpoConfig;
-use relens_training::stages::pro::ProConfig;
-use relens_training::stages::sft::SftConfig;
+use relens_training::stages::denoise::DenoiseMethod;
+use relens_training::stages::grpo::GrpoMethod;
+use relens_training::stages::ppo::PpoMethod;
+use relens_training::stages::pro::ProMethod;
+use relens_training::stages::sft::SftMethod;
 
 use description::{AdapterArguments, SelectionArguments};
 use fine_tune::FineTuneArguments;
@@ -59,11 +59,11 @@ impl TrainCommand {
             Self::FineTune(arguments) => arguments.run(),
             Self::Adapter(arguments) => arguments.run(),
             Self::Selection(arguments) => arguments.run(),
-            Self::Denoise(arguments) => arguments.run::<DenoiseConfig>(),
-            Self::Sft(arguments) => arguments.run::<SftConfig>(),
-            Self::Pro(arguments) => arguments.run::<ProConfig>(),
-            Self::Ppo(arguments) => arguments.run::<PpoConfig>(),
-            Self::Grpo(arguments) => arguments.run::<GrpoConfig>(),
+            Self::Denoise(arguments) => arguments.run::<DenoiseMethod>(),
+            Self::Sft(arguments) => arguments.run::<SftMethod>(),
+            Self::Pro(arguments) => arguments.run::<ProMethod>(),
+            Self::Ppo(arguments) => arguments.run::<PpoMethod>(),
+            Self::Grpo(arguments) => arguments.run::<GrpoMethod>(),
             Self::Gate(arguments) => arguments.run(),
         }
     }

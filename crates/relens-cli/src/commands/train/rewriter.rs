@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use relens_training::stages::rewriter::{Plan, RewriterStage, StagePaths};
+use relens_training::stages::rewriter::{Plan, RewriterConfig, RewritingMethod};
 
 use super::refuse_to_overwrite;
 use super::retriever::show;
@@ -61,45 +61,43 @@ pub(crate) struct RewriterArguments {
 }
 
 impl RewriterArguments {
-    pub(super) fn run<Stage: RewriterStage>(self) -> Result<()> {
-        let mut stage = Stage::read(&self.config)?;
-        self.replace(stage.paths())?;
+    pub(super) fn run<M: RewritingMethod>(self) -> Result<()> {
+        let mut config = RewriterConfig::<M>::read(&self.config)?;
+        self.replace(&mut config)?;
         if self.plan {
-            return show_plan(&stage.plan()?, self.json);
+            return show_plan(&config.plan()?, self.json);
         }
-        let StagePaths { output, retriever, .. } = stage.paths();
         // What has to be downloaded is now, with its progress; what may not be is an error before anything else.
-        model_choice::directory(retriever)?;
-        let directory = output.clone();
-        refuse_to_overwrite(&directory, self.resume)?;
+        model_choice::directory(&config.retriever.model)?;
+        refuse_to_overwrite(&config.output, self.resume)?;
         interrupt::watch();
-        let summary = stage
+        let summary = config
             .run(&mut Reporter::default())
-            .with_context(|| format!("training into {} stopped", directory.display()))?;
+            .with_context(|| format!("training into {} stopped", config.output.display()))?;
         show("rewriter", &summary, self.json)
     }
 
     /// Puts what the options name in the place of what the configuration names.
-    fn replace(&self, paths: StagePaths<'_>) -> Result<()> {
+    fn replace<M: RewritingMethod>(&self, config: &mut RewriterConfig<M>) -> Result<()> {
         let replace = |path: &mut PathBuf, option: &Option<PathBuf>| {
             if let Some(option) = option {
                 path.clone_from(option);
             }
         };
-        replace(paths.output, &self.output);
-        replace(paths.annotations, &self.annotations);
-        replace(paths.images, &self.images);
+        replace(&mut config.output, &self.output);
+        replace(&mut config.data.annotations, &self.annotations);
+        replace(&mut config.data.images, &self.images);
         if let Some(retriever) = &self.retriever {
-            paths.retriever.clone_from(retriever);
+            config.retriever.model.clone_from(retriever);
         }
-        match paths.start_from {
+        match config.method.start_from() {
             Some(start_from) => replace(start_from, &self.start_from),
             None if self.start_from.is_some() => {
                 bail!("--start-from: this stage makes its model from scratch")
             }
             None => {}
         }
-        match paths.mined {
+        match config.method.mined() {
             _ if self.mined.is_empty() => {}
             Some(mined) => mined.clone_from(&self.mined),
             None => {

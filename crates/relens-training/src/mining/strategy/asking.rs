@@ -16,7 +16,7 @@ const CAPTIONS_SHOWN: usize = 3;
 /// Settings of the requests.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct AskSettings {
+pub struct AskConfig {
     /// Rewrites that are asked for at a time; default 3.
     pub count: usize,
     /// The most turns; default 3.
@@ -35,7 +35,7 @@ pub struct AskSettings {
     pub max_tokens: u32,
 }
 
-impl Default for AskSettings {
+impl Default for AskConfig {
     fn default() -> Self {
         Self {
             count: 3,
@@ -56,7 +56,7 @@ pub struct Asking {
     /// The prompt.
     pub prompt: Prompt,
     /// The settings.
-    pub settings: AskSettings,
+    pub settings: AskConfig,
 }
 
 /// A picture as a text-only prompt knows it.
@@ -90,7 +90,7 @@ impl Asking {
         schema: Value,
     ) -> Result<ChatRequest> {
         let variables = Variables {
-            query: &conversation.unit.query,
+            query: &conversation.caption.query,
             rank: conversation.judgement.rank,
             score: conversation.judgement.score,
             count: self.settings.count,
@@ -106,7 +106,7 @@ impl Asking {
             }
         }
         Ok(ChatRequest {
-            label: format!("{name} {} turn {}", conversation.unit.id, conversation.turn),
+            label: format!("{name} {} turn {}", conversation.caption.id, conversation.turn),
             prompt: self.prompt.id(),
             messages,
             form: ReplyForm::Json { name: name.to_owned(), schema },

@@ -3,17 +3,16 @@
 use relens::llm::ChatRequest;
 use serde_json::json;
 
-use super::super::acceptance::{AcceptanceSettings, drop_one};
-use super::super::blur::blurred_enough;
+use super::super::acceptance::{AcceptanceConfig, drop_one};
 use super::super::conversation::Conversation;
 use super::super::filters::DropReason;
-use super::super::judge::Judgement;
 use super::super::low_quality::Quality;
 use super::super::pool::Pool;
 use super::super::record::{MinedQuery, MinedRewrite, Strategy};
 use super::LlmStrategy;
 use super::asking::{Asking, schema};
 use crate::Result;
+use crate::retriever_feedback::Judgement;
 
 /// The model makes a good query vaguer; what has really lost similarity is kept.
 #[derive(Debug)]
@@ -51,10 +50,10 @@ impl LlmStrategy for Blurring {
         &self,
         conversation: Conversation,
         pool: &Pool,
-        settings: &AcceptanceSettings,
+        settings: &AcceptanceConfig,
         model: &str,
     ) -> MinedQuery {
-        let Conversation { unit, judgement, judged, mut dropped, replies, .. } = conversation;
+        let Conversation { caption, judgement, judged, mut dropped, replies, .. } = conversation;
         let mut blurred: Option<MinedRewrite> = None;
         for text in judged {
             let found = Judgement { rank: text.rank, score: text.score };
@@ -77,7 +76,7 @@ impl LlmStrategy for Blurring {
             }
         }
         let original = |blurred: &MinedRewrite| MinedRewrite {
-            text: unit.query.clone(),
+            text: caption.query.clone(),
             rank: judgement.rank,
             score: judgement.score,
             similarity_to_query: blurred.similarity_to_query,
@@ -89,9 +88,9 @@ impl LlmStrategy for Blurring {
             rewrites: blurred.iter().map(original).collect(),
             low_rank: blurred.as_ref().map_or(judgement.rank, |blurred| blurred.rank),
             low_score: blurred.as_ref().map_or(judgement.score, |blurred| blurred.score),
-            query: blurred.map_or_else(|| unit.query.clone(), |blurred| blurred.text),
-            image: pool.name(unit.picture).to_owned(),
-            id: unit.id,
+            query: blurred.map_or_else(|| caption.query.clone(), |blurred| blurred.text),
+            image: pool.name(caption.picture).to_owned(),
+            id: caption.id,
             strategy: Strategy::Blur,
             prompt: self.asking.prompt.id(),
             model: model.to_owned(),
@@ -100,4 +99,10 @@ impl LlmStrategy for Blurring {
             dropped,
         }
     }
+}
+
+/// Whether a blurred query has lost enough: its similarity to the picture falls by `margin` at least, and its picture
+/// does not rank better than before.
+pub fn blurred_enough(original: Judgement, blurred: Judgement, margin: f32) -> bool {
+    blurred.score <= original.score - margin && blurred.rank >= original.rank
 }

@@ -1,28 +1,22 @@
 //! The strategies that ask a language model, one file each; [`super::engine`] carries them out.
 
 mod asking;
+mod asking_for_rewrites;
 mod blur;
-mod challenge_response;
-mod direct_generation;
-mod evd_rewrites;
-mod feedback_enhancement;
 
-pub use asking::{AskSettings, Asking};
-pub use blur::Blurring;
-pub use challenge_response::ChallengeResponse;
-pub use direct_generation::DirectGeneration;
-pub use evd_rewrites::EvdRewrites;
-pub use feedback_enhancement::FeedbackEnhancement;
+pub use asking::{AskConfig, Asking};
+pub use asking_for_rewrites::{ChallengeResponse, DirectGeneration, EvdRewrites, FeedbackEnhancement};
+pub use blur::{Blurring, blurred_enough};
 
 use relens::llm::ChatRequest;
 
-use super::acceptance::{AcceptanceSettings, Kept, better, choose};
+use super::acceptance::{AcceptanceConfig, Kept, better, choose};
 use super::conversation::Conversation;
-use super::judge::Judgement;
 use super::low_quality::Quality;
 use super::pool::Pool;
 use super::record::{MinedQuery, PictureForm, Strategy};
 use crate::Result;
+use crate::retriever_feedback::Judgement;
 
 /// What differs between the strategies.
 pub trait LlmStrategy: Sync {
@@ -74,7 +68,7 @@ pub trait LlmStrategy: Sync {
         &self,
         conversation: Conversation,
         pool: &Pool,
-        settings: &AcceptanceSettings,
+        settings: &AcceptanceConfig,
         model: &str,
     ) -> MinedQuery {
         keep_better(self.strategy(), self, conversation, pool, settings, model)
@@ -87,7 +81,7 @@ fn keep_better<S: LlmStrategy + ?Sized>(
     of: &S,
     conversation: Conversation,
     pool: &Pool,
-    settings: &AcceptanceSettings,
+    settings: &AcceptanceConfig,
     model: &str,
 ) -> MinedQuery {
     let mut kept = Kept { rewrites: Vec::new(), dropped: conversation.dropped };
@@ -98,9 +92,9 @@ fn keep_better<S: LlmStrategy + ?Sized>(
         choose(&mut kept, conversation.judged, conversation.judgement, settings, better);
     }
     MinedQuery {
-        image: pool.name(conversation.unit.picture).to_owned(),
-        id: conversation.unit.id,
-        query: conversation.unit.query,
+        image: pool.name(conversation.caption.picture).to_owned(),
+        id: conversation.caption.id,
+        query: conversation.caption.query,
         low_rank: conversation.judgement.rank,
         low_score: conversation.judgement.score,
         rewrites: kept.rewrites,

@@ -14,7 +14,7 @@ use crate::{Result, TrainingError};
 pub(super) const MANIFEST: &str = "manifest.json";
 
 /// Version of the checkpoint format.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 
 /// Length and hash of every file of a checkpoint.
 #[derive(Debug, Serialize, Deserialize)]
@@ -50,15 +50,27 @@ impl Manifest {
     pub(super) fn read(directory: &Path) -> Result<Self> {
         let path = directory.join(MANIFEST);
         let bytes = fs_err::read(&path)?;
-        let manifest: Self = serde_json::from_slice(&bytes)
-            .map_err(|error| TrainingError::Checkpoint { path: path.clone(), reason: error.to_string() })?;
-        if manifest.format_version != FORMAT_VERSION {
-            return Err(TrainingError::Checkpoint {
-                path,
-                reason: format!("format {}, expected {FORMAT_VERSION}", manifest.format_version),
-            });
+        Self::refuse_other_version(directory, &bytes)?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| TrainingError::Checkpoint { path: path.clone(), reason: error.to_string() })
+    }
+
+    /// Refuses the checkpoint in `directory` if another version of relens wrote it; one that is damaged is let pass.
+    pub(super) fn refuse_other_version(directory: &Path, manifest: &[u8]) -> Result<()> {
+        #[derive(Deserialize)]
+        struct Version {
+            format_version: u32,
         }
-        Ok(manifest)
+        match serde_json::from_slice::<Version>(manifest) {
+            Ok(Version { format_version }) if format_version != FORMAT_VERSION => {
+                Err(TrainingError::OtherVersion {
+                    path: directory.to_owned(),
+                    expected: FORMAT_VERSION,
+                    found: format_version,
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Reads a file, if it is still what was written.

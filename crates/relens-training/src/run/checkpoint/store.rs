@@ -8,7 +8,7 @@ use relens_models::atomic_file::{sync_directory, write_atomically};
 use relens_models::weights::{ElementType, Weights, tensors_to_bytes};
 use serde::de::DeserializeOwned;
 
-use super::manifest::Manifest;
+use super::manifest::{MANIFEST, Manifest};
 use crate::{Result, TrainingError};
 
 const WEIGHTS: &str = "weights.safetensors";
@@ -16,6 +16,8 @@ const OPTIMIZER: &str = "optimizer.safetensors";
 const AVERAGE: &str = "average.safetensors";
 const STATE: &str = "state.json";
 const BEST: &str = "best";
+/// The directory of checkpoints in a run's.
+const CHECKPOINTS: &str = "checkpoints";
 
 /// Prefix of directories that are being written or deleted; leftovers of a kill are swept at the next start.
 const PARTIAL: &str = ".partial-";
@@ -35,6 +37,15 @@ pub struct Snapshot {
     pub state: serde_json::Value,
 }
 
+impl Snapshot {
+    /// The weights that are measured and exported: the averaged ones, and as they are those that have no average.
+    pub fn averaged_weights(&self) -> BTreeMap<String, Tensor> {
+        let mut weights = self.weights.clone();
+        weights.extend(self.average.iter().map(|(name, average)| (name.clone(), average.clone())));
+        weights
+    }
+}
+
 /// Saves, prunes and finds the checkpoints of one run.
 #[derive(Debug)]
 pub struct CheckpointStore {
@@ -43,12 +54,31 @@ pub struct CheckpointStore {
 }
 
 impl CheckpointStore {
+    /// Refuses a run's directory whose checkpoints another version of relens wrote.
+    ///
+    /// # Errors
+    /// [`TrainingError::OtherVersion`]; a checkpoint that cannot be read.
+    pub fn refuse_other_versions(run_directory: &Path) -> Result<()> {
+        let directory = run_directory.join(CHECKPOINTS);
+        if !directory.is_dir() {
+            return Ok(());
+        }
+        for step in steps_in(&directory)? {
+            let checkpoint = directory.join(format!("step-{step}"));
+            let manifest = checkpoint.join(MANIFEST);
+            if manifest.is_file() {
+                Manifest::refuse_other_version(&checkpoint, &fs_err::read(&manifest)?)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The store in `run_directory/checkpoints`; keeps the last `keep` (at least 1) and the best.
     ///
     /// # Errors
     /// The directory cannot be made or read, or an unfinished checkpoint in it cannot be removed.
     pub fn open(run_directory: &Path, keep: usize) -> Result<Self> {
-        let directory = run_directory.join("checkpoints");
+        let directory = run_directory.join(CHECKPOINTS);
         fs_err::create_dir_all(&directory)?;
         for entry in fs_err::read_dir(&directory)? {
             let entry = entry?;
@@ -215,15 +245,7 @@ impl CheckpointStore {
     /// # Errors
     /// The directory cannot be read.
     pub fn steps(&self) -> Result<Vec<u64>> {
-        let mut steps = Vec::new();
-        for entry in fs_err::read_dir(&self.directory)? {
-            let name = entry?.file_name();
-            if let Some(step) = name.to_str().and_then(|name| name.strip_prefix("step-")?.parse().ok()) {
-                steps.push(step);
-            }
-        }
-        steps.sort_unstable();
-        Ok(steps)
+        steps_in(&self.directory)
     }
 
     fn prune(&self) -> Result<()> {
@@ -249,4 +271,17 @@ impl CheckpointStore {
         }
         Ok(())
     }
+}
+
+/// The steps of all checkpoints in a directory, ascending.
+fn steps_in(directory: &Path) -> Result<Vec<u64>> {
+    let mut steps = Vec::new();
+    for entry in fs_err::read_dir(directory)? {
+        let name = entry?.file_name();
+        if let Some(step) = name.to_str().and_then(|name| name.strip_prefix("step-")?.parse().ok()) {
+            steps.push(step);
+        }
+    }
+    steps.sort_unstable();
+    Ok(steps)
 }

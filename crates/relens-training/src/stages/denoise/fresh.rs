@@ -12,9 +12,9 @@ use serde_json::json;
 use super::config::{DenoiseConfig, FreshModel};
 use super::copying_head;
 use crate::data::corpus::RewritingCorpus;
-use crate::data::{records, vocabulary};
+use crate::data::{candidates, vocabulary};
 use crate::random::{fill_normal, stream};
-use crate::stages::rewriter::PolicySettings;
+use crate::stages::rewriter::PolicyConfig;
 use crate::{Result, TrainingError};
 use relens::progress::Progress;
 
@@ -26,8 +26,8 @@ const PARTIAL: &str = ".partial-initial";
 const BUCKETS: usize = 32;
 
 /// The directory that training starts from: the one that the settings name, or a fresh model in the run's directory.
-pub(super) fn starting_point(config: &DenoiseConfig, progress: &mut dyn Progress) -> Result<PolicySettings> {
-    let start_from = match &config.start_from {
+pub(super) fn starting_point(config: &DenoiseConfig, progress: &mut dyn Progress) -> Result<PolicyConfig> {
+    let start_from = match &config.method.start_from {
         Some(directory) => directory.clone(),
         None => {
             let directory = config.output.join(INITIAL);
@@ -38,8 +38,8 @@ pub(super) fn starting_point(config: &DenoiseConfig, progress: &mut dyn Progress
             directory
         }
     };
-    let rewriter = Some(config.rewriter.clone());
-    Ok(PolicySettings { rewriter, ..PolicySettings::of(&start_from) })
+    let rewriter = Some(config.method.rewriter.clone());
+    Ok(PolicyConfig { rewriter, ..PolicyConfig::of(&start_from) })
 }
 
 fn write(config: &DenoiseConfig, directory: &Path) -> Result<()> {
@@ -49,28 +49,31 @@ fn write(config: &DenoiseConfig, directory: &Path) -> Result<()> {
     }
     fs_err::create_dir_all(&partial)?;
     let corpus = RewritingCorpus::read(&config.data)?;
-    let extra = records::read(&config.extra_texts, &corpus)?;
+    let extra = candidates::read_records(&config.method.extra_texts, &corpus)?;
     let captions = corpus.training.iter().flat_map(|picture| &picture.captions).map(String::as_str);
     let recorded = extra.iter().flat_map(|query| {
         std::iter::once(query.query.as_str())
             .chain(query.candidates.iter().map(|candidate| candidate.text.as_str()))
     });
     let texts: Vec<&str> = captions.chain(recorded).collect();
-    let tokenizer = vocabulary::train(texts.into_iter(), config.fresh.vocabulary_size)?;
-    let tensors = initial_weights(&config.fresh, config.seed)?;
+    let tokenizer = vocabulary::train(texts.into_iter(), config.method.fresh.vocabulary_size)?;
+    let tensors = initial_weights(&config.method.fresh, config.seed)?;
     let files = [
         ("tokenizer.json", tokenizer.clone()),
-        ("tokenizer_config.json", vocabulary::tokenizer_config(config.fresh.positions).into_bytes()),
-        ("config.json", model_config(&config.fresh).into_bytes()),
-        ("generation_config.json", generation_config(config.rewriter.decoding.max_tokens).into_bytes()),
+        ("tokenizer_config.json", vocabulary::tokenizer_config(config.method.fresh.positions).into_bytes()),
+        ("config.json", model_config(&config.method.fresh).into_bytes()),
+        (
+            "generation_config.json",
+            generation_config(config.method.rewriter.decoding.max_tokens).into_bytes(),
+        ),
         ("model.safetensors", tensors_to_bytes(&tensors, ElementType::F32)?),
-        (SETTINGS_FILE, config.rewriter.to_json()?.into_bytes()),
+        (SETTINGS_FILE, config.method.rewriter.to_json()?.into_bytes()),
     ];
     for (name, bytes) in files {
         write_atomically(&partial.join(name), &bytes)?;
     }
-    if config.fresh.copying_head {
-        let captions = spread_captions(&corpus, &tokenizer, config.fresh.positions)?;
+    if config.method.fresh.copying_head {
+        let captions = spread_captions(&corpus, &tokenizer, config.method.fresh.positions)?;
         give_copying_head(config, &partial, tensors, &captions)?;
     }
     Ok(fs_err::rename(&partial, directory)?)
@@ -106,10 +109,10 @@ fn give_copying_head(
     let save = |tensors: &BTreeMap<String, Tensor>| -> Result<()> {
         Ok(write_atomically(&path, &tensors_to_bytes(tensors, ElementType::F32)?)?)
     };
-    let subspaces = copying_head::write_previous_token_head(&mut tensors, &config.fresh, config.seed)?;
+    let subspaces = copying_head::write_previous_token_head(&mut tensors, &config.method.fresh, config.seed)?;
     // The second head is fitted to what the first makes of captions.
     save(&tensors)?;
-    copying_head::write_copying_head(&mut tensors, &config.fresh, &subspaces, directory, captions)?;
+    copying_head::write_copying_head(&mut tensors, &config.method.fresh, &subspaces, directory, captions)?;
     save(&tensors)
 }
 

@@ -11,18 +11,19 @@ mod fresh;
 
 use rand::RngExt;
 
-pub use config::{DenoiseConfig, FreshModel};
+pub use config::{DenoiseConfig, DenoiseMethod, FreshModel};
 
 use super::rewriter::{
     Environment, EpochBatches, Example, LearningStep, Policy, RunSummary, StepReport, encode_pairs, learn,
     mean_loss, supervised_gradients, supervised_metrics,
 };
 use crate::Result;
-use crate::data::corpus::{Picture, RewritingCorpus};
+use crate::data::candidates;
+use crate::data::corpus::RewritingCorpus;
 use crate::data::noise::corrupt;
-use crate::data::records;
 use crate::random::stream;
 use crate::run::trainer::Trainer;
+use relens::dataset::DatasetImage;
 use relens::progress::Progress;
 
 /// Trains a rewriter from scratch, or goes on with one, and exports the best weights.
@@ -32,9 +33,8 @@ use relens::progress::Progress;
 pub fn run(config: &DenoiseConfig, progress: &mut dyn Progress) -> Result<RunSummary> {
     config.check()?;
     let policy = fresh::starting_point(config, progress)?;
-    let settings = config.stage(&policy);
-    learn(settings, config, progress, |policy, environment, _| {
-        Ok(Box::new(Denoising::prepare(config.clone(), policy, environment)?))
+    learn(config, &policy, progress, |policy, environment, _| {
+        Denoising::prepare(config.clone(), policy, environment)
     })
 }
 
@@ -57,7 +57,7 @@ impl Denoising {
     fn prepare(config: DenoiseConfig, policy: &Policy, environment: &Environment) -> Result<Self> {
         let corpus = &environment.corpus;
         let mut sources = sources_of(&corpus.training);
-        for query in records::read(&config.extra_texts, corpus)? {
+        for query in candidates::read_records(&config.method.extra_texts, corpus)? {
             let texts: Vec<String> =
                 query.candidates.iter().map(|candidate| candidate.text.clone()).collect();
             sources.extend(texts.iter().map(|text| Source { text: text.clone(), siblings: Vec::new() }));
@@ -65,7 +65,7 @@ impl Denoising {
         }
         let validation = validation_pairs(&config, corpus);
         let validation = encode_pairs(policy, &validation)?.into_iter().flatten().collect();
-        let batches = EpochBatches::new(sources.len(), config.batch_size, config.seed);
+        let batches = config.batches(sources.len());
         let words = sources.iter().flat_map(|source| source.text.split_whitespace());
         let words = words.map(str::to_lowercase).collect();
         Ok(Self { config, sources, words, validation, batches })
@@ -73,17 +73,18 @@ impl Denoising {
 
     fn pair(&self, source: &Source, step: u64, place: usize) -> (String, String) {
         let mut rng = stream(self.config.seed, "noise", (step << 20) + place as u64);
-        let copies = self.config.random_words > 0.0 && rng.random_bool(self.config.random_words);
+        let copies =
+            self.config.method.random_words > 0.0 && rng.random_bool(self.config.method.random_words);
         if copies && !self.words.is_empty() {
             let text = self.random_words(&mut rng);
-            return (corrupt(&text, &self.config.noise, &mut rng), text);
+            return (corrupt(&text, &self.config.method.noise, &mut rng), text);
         }
-        let paraphrases = !source.siblings.is_empty() && rng.random_bool(self.config.paraphrase);
+        let paraphrases = !source.siblings.is_empty() && rng.random_bool(self.config.method.paraphrase);
         if paraphrases && let Some(sibling) = source.siblings.get(rng.random_range(0..source.siblings.len()))
         {
             return (source.text.clone(), sibling.clone());
         }
-        (corrupt(&source.text, &self.config.noise, &mut rng), source.text.clone())
+        (corrupt(&source.text, &self.config.method.noise, &mut rng), source.text.clone())
     }
 }
 
@@ -99,16 +100,14 @@ impl Denoising {
 }
 
 impl LearningStep for Denoising {
-    fn total_steps(&self) -> u64 {
-        self.batches.total_steps(self.config.epochs, self.config.max_steps)
-    }
+    type State = ();
 
-    fn steps_per_epoch(&self) -> u64 {
-        self.batches.steps_per_epoch()
+    fn batches(&self) -> &EpochBatches {
+        &self.batches
     }
 
     fn learning_rate_scale(&self, name: &str) -> f64 {
-        if name == "shared.weight" { self.config.embedding_rate } else { 1.0 }
+        if name == "shared.weight" { self.config.method.embedding_rate } else { 1.0 }
     }
 
     fn step(&mut self, policy: &Policy, trainer: &mut Trainer, step: u64) -> Result<StepReport> {
@@ -139,8 +138,8 @@ impl LearningStep for Denoising {
     }
 }
 
-fn sources_of(pictures: &[Picture]) -> Vec<Source> {
-    let of = |picture: &Picture| -> Vec<Source> {
+fn sources_of(pictures: &[DatasetImage]) -> Vec<Source> {
+    let of = |picture: &DatasetImage| -> Vec<Source> {
         let others = |own: usize| {
             let all = picture.captions.iter().enumerate();
             all.filter(move |(other, _)| *other != own).map(|(_, caption)| caption.clone()).collect()
@@ -165,7 +164,7 @@ fn validation_pairs(config: &DenoiseConfig, corpus: &RewritingCorpus) -> Vec<(St
             Some(sibling) => (source.text.clone(), sibling.clone()),
             None => {
                 let mut rng = stream(config.seed, "validation noise", place as u64);
-                (corrupt(&source.text, &config.noise, &mut rng), source.text.clone())
+                (corrupt(&source.text, &config.method.noise, &mut rng), source.text.clone())
             }
         })
         .collect()

@@ -14,9 +14,9 @@ use relens_models::parameters::Parameters;
 use relens_models::weights::{ElementType, TrainableParameters, Weights, save_tensors, tensors_to_bytes};
 
 use super::ADAPTER_FILE;
-use super::config::{AdapterConfig, AdapterSettings, in_range};
-use super::materials::Materials;
-use super::network::{Batch, DescriptionNetwork};
+use super::config::{AdapterConfig, AdapterNetworkConfig, in_range};
+use super::described_data::DescribedData;
+use super::run::{DescriptionBatch, DescriptionNetwork};
 use crate::optimizer::NamedParameter;
 use crate::random::stream;
 use crate::{Result, TrainingError};
@@ -34,7 +34,7 @@ pub(super) struct AdapterNetwork {
 
 impl AdapterNetwork {
     /// The rows as the enhancer averages them.
-    fn adapted(&self, batch: &Batch, generator: Option<&mut DropoutGenerator>) -> Result<Tensor> {
+    fn adapted(&self, batch: &DescriptionBatch, generator: Option<&mut DropoutGenerator>) -> Result<Tensor> {
         let read = self.dropout.forward(&batch.rows, generator)?;
         let attended = self.attention.forward(&read, &batch.offsets, None)?;
         let normed = self.norm.forward(&(attended + &batch.rows)?)?;
@@ -68,12 +68,12 @@ fn initial(seed: u64, dim: usize) -> Result<Weights> {
 }
 
 impl DescriptionNetwork for AdapterNetwork {
-    type Settings = AdapterSettings;
+    type Settings = AdapterNetworkConfig;
 
-    fn new(config: &AdapterConfig, materials: &Materials) -> Result<Self> {
+    fn new(config: &AdapterConfig, data: &DescribedData) -> Result<Self> {
         let ratio = config.network.residual_ratio;
         in_range("network.residual_ratio", ratio, 0.0, 1.0)?;
-        let (dim, head) = (materials.dim(), materials.dim() / 4);
+        let (dim, head) = (data.dim(), data.dim() / 4);
         if head == 0 {
             return Err(TrainingError::argument(
                 "adapter",
@@ -97,7 +97,7 @@ impl DescriptionNetwork for AdapterNetwork {
         })
     }
 
-    fn embed(&self, batch: &Batch, generator: Option<&mut DropoutGenerator>) -> Result<Tensor> {
+    fn embed(&self, batch: &DescriptionBatch, generator: Option<&mut DropoutGenerator>) -> Result<Tensor> {
         Ok(l2_normalize(&mean_pool(&self.adapted(batch, generator)?, &batch.offsets)?)?)
     }
 
@@ -106,7 +106,7 @@ impl DescriptionNetwork for AdapterNetwork {
         entries.map(|(name, parameter)| NamedParameter::new(name, parameter.var)).collect()
     }
 
-    fn write(&self, _: &Materials, directory: &Path) -> Result<&'static str> {
+    fn write(&self, _: &DescribedData, directory: &Path) -> Result<&'static str> {
         let mut tensors = self.trainable.export()?;
         let ratio = Tensor::from_slice(&[self.residual_ratio as f32], 1, &Device::Cpu)?;
         tensors.insert("residual_ratio".to_owned(), ratio);

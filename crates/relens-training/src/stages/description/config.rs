@@ -10,9 +10,9 @@ use crate::optimizer::AdamWConfig;
 use crate::{Result, TrainingError};
 
 /// Settings of stage `adapter`.
-pub type AdapterConfig = DescriptionConfig<AdapterSettings>;
+pub type AdapterConfig = DescriptionConfig<AdapterNetworkConfig>;
 /// Settings of stage `selection`.
-pub type SelectionConfig = DescriptionConfig<SelectionNetworkSettings>;
+pub type SelectionConfig = DescriptionConfig<SelectionNetworkConfig>;
 
 /// Settings of one run; `N` are those of what is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub struct DescriptionConfig<N> {
     #[serde(default = "cache_directory")]
     pub cache: PathBuf,
     /// Pictures and captions.
-    pub data: DataConfig,
+    pub data: DescribedDataConfig,
     /// The knowledge base: a file or directory. Default: the bundled one.
     pub knowledge: Option<PathBuf>,
     /// Which entities of a caption are described, and by how many descriptions. The enhancer that uses what was learned
@@ -43,7 +43,7 @@ pub struct DescriptionConfig<N> {
     pub optimizer: AdamWConfig,
     /// Batches and epochs.
     #[serde(default)]
-    pub training: TrainingSettings,
+    pub training: DescriptionTraining,
     /// What is trained.
     #[serde(default)]
     pub network: N,
@@ -52,7 +52,7 @@ pub struct DescriptionConfig<N> {
 /// Pictures and captions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct DataConfig {
+pub struct DescribedDataConfig {
     /// The annotations, in any format that [`relens::dataset`] reads.
     pub annotations: PathBuf,
     /// Where the pictures lie.
@@ -68,7 +68,7 @@ pub struct DataConfig {
 /// Batches and epochs.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct TrainingSettings {
+pub struct DescriptionTraining {
     /// Passes over the pictures, one caption each. Default 12, at least 1.
     pub epochs: u64,
     /// Pictures that compete in a batch. Default 500, at least 2.
@@ -83,7 +83,7 @@ pub struct TrainingSettings {
     pub initial_logit_scale: f64,
 }
 
-impl Default for TrainingSettings {
+impl Default for DescriptionTraining {
     fn default() -> Self {
         Self {
             epochs: 12,
@@ -99,12 +99,12 @@ impl Default for TrainingSettings {
 /// Settings of the adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct AdapterSettings {
+pub struct AdapterNetworkConfig {
     /// How much of the adapted embedding is taken, the rest being the description's own. Default 0.5, range [0, 1].
     pub residual_ratio: f64,
 }
 
-impl Default for AdapterSettings {
+impl Default for AdapterNetworkConfig {
     fn default() -> Self {
         Self { residual_ratio: 0.5 }
     }
@@ -113,7 +113,7 @@ impl Default for AdapterSettings {
 /// Settings of the learned values: none beyond those of every stage.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct SelectionNetworkSettings {}
+pub struct SelectionNetworkConfig {}
 
 fn bundled_model() -> String {
     relens::embed::retriever::DEFAULT_MODEL.to_owned()
@@ -153,7 +153,8 @@ impl<N> DescriptionConfig<N> {
     /// # Errors
     /// [`TrainingError::Setting`] naming the field.
     pub fn check(&self) -> Result<()> {
-        let TrainingSettings { epochs, batch_size, warmup, dropout, initial_logit_scale, .. } = self.training;
+        let DescriptionTraining { epochs, batch_size, warmup, dropout, initial_logit_scale, .. } =
+            self.training;
         if epochs == 0 {
             return Err(TrainingError::setting("training.epochs", "at least 1", &epochs));
         }
@@ -162,7 +163,7 @@ impl<N> DescriptionConfig<N> {
         }
         in_range("training.warmup", warmup, 0.0, 1.0)?;
         in_range("training.dropout", f64::from(dropout), 0.0, 0.99)?;
-        let largest = crate::objectives::temperature::MAX_LOGIT_SCALE;
+        let largest = crate::objectives::contrastive::MAX_LOGIT_SCALE;
         in_range("training.initial_logit_scale", initial_logit_scale, 0.0, largest)
     }
 }

@@ -12,9 +12,7 @@
 
 mod adapter;
 pub mod config;
-mod embedding_cache;
-mod materials;
-mod network;
+mod described_data;
 mod run;
 mod selection;
 #[cfg(test)]

@@ -1,6 +1,7 @@
-//! The loop: epochs over pictures, a measurement and a checkpoint after each.
+//! Descriptions in the loop: an epoch shows one caption of every picture, and is measured at its end.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor, Var};
@@ -9,25 +10,25 @@ use rand::seq::SliceRandom;
 use relens::embed::embeddings::Embeddings;
 use relens::embed::retriever::Retriever;
 use relens::evaluation::{GroundTruthRanks, RankingMetrics};
+use relens::progress::Progress;
 use relens::ranking::CombinedQueries;
+use relens_models::layers::DropoutGenerator;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::config::DescriptionConfig;
-use super::materials::{DescribedCaption, DescribedSplit, Materials};
-use super::network::DescriptionNetwork;
-use crate::objectives::contrastive::{ContrastiveObjective, contrastive};
+use super::described_data::{DescribedCaption, DescribedData, DescribedSplit};
+use crate::Result;
+use crate::objectives::contrastive::{ContrastiveObjective, MAX_LOGIT_SCALE, clamp_logit_scale, contrastive};
 use crate::objectives::targets::ContrastiveTargets;
-use crate::objectives::temperature::{MAX_LOGIT_SCALE, clamp_logit_scale};
 use crate::optimizer::{Gradients, NamedParameter};
 use crate::random::stream;
-use crate::run::checkpoint::CheckpointStore;
-use crate::run::epochs::EpochState;
-use crate::run::log::{JsonLinesLog, RunDirectory};
-use crate::run::trainer::{Trainer, TrainerConfig};
+use crate::run::log::object;
+use crate::run::stage::{Measurement, Phase, PhaseStart, Stage, Step, StepReport};
+use crate::run::trainer::{Trainer, TrainerConfig, set_variable};
+use crate::run::training::{LoopConfig, Run, StartingWeights};
 use crate::schedule::{Decay, Schedule};
-use crate::{Result, TrainingError};
-use relens::progress::Progress;
+use crate::stages::rewriter::finite_loss;
 
 /// Checkpoints that are kept beside the best.
 const KEEP: usize = 2;
@@ -54,100 +55,119 @@ where
     N::Settings: Serialize,
 {
     config.check()?;
-    let directory = RunDirectory::open(&config.output, config)?;
+    let run = Run::open(&config.output, config, KEEP)?;
     let retriever = Arc::new(Retriever::load(&config.model)?);
-    let materials = Materials::prepare(config, &retriever, progress)?;
+    let data = DescribedData::prepare(config, &retriever, progress)?;
     drop(retriever);
-    let network = N::new(config, &materials)?;
-    let checkpoints = CheckpointStore::open(directory.path(), KEEP)?;
-    let mut run = Run::new(config, materials, network, checkpoints)?;
-    run.state = EpochState::resume(&run.checkpoints, &mut run.trainer, progress)?;
-    let mut log = directory.log("metrics.jsonl", run.trainer.steps())?;
-    run.epochs(&mut log, progress)?;
-    run.finish(directory.path())
+    let network = N::new(config, &data)?;
+    let start = Tensor::full(config.training.initial_logit_scale as f32, (), &Device::Cpu)?;
+    let mut stage = DescriptionStage {
+        config,
+        data,
+        network,
+        logit_scale: Var::from_tensor(&start)?,
+        batches: (0, Vec::new()),
+    };
+    let training_loop = LoopConfig {
+        // What is learned may be worse than descriptions as they are.
+        start: StartingWeights::MayWin,
+        measure_every: 0,
+        save_every: 0,
+        saves_when_cancelled: false,
+        patience: 0,
+    };
+    let trained = run.train(&mut stage, training_loop, progress)?;
+    let file = trained.path().join(stage.network.write(&stage.data, trained.path())?);
+    let summary = trained.summary(trained.metrics());
+    let best_epoch = summary.best_step / stage.steps_per_epoch().max(1);
+    Ok(DescriptionSummary { file, best_epoch, metrics: summary.metrics })
 }
 
-struct Run<'a, N: DescriptionNetwork> {
+/// A network over descriptions as the loop sees it.
+struct DescriptionStage<'a, N: DescriptionNetwork> {
     config: &'a DescriptionConfig<N::Settings>,
-    materials: Materials,
+    data: DescribedData,
     network: N,
     logit_scale: Var,
-    trainer: Trainer,
-    checkpoints: CheckpointStore,
-    state: EpochState,
+    /// An epoch, counted from 1, and its batches.
+    batches: (u64, Vec<Vec<(usize, usize)>>),
 }
 
-impl<'a, N: DescriptionNetwork> Run<'a, N> {
-    fn new(
-        config: &'a DescriptionConfig<N::Settings>,
-        materials: Materials,
-        network: N,
-        checkpoints: CheckpointStore,
-    ) -> Result<Self> {
-        let settings = config.training;
-        let start = Tensor::full(settings.initial_logit_scale as f32, (), &Device::Cpu)?;
-        let logit_scale = Var::from_tensor(&start)?;
-        let mut parameters = network.parameters();
-        parameters.push(NamedParameter::new("logit_scale", logit_scale.clone()));
-        let steps = batches_of(&materials.training, config.seed, settings.batch_size, 1).len() as u64;
-        let total_steps = (steps * settings.epochs).max(1);
-        let trainer_config = TrainerConfig {
-            adamw: config.optimizer,
-            clip_norm: 1.0,
-            average_decay: None,
-            schedule: Schedule {
-                peak: settings.learning_rate,
-                floor: 0.0,
-                warmup_steps: (total_steps as f64 * settings.warmup) as u64,
-                total_steps,
-                decay: Decay::Cosine,
-            },
+impl<N: DescriptionNetwork> DescriptionStage<'_, N> {
+    fn parameters(&self) -> Vec<NamedParameter> {
+        let mut parameters = self.network.parameters();
+        parameters.push(NamedParameter::new("logit_scale", self.logit_scale.clone()));
+        parameters
+    }
+
+    /// The same in every epoch.
+    fn steps_per_epoch(&self) -> u64 {
+        let described = self.data.training.captions.iter().filter(|captions| !captions.is_empty());
+        let pictures = described.count();
+        (pictures / self.config.training.batch_size.min(pictures).max(1)) as u64
+    }
+
+    /// (picture, caption) of a step, counted from 0.
+    fn choice(&mut self, step: u64) -> Vec<(usize, usize)> {
+        let per_epoch = self.steps_per_epoch().max(1);
+        let (epoch, place) = (step / per_epoch + 1, (step % per_epoch) as usize);
+        // An epoch's order is a function of the seed and its number, so that a run can go on in the middle of one.
+        if self.batches.0 != epoch {
+            let size = self.config.training.batch_size;
+            self.batches = (epoch, batches_of(&self.data.training, self.config.seed, size, epoch));
+        }
+        self.batches.1.get(place).cloned().unwrap_or_default()
+    }
+
+    /// How descriptions alone rank the pictures of the validation split.
+    fn ranking(&self) -> Result<RankingMetrics> {
+        let split = &self.data.validation;
+        let all = split.captions.iter().enumerate();
+        let all: Vec<(usize, &DescribedCaption)> =
+            all.flat_map(|(image, captions)| captions.iter().map(move |caption| (image, caption))).collect();
+        let mut queries = Embeddings::new(self.data.dim());
+        for chunk in all.chunks(MEASURED_AT_ONCE) {
+            let captions: Vec<&DescribedCaption> = chunk.iter().map(|(_, caption)| *caption).collect();
+            let rows = self.network.embed(&self.data.batch(&captions)?, None)?;
+            let values = rows.detach().flatten_all()?.to_vec1::<f32>()?;
+            queries.append(&Embeddings::from_rows(self.data.dim(), values)?)?;
+        }
+        let image_of_caption: Vec<usize> = all.iter().map(|(image, _)| *image).collect();
+        let queries = CombinedQueries::single(queries);
+        let ranks = GroundTruthRanks::compute(&split.images, &queries, &image_of_caption)?;
+        Ok(RankingMetrics::from_ranks(&ranks.text_to_image, &[1, 5, 10])?)
+    }
+}
+
+impl<N: DescriptionNetwork> Stage for DescriptionStage<'_, N> {
+    type State = ();
+
+    fn begin(&mut self, _: usize) -> Result<Phase> {
+        let settings = self.config.training;
+        let steps_per_epoch = self.steps_per_epoch();
+        let steps = steps_per_epoch * settings.epochs;
+        let schedule = Schedule {
+            peak: settings.learning_rate,
+            floor: 0.0,
+            warmup_steps: (steps.max(1) as f64 * settings.warmup) as u64,
+            total_steps: steps.max(1),
+            decay: Decay::Cosine,
         };
-        let trainer = Trainer::new(trainer_config, parameters)?;
-        Ok(Self {
-            config,
-            materials,
-            network,
-            logit_scale,
+        let trainer =
+            TrainerConfig { adamw: self.config.optimizer, clip_norm: 1.0, average_decay: None, schedule };
+        Ok(Phase {
+            name: "descriptions".to_owned(),
             trainer,
-            checkpoints,
-            state: EpochState::default(),
+            parameters: self.parameters(),
+            steps,
+            steps_per_epoch,
+            start: PhaseStart::Best,
         })
     }
 
-    fn epochs(&mut self, log: &mut JsonLinesLog, progress: &mut dyn Progress) -> Result<()> {
-        if self.state.best.is_none() {
-            self.measure(f64::NAN, log, progress)?;
-        }
-        progress.begin("epochs", self.config.training.epochs);
-        while self.state.epoch < self.config.training.epochs {
-            let loss = self.epoch(progress)?;
-            self.state.epoch += 1;
-            self.measure(loss, log, progress)?;
-            progress.advance(self.state.epoch);
-        }
-        progress.end();
-        Ok(())
-    }
-
-    /// One caption of every picture; the mean loss.
-    fn epoch(&mut self, progress: &mut dyn Progress) -> Result<f64> {
-        let epoch = self.state.epoch + 1;
-        let batches =
-            batches_of(&self.materials.training, self.config.seed, self.config.training.batch_size, epoch);
-        let mut total = 0.0;
-        for batch in &batches {
-            total += self.update(batch)?;
-            if progress.cancelled() {
-                return Err(TrainingError::Interrupted { step: self.trainer.steps() });
-            }
-        }
-        Ok(total / batches.len().max(1) as f64)
-    }
-
-    fn update(&mut self, choice: &[(usize, usize)]) -> Result<f64> {
-        let step = self.trainer.steps() + 1;
-        let training = &self.materials.training;
+    fn step(&mut self, trainer: &mut Trainer, step: Step) -> Result<StepReport> {
+        let choice = self.choice(step.in_phase);
+        let training = &self.data.training;
         let captions: Vec<&DescribedCaption> = choice
             .iter()
             .filter_map(|&(image, caption)| training.captions.get(image)?.get(caption))
@@ -155,57 +175,39 @@ impl<'a, N: DescriptionNetwork> Run<'a, N> {
         let images: Vec<usize> = choice.iter().map(|&(image, _)| image).collect();
         let images = training.images.select(&images)?;
         let images = Tensor::from_slice(images.as_slice(), (images.rows(), images.dim()), &Device::Cpu)?;
-        let mut generator = stream(self.config.seed, "dropout", step);
-        let texts = self.network.embed(&self.materials.batch(&captions)?, Some(&mut generator))?;
+        let mut generator = stream(self.config.seed, "dropout", step.number);
+        let texts = self.network.embed(&self.data.batch(&captions)?, Some(&mut generator))?;
         let diagonal: Vec<u32> = (0..choice.len() as u32).collect();
         let targets = ContrastiveTargets::joint(choice.len(), &diagonal, &Device::Cpu)?;
         let objective = ContrastiveObjective::default();
         let loss = contrastive(&images, &texts, self.logit_scale.as_tensor(), &targets, &objective)?.loss;
-        let value = loss.to_scalar::<f32>()?;
-        if !value.is_finite() {
-            return Err(TrainingError::NonFiniteLoss { step, loss: value });
-        }
-        let gradients = Gradients::take(&mut loss.backward()?, self.trainer.parameters(), step)?;
-        self.trainer.update(&gradients, step)?;
+        let value = finite_loss(&loss, step.number)?;
+        let gradients = Gradients::take(&mut loss.backward()?, trainer.parameters(), step.number)?;
+        let update = trainer.update(&gradients, step.number)?;
         clamp_logit_scale(&self.logit_scale, MAX_LOGIT_SCALE)?;
-        Ok(f64::from(value))
+        let metrics = object(json!({
+            "loss": value,
+            "learning_rate": update.learning_rate,
+            "gradient_norm": update.gradient_norm,
+        }));
+        Ok(StepReport { metrics, ..StepReport::default() })
     }
 
-    /// Measures, logs, and saves a checkpoint.
-    fn measure(&mut self, loss: f64, log: &mut JsonLinesLog, progress: &mut dyn Progress) -> Result<()> {
-        let measured = self.measured()?;
-        let run = (&self.trainer, &self.checkpoints);
-        self.state.record((&measured, loss), run, log, progress)
-    }
-
-    /// How descriptions alone rank the pictures of the validation split.
-    fn measured(&self) -> Result<RankingMetrics> {
-        let split = &self.materials.validation;
-        let all = split.captions.iter().enumerate();
-        let all: Vec<(usize, &DescribedCaption)> =
-            all.flat_map(|(image, captions)| captions.iter().map(move |caption| (image, caption))).collect();
-        let mut queries = Embeddings::new(self.materials.dim());
-        for chunk in all.chunks(MEASURED_AT_ONCE) {
-            let captions: Vec<&DescribedCaption> = chunk.iter().map(|(_, caption)| *caption).collect();
-            let rows = self.network.embed(&self.materials.batch(&captions)?, None)?;
-            let values = rows.detach().flatten_all()?.to_vec1::<f32>()?;
-            queries.append(&Embeddings::from_rows(self.materials.dim(), values)?)?;
+    fn measure(&mut self, _: u64, _: &mut dyn Progress) -> Result<Measurement> {
+        let measured = self.ranking()?;
+        let mut metrics = Map::new();
+        for (k, recall) in &measured.recall {
+            metrics.insert(format!("image_retrieval_recall@{k}"), json!(recall));
         }
-        let image_of_caption: Vec<usize> = all.iter().map(|(image, _)| *image).collect();
-        let queries = CombinedQueries::single(queries);
-        let ranks = GroundTruthRanks::compute(&split.images, &queries, &image_of_caption)?;
-        Ok(RankingMetrics::from_ranks(&ranks.text_to_image, &[1, 5, 10])?)
+        let selection = measured.mean_reciprocal_rank;
+        metrics.insert("image_retrieval_mean_reciprocal_rank".to_owned(), json!(selection));
+        Ok(Measurement { metrics, selection, samples: Vec::new() })
     }
 
-    /// Writes what the best epoch learned.
-    fn finish(mut self, directory: &std::path::Path) -> Result<DescriptionSummary> {
-        let best = self.state.best.clone().ok_or_else(|| {
-            TrainingError::argument("description stage", "at least one measurement", "none")
-        })?;
-        let snapshot = self.checkpoints.load(best.step)?;
-        self.trainer.restore(&snapshot, snapshot.step)?;
-        let file = self.network.write(&self.materials, directory)?;
-        Ok(DescriptionSummary { file: directory.join(file), best_epoch: best.epoch, metrics: best.metrics })
+    fn set_weights(&mut self, weights: &BTreeMap<String, Tensor>) -> Result<()> {
+        self.parameters()
+            .iter()
+            .try_for_each(|parameter| set_variable(&parameter.name, &parameter.var, weights))
     }
 }
 
@@ -220,4 +222,33 @@ fn batches_of(split: &DescribedSplit, seed: u64, size: usize, epoch: u64) -> Vec
     let choice = |image: &usize| (*image, random.random_range(0..split.captions[*image].len()));
     let chosen: Vec<(usize, usize)> = pictures.iter().map(choice).collect();
     chosen.chunks_exact(size).map(<[_]>::to_vec).collect()
+}
+
+/// The descriptions of some captions, packed.
+pub(super) struct DescriptionBatch {
+    /// The descriptions' embeddings, `[rows, dim]`.
+    pub(super) rows: Tensor,
+    /// Which description of the knowledge base each row is, `[rows]`.
+    pub(super) descriptions: Vec<u32>,
+    /// Where each caption's rows begin, and the end of the last.
+    pub(super) offsets: Vec<usize>,
+}
+
+/// Turns the descriptions of a caption into one vector.
+pub(super) trait DescriptionNetwork: Sized {
+    /// Its own settings.
+    type Settings;
+
+    /// A network at its beginning.
+    fn new(config: &DescriptionConfig<Self::Settings>, data: &DescribedData) -> Result<Self>;
+
+    /// # Shapes
+    /// - result: `[captions, dim]`, L2-normalised
+    fn embed(&self, batch: &DescriptionBatch, generator: Option<&mut DropoutGenerator>) -> Result<Tensor>;
+
+    /// What is trained.
+    fn parameters(&self) -> Vec<NamedParameter>;
+
+    /// Writes what was learned into the run directory, as the enhancer reads it; the file's name.
+    fn write(&self, data: &DescribedData, directory: &Path) -> Result<&'static str>;
 }

@@ -14,9 +14,9 @@ use relens_models::layers::{Dropout, DropoutGenerator};
 use relens_models::ops::{l2_normalize, mean_pool};
 
 use super::VALUES_FILE;
-use super::config::{SelectionConfig, SelectionNetworkSettings};
-use super::materials::Materials;
-use super::network::{Batch, DescriptionNetwork};
+use super::config::{SelectionConfig, SelectionNetworkConfig};
+use super::described_data::DescribedData;
+use super::run::{DescriptionBatch, DescriptionNetwork};
 use crate::Result;
 use crate::optimizer::{NamedParameter, ParameterOptions};
 
@@ -27,15 +27,15 @@ pub(super) struct SelectionNetwork {
 }
 
 impl DescriptionNetwork for SelectionNetwork {
-    type Settings = SelectionNetworkSettings;
+    type Settings = SelectionNetworkConfig;
 
-    fn new(config: &SelectionConfig, materials: &Materials) -> Result<Self> {
-        let count = materials.descriptions.len();
+    fn new(config: &SelectionConfig, data: &DescribedData) -> Result<Self> {
+        let count = data.descriptions.len();
         let logarithms = Var::from_tensor(&Tensor::full(0f32, count, &Device::Cpu)?)?;
         Ok(Self { logarithms, dropout: Dropout::new(config.training.dropout) })
     }
 
-    fn embed(&self, batch: &Batch, generator: Option<&mut DropoutGenerator>) -> Result<Tensor> {
+    fn embed(&self, batch: &DescriptionBatch, generator: Option<&mut DropoutGenerator>) -> Result<Tensor> {
         let rows = self.dropout.forward(&batch.rows, generator)?;
         let places = Tensor::from_slice(&batch.descriptions, batch.descriptions.len(), &Device::Cpu)?;
         let weights = self.logarithms.index_select(&places, 0)?.exp()?.unsqueeze(1)?;
@@ -48,12 +48,12 @@ impl DescriptionNetwork for SelectionNetwork {
         vec![NamedParameter { options: ParameterOptions { decay: true, ..parameter.options }, ..parameter }]
     }
 
-    fn write(&self, materials: &Materials, directory: &Path) -> Result<&'static str> {
+    fn write(&self, data: &DescribedData, directory: &Path) -> Result<&'static str> {
         let weights = self.logarithms.as_detached_tensor().exp()?.to_vec1::<f32>()?;
-        let information = information(materials)?;
+        let information = information(data)?;
         let mut values = DescriptionValues::default();
         for (((entity, description), weight), information) in
-            materials.descriptions.iter().zip(weights).zip(information)
+            data.descriptions.iter().zip(weights).zip(information)
         {
             let [information, weight] = [information, weight].map(rounded);
             values.insert(entity, description, DescriptionValue { information, weight });
@@ -71,14 +71,14 @@ fn rounded(value: f32) -> f32 {
 }
 
 /// The mutual information of every description, in nats.
-fn information(materials: &Materials) -> Result<Vec<f32>> {
-    let pictures_of = pictures_of_entities(materials);
-    let images = &materials.training.images;
+fn information(data: &DescribedData) -> Result<Vec<f32>> {
+    let pictures_of = pictures_of_entities(data);
+    let images = &data.training.images;
     let pictures = images.rows();
     let image_table = Tensor::from_slice(images.as_slice(), (pictures, images.dim()), &Device::Cpu)?;
-    let scores = materials.description_embeddings()?.matmul(&image_table.t()?)?;
-    let mut information = Vec::with_capacity(materials.descriptions.len());
-    for (place, (entity, _)) in materials.descriptions.iter().enumerate() {
+    let scores = data.description_embeddings()?.matmul(&image_table.t()?)?;
+    let mut information = Vec::with_capacity(data.descriptions.len());
+    for (place, (entity, _)) in data.descriptions.iter().enumerate() {
         let own = pictures_of.get(entity.as_str());
         let scores = scores.get(place)?.to_vec1::<f32>()?;
         information.push(own.map_or(0.0, |own| mutual_information(&scores, own)));
@@ -87,11 +87,11 @@ fn information(materials: &Materials) -> Result<Vec<f32>> {
 }
 
 /// The training pictures whose captions name each entity.
-fn pictures_of_entities(materials: &Materials) -> HashMap<&str, HashSet<usize>> {
+fn pictures_of_entities(data: &DescribedData) -> HashMap<&str, HashSet<usize>> {
     let mut pictures: HashMap<&str, HashSet<usize>> = HashMap::new();
-    for (picture, captions) in materials.training.captions.iter().enumerate() {
+    for (picture, captions) in data.training.captions.iter().enumerate() {
         for &place in captions.iter().flat_map(|caption| &caption.descriptions) {
-            if let Some((entity, _)) = materials.descriptions.get(place as usize) {
+            if let Some((entity, _)) = data.descriptions.get(place as usize) {
                 pictures.entry(entity).or_default().insert(picture);
             }
         }

@@ -9,8 +9,8 @@ use relens::enhancer::baselines::selection::DescriptionValues;
 
 use super::adapter::AdapterNetwork;
 use super::config::{AdapterConfig, DescriptionConfig, SelectionConfig};
-use super::materials::{DescribedCaption, DescribedSplit, Materials, Tables};
-use super::network::DescriptionNetwork;
+use super::described_data::{DescribedCaption, DescribedData, DescribedSplit, Tables};
+use super::run::DescriptionNetwork;
 use super::selection::{SelectionNetwork, mutual_information};
 use super::{ADAPTER_FILE, VALUES_FILE};
 use crate::optimizer::Gradients;
@@ -31,7 +31,7 @@ fn vectors(rows: usize, purpose: &str) -> Embeddings {
 }
 
 /// Four pictures of a dog, a cat or both; three descriptions of each.
-fn materials() -> Materials {
+fn data() -> DescribedData {
     let mut tables = Tables::default();
     let mut describe = |entities: &[&str]| {
         let mut caption = DescribedCaption::default();
@@ -46,16 +46,16 @@ fn materials() -> Materials {
     };
     let captions = vec![describe(&["dog"]), describe(&["cat"]), describe(&["dog", "cat"]), Vec::new()];
     let split = |purpose: &str| DescribedSplit { images: vectors(4, purpose), captions: captions.clone() };
-    Materials::new(vec![split("train"), split("validation")], tables, &vectors(6, "texts")).unwrap()
+    DescribedData::new(vec![split("train"), split("validation")], tables, &vectors(6, "texts")).unwrap()
 }
 
-fn captions(materials: &Materials) -> Vec<&DescribedCaption> {
-    materials.training.captions.iter().flatten().collect()
+fn captions(data: &DescribedData) -> Vec<&DescribedCaption> {
+    data.training.captions.iter().flatten().collect()
 }
 
 /// Everything that is trained has a gradient that is finite and not zero throughout.
-fn assert_all_learns<N: DescriptionNetwork>(network: &N, materials: &Materials) {
-    let batch = materials.batch(&captions(materials)).unwrap();
+fn assert_all_learns<N: DescriptionNetwork>(network: &N, data: &DescribedData) {
+    let batch = data.batch(&captions(data)).unwrap();
     let embedded = network.embed(&batch, None).unwrap();
     let target = Tensor::from_slice(vectors(3, "target").as_slice(), (3, DIM), embedded.device()).unwrap();
     let loss = (embedded * target).unwrap().sum_all().unwrap();
@@ -70,20 +70,20 @@ fn assert_all_learns<N: DescriptionNetwork>(network: &N, materials: &Materials) 
 
 #[test]
 fn all_parameters_learn() {
-    let materials = materials();
-    assert_all_learns(&AdapterNetwork::new(&config(), &materials).unwrap(), &materials);
-    assert_all_learns(&SelectionNetwork::new(&config(), &materials).unwrap(), &materials);
+    let data = data();
+    assert_all_learns(&AdapterNetwork::new(&config(), &data).unwrap(), &data);
+    assert_all_learns(&SelectionNetwork::new(&config(), &data).unwrap(), &data);
 }
 
 #[test]
 fn the_enhancer_computes_what_was_trained() {
-    let materials = materials();
-    let network = AdapterNetwork::new(&config(), &materials).unwrap();
+    let data = data();
+    let network = AdapterNetwork::new(&config(), &data).unwrap();
     let directory = tempfile::tempdir().unwrap();
-    assert_eq!(network.write(&materials, directory.path()).unwrap(), ADAPTER_FILE);
+    assert_eq!(network.write(&data, directory.path()).unwrap(), ADAPTER_FILE);
     let enhancer = AdapterWeights::open(&directory.path().join(ADAPTER_FILE)).unwrap();
-    let captions = captions(&materials);
-    let batch = materials.batch(&captions).unwrap();
+    let captions = captions(&data);
+    let batch = data.batch(&captions).unwrap();
     let trained = network.embed(&batch, None).unwrap().to_vec2::<f32>().unwrap();
     let mut rows = batch.rows.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     for (bounds, trained) in batch.offsets.windows(2).zip(trained) {
@@ -98,11 +98,10 @@ fn the_enhancer_computes_what_was_trained() {
 
 #[test]
 fn values_are_written_for_every_description_as_the_enhancer_reads_them() {
-    let materials = materials();
-    let network =
-        SelectionNetwork::new(&config::<super::config::SelectionNetworkSettings>(), &materials).unwrap();
+    let data = data();
+    let network = SelectionNetwork::new(&config::<super::config::SelectionNetworkConfig>(), &data).unwrap();
     let directory = tempfile::tempdir().unwrap();
-    assert_eq!(network.write(&materials, directory.path()).unwrap(), VALUES_FILE);
+    assert_eq!(network.write(&data, directory.path()).unwrap(), VALUES_FILE);
     let values = DescriptionValues::open(&directory.path().join(VALUES_FILE)).unwrap();
     for entity in ["dog", "cat"] {
         for part in ["ears", "tail", "eyes"] {
@@ -136,5 +135,5 @@ fn settings_beyond_their_range_are_named() {
     assert!(message("training = { dropout = 1.5 }").contains("`training.dropout` is 1.5"));
     assert!(message("magic = 1").contains("unknown field `magic`"));
     let ratio = AdapterConfig { network: toml::from_str("residual_ratio = 2.0").unwrap(), ..config() };
-    assert!(AdapterNetwork::new(&ratio, &materials()).is_err());
+    assert!(AdapterNetwork::new(&ratio, &data()).is_err());
 }

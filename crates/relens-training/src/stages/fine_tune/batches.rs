@@ -2,11 +2,11 @@
 
 use rand::seq::SliceRandom;
 
-use super::config::OptimizationSettings;
+use super::config::FineTuneOptimization;
 use crate::random;
 use crate::stages::retriever::batches::one_of;
 use crate::stages::retriever::config::DataConfig;
-use crate::stages::retriever::data::Picture;
+use crate::stages::retriever::corpus::PictureTexts;
 
 /// The pairs of one step.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(super) struct PairBatch {
 /// has two captions of a picture at most where rounds meet.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PairPlan<'a> {
-    pictures: &'a [Picture],
+    pictures: &'a [PictureTexts],
     data: &'a DataConfig,
     pairs: usize,
     batch_size: usize,
@@ -33,9 +33,9 @@ pub(super) struct PairPlan<'a> {
 
 impl<'a> PairPlan<'a> {
     pub(super) fn new(
-        pictures: &'a [Picture],
+        pictures: &'a [PictureTexts],
         data: &'a DataConfig,
-        settings: &OptimizationSettings,
+        settings: &FineTuneOptimization,
         seed: u64,
     ) -> Self {
         let pairs: usize = pictures.iter().map(|picture| picture.captions.len()).sum();

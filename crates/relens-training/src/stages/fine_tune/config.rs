@@ -22,10 +22,10 @@ pub struct FineTuneConfig {
     /// Pictures, captions and rewrites.
     pub data: DataConfig,
     /// What is tuned.
-    pub model: ModelSettings,
+    pub model: FineTunedModel,
     /// Batches, steps and the learning rate.
     #[serde(default)]
-    pub optimization: OptimizationSettings,
+    pub optimization: FineTuneOptimization,
     /// AdamW. Default weight decay 1e-3 (EvdCLIP), the rest as CLIP's.
     #[serde(default = "optimizer")]
     pub optimizer: AdamWConfig,
@@ -40,7 +40,7 @@ pub struct FineTuneConfig {
 /// What is tuned.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ModelSettings {
+pub struct FineTunedModel {
     /// The retriever: a bundled model's name, a model directory, `hf-hub:ORGANISATION/NAME` or open_clip's
     /// MODEL/WEIGHTS.
     pub start_from: String,
@@ -68,7 +68,7 @@ pub enum FineTunedPart {
 /// Batches, steps and the learning rate.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct OptimizationSettings {
+pub struct FineTuneOptimization {
     /// Passes over the captions. Default 20 (EvdCLIP), at least 1.
     pub epochs: u64,
     /// End after so many steps; 0 for all of the epochs'. Default 0.
@@ -94,7 +94,7 @@ pub struct OptimizationSettings {
     pub checkpoint_steps: u64,
 }
 
-impl Default for OptimizationSettings {
+impl Default for FineTuneOptimization {
     fn default() -> Self {
         Self {
             epochs: 20,
@@ -125,7 +125,7 @@ fn every_part() -> Vec<FineTunedPart> {
     vec![ImageTower, ImageProjection, TextTower, TextProjection, LogitScale]
 }
 
-impl ModelSettings {
+impl FineTunedModel {
     /// Whether a part is trained.
     pub fn trains(&self, part: FineTunedPart) -> bool {
         self.train.contains(&part)

@@ -22,7 +22,6 @@
 
 mod batches;
 mod config;
-mod export;
 mod network;
 mod plan;
 mod run;
@@ -31,8 +30,8 @@ mod step;
 mod tests;
 mod tower_sizes;
 
-pub use config::{FineTuneConfig, FineTunedPart, ModelSettings, OptimizationSettings};
+pub use config::{FineTuneConfig, FineTuneOptimization, FineTunedModel, FineTunedPart};
 pub use plan::plan;
 pub use run::run;
 
-pub use super::finished_model::{MODEL_DIRECTORY, RunSummary};
+pub use crate::run::finished_model::{MODEL_DIRECTORY, RunSummary};

@@ -11,26 +11,27 @@ use relens_models::dual_encoder::architecture::{
 use relens_models::parameters::Parameters;
 use relens_models::weights::TrainableParameters;
 
-use super::config::{FineTunedPart, ModelSettings};
+use super::config::{FineTunedModel, FineTunedPart};
 use crate::optimizer::NamedParameter;
+use crate::run::trainer::set_variable;
 use crate::{Result, TrainingError};
 
 const LOGIT_SCALE: &str = "logit_scale";
 
 /// Architecture and parameters; encoders are built from them anew after every update.
-pub(super) struct Network {
+pub(super) struct TunedNetwork {
     architecture: Architecture,
     parameters: Parameters,
     trainable: Arc<TrainableParameters>,
     logit_scale: Tensor,
 }
 
-impl Network {
+impl TunedNetwork {
     /// Takes the weights of `encoder`; what is trained becomes variables.
     ///
     /// # Errors
     /// A tensor that is missing, of another shape, or not finite; nothing to train in a part that was named.
-    pub(super) fn new(encoder: &DualEncoder, settings: &ModelSettings) -> Result<Self> {
+    pub(super) fn new(encoder: &DualEncoder, settings: &FineTunedModel) -> Result<Self> {
         let architecture = encoder.architecture().clone();
         let (image, text) = (architecture.image.clone(), architecture.text.clone());
         let parts = settings.train.clone();
@@ -117,16 +118,7 @@ impl Network {
     /// Sets variables to what a checkpoint has.
     pub(super) fn set(&self, values: &BTreeMap<String, Tensor>) -> Result<()> {
         for (name, parameter) in self.trainable.entries() {
-            match values.get(&name) {
-                Some(value) if value.dims() == parameter.var.dims() => parameter.var.set(value)?,
-                other => {
-                    return Err(TrainingError::argument(
-                        "Network::set",
-                        format!("`{name}` of shape {:?}", parameter.var.dims()),
-                        format!("{:?}", other.map(Tensor::dims)),
-                    ));
-                }
-            }
+            set_variable(&name, &parameter.var, values)?;
         }
         Ok(())
     }

@@ -1,54 +1,31 @@
-//! The loop: updates, measurements, checkpoints.
+//! A whole retriever in the loop: pairs of a picture and a text, and the export in the model's own layout.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use candle_core::Tensor;
+use relens::embed::embedding_cache::EmbeddingCache;
 use relens::embed::retriever::Retriever;
-use serde::{Deserialize, Serialize};
+use relens::progress::Progress;
+use relens_models::dual_encoder::DualEncoder;
+use relens_models::dual_encoder::architecture::write_changed;
+use relens_models::weights::ElementType;
 use serde_json::{Map, Value, json};
 
 use super::batches::PairPlan;
 use super::config::FineTuneConfig;
-use super::export;
-use super::network::Network;
+use super::network::TunedNetwork;
 use super::step::Workbench;
-use crate::objectives::temperature::{MAX_LOGIT_SCALE, clamp_logit_scale};
-use crate::reward::{EmbeddingCache, embed_pictures};
-use crate::run::checkpoint::CheckpointStore;
-use crate::run::log::{JsonLinesLog, RunDirectory, object};
+use crate::Result;
+use crate::objectives::contrastive::{MAX_LOGIT_SCALE, clamp_logit_scale};
+use crate::run::finished_model::{RunSummary, publish};
+use crate::run::log::object;
+use crate::run::stage::{Measurement, Phase, PhaseStart, Stage, Step, StepReport};
 use crate::run::trainer::{Trainer, TrainerConfig, UpdateReport};
+use crate::run::training::{LoopConfig, Run, StartingWeights};
 use crate::schedule::Schedule;
-use crate::stages::finished_model::{MODEL_DIRECTORY, RunSummary, finished};
-use crate::stages::retriever::data::Corpus;
-use crate::{Result, TrainingError};
-use relens::progress::Progress;
-
-/// Where a run is; saved in every checkpoint.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-struct RunState {
-    step: u64,
-    /// Measurements since the best one.
-    worse: u64,
-    best: Option<Best>,
-    finished: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Best {
-    step: u64,
-    value: f64,
-    metrics: Map<String, Value>,
-}
-
-struct Run<'a> {
-    bench: Workbench<'a>,
-    trainer: Trainer,
-    checkpoints: CheckpointStore,
-    metrics: JsonLinesLog,
-    samples: JsonLinesLog,
-    state: RunState,
-    max_logit_scale: f64,
-}
+use crate::stages::retriever::corpus::Corpus;
 
 /// Tunes `retriever`, or goes on with a run that was interrupted, and exports the best weights.
 ///
@@ -56,51 +33,39 @@ struct Run<'a> {
 /// run is left as it is and its summary returned.
 ///
 /// # Errors
-/// [`TrainingError::RunChanged`] and [`TrainingError::RunLocked`] for the run directory; data, pictures or weights that
-/// cannot be read; a loss or gradient that is not finite; a full disk; [`TrainingError::Interrupted`] where `progress`
-/// asked for it, with a checkpoint of where it was. The last checkpoint stays in every case.
+/// [`TrainingError::RunChanged`](crate::TrainingError::RunChanged),
+/// [`TrainingError::RunLocked`](crate::TrainingError::RunLocked) and
+/// [`TrainingError::OtherVersion`](crate::TrainingError::OtherVersion) for the run directory; data, pictures or weights
+/// that cannot be read; a loss or gradient that is not finite; a full disk;
+/// [`TrainingError::Interrupted`](crate::TrainingError::Interrupted) where `progress` asked for it, with a checkpoint of
+/// where it was. The last checkpoint stays in every case.
 pub fn run(
     config: &FineTuneConfig,
     retriever: &Retriever,
     progress: &mut dyn Progress,
 ) -> Result<RunSummary> {
     config.check()?;
-    let directory = RunDirectory::open(&config.output, config)?;
-    let checkpoints = CheckpointStore::open(directory.path(), config.evaluation.keep_checkpoints)?;
-    let resumed = checkpoints.latest()?;
-    let state =
-        resumed.as_ref().map_or(Ok(RunState::default()), |snapshot| checkpoints.state_of(snapshot))?;
-    if state.finished && finished(directory.path())?.is_some() {
-        return Ok(summary(config, state));
+    let run = Run::open(&config.output, config, config.evaluation.keep_checkpoints)?;
+    if let Some(summary) = run.finished(1)? {
+        return Ok(summary);
     }
     let bench = prepare(config, retriever, progress)?;
-    let plan = PairPlan::new(bench.corpus.training(), &config.data, &config.optimization, config.seed);
-    let parameters = bench.network.parameters(config.optimization.projection_rate);
-    let mut trainer = Trainer::new(trainer_config(config, plan.total_steps()), parameters)?;
     // SigLIP's temperature is beyond CLIP's limit from the start.
-    let start = f64::from(retriever.logit_scale());
-    if let Some(snapshot) = &resumed {
-        progress.message(&format!("continuing after step {}", state.step));
-        trainer.restore(snapshot, state.step)?;
-        checkpoints.mark_best(state.best.as_ref().map(|best| best.step))?;
-    }
-    let log = |name: &str| {
-        let path = directory.path().join(name);
-        // What a run wrote that was killed before its first checkpoint is written again, the start's numbers too.
-        if resumed.is_none() && path.exists() {
-            fs_err::remove_file(path)?;
-        }
-        directory.log(name, state.step)
+    let max_logit_scale = MAX_LOGIT_SCALE.max(f64::from(retriever.logit_scale()));
+    let mut stage = FineTuning { bench, max_logit_scale };
+    let training_loop = LoopConfig {
+        start: StartingWeights::Measured,
+        measure_every: config.evaluation.every_steps,
+        save_every: config.optimization.checkpoint_steps,
+        // A step of a large batch takes minutes.
+        saves_when_cancelled: true,
+        patience: config.evaluation.patience,
     };
-    let (metrics, samples) = (log("metrics.jsonl")?, log("samples.jsonl")?);
-    let max_logit_scale = MAX_LOGIT_SCALE.max(start);
-    let mut run = Run { bench, trainer, checkpoints, metrics, samples, state, max_logit_scale };
-    run.all_steps(resumed.is_none(), progress)?;
-    run.load_best()?;
+    let trained = run.train(&mut stage, training_loop, progress)?;
     progress.message("exporting the best weights");
-    let metrics = run.state.best.as_ref().map(|best| best.metrics.clone()).unwrap_or_default();
-    export::export(directory.path(), retriever.encoder(), &run.bench.network, &metrics)?;
-    Ok(summary(config, run.state))
+    let metrics = trained.metrics();
+    export(trained.path(), retriever.encoder(), &stage.bench.network, &metrics)?;
+    Ok(trained.summary(metrics))
 }
 
 pub(super) fn prepare<'a>(
@@ -109,20 +74,19 @@ pub(super) fn prepare<'a>(
     progress: &mut dyn Progress,
 ) -> Result<Workbench<'a>> {
     let corpus = Arc::new(Corpus::read(&config.data)?);
-    tell_rewrites(config, &corpus, progress);
-    let network = Network::new(retriever.encoder(), &config.model)?;
+    report_rewrites(config, &corpus, progress);
+    let network = TunedNetwork::new(retriever.encoder(), &config.model)?;
     let frozen_pictures = if config.model.trains_images() {
         None
     } else {
         let paths: Vec<PathBuf> = corpus.pictures.iter().map(|picture| picture.path.clone()).collect();
-        let cache = EmbeddingCache { directory: config.cache.clone() };
-        Some(embed_pictures(retriever, &paths, &cache, progress)?)
+        Some(EmbeddingCache::at(&config.cache).images(retriever, &paths, progress)?)
     };
     Ok(Workbench { config, retriever, corpus, network, frozen_pictures })
 }
 
 /// How many captions can be replaced: none at all would be the baseline, whatever the probability.
-fn tell_rewrites(config: &FineTuneConfig, corpus: &Corpus, progress: &mut dyn Progress) {
+fn report_rewrites(config: &FineTuneConfig, corpus: &Corpus, progress: &mut dyn Progress) {
     let probability = config.data.rewriting_probability;
     if probability == 0.0 {
         return;
@@ -135,80 +99,57 @@ fn tell_rewrites(config: &FineTuneConfig, corpus: &Corpus, progress: &mut dyn Pr
     ));
 }
 
-fn summary(config: &FineTuneConfig, state: RunState) -> RunSummary {
-    let (best_step, metrics) = state.best.map_or((state.step, Map::new()), |best| (best.step, best.metrics));
-    RunSummary { model: config.output.join(MODEL_DIRECTORY), metrics, best_step, steps: state.step }
+/// A dual encoder as the loop sees it.
+struct FineTuning<'a> {
+    bench: Workbench<'a>,
+    max_logit_scale: f64,
 }
 
-fn trainer_config(config: &FineTuneConfig, total_steps: u64) -> TrainerConfig {
-    let settings = &config.optimization;
-    TrainerConfig {
-        adamw: config.optimizer,
-        clip_norm: settings.clip_norm,
-        average_decay: None,
-        schedule: Schedule {
+impl FineTuning<'_> {
+    fn plan(&self) -> PairPlan<'_> {
+        let config = self.bench.config;
+        PairPlan::new(self.bench.corpus.training(), &config.data, &config.optimization, config.seed)
+    }
+}
+
+impl Stage for FineTuning<'_> {
+    type State = ();
+
+    const LONG_MEASUREMENTS: bool = true;
+
+    fn begin(&mut self, _: usize) -> Result<Phase> {
+        let (config, plan) = (self.bench.config, self.plan());
+        let (settings, total_steps) = (&config.optimization, plan.total_steps());
+        let schedule = Schedule {
             peak: settings.learning_rate,
             floor: 0.0,
             warmup_steps: settings.warmup_steps.min(total_steps / 2),
             total_steps,
             decay: settings.decay,
-        },
-    }
-}
-
-impl Run<'_> {
-    fn all_steps(&mut self, from_the_start: bool, progress: &mut dyn Progress) -> Result<()> {
-        let config = self.bench.config;
-        let corpus = Arc::clone(&self.bench.corpus);
-        let plan = PairPlan::new(corpus.training(), &config.data, &config.optimization, config.seed);
-        let (total, per_epoch) = (plan.total_steps(), plan.steps_per_epoch().max(1));
-        if from_the_start {
-            self.measure(total, progress)?;
-        }
-        let every = match config.evaluation.every_steps {
-            0 => per_epoch,
-            steps => steps,
         };
-        progress.begin("fine-tuning", total);
-        progress.advance(self.state.step);
-        while self.state.step < total && !self.state.finished {
-            self.update(&plan, progress)?;
-            let step = self.state.step;
-            let measured = step == total || step.is_multiple_of(every);
-            if measured {
-                progress.end();
-                self.measure(total, progress)?;
-                progress.begin("fine-tuning", total);
-            }
-            let saved = match config.optimization.checkpoint_steps {
-                0 => measured,
-                steps => measured || step.is_multiple_of(steps),
-            };
-            let cancelled = progress.cancelled();
-            if saved || cancelled {
-                self.save()?;
-            }
-            progress.advance(step);
-            if cancelled && step < total {
-                return Err(TrainingError::Interrupted { step });
-            }
-        }
-        progress.end();
-        Ok(())
+        Ok(Phase {
+            name: "fine-tuning".to_owned(),
+            trainer: TrainerConfig {
+                adamw: config.optimizer,
+                clip_norm: settings.clip_norm,
+                average_decay: None,
+                schedule,
+            },
+            parameters: self.bench.network.parameters(settings.projection_rate),
+            steps: total_steps,
+            steps_per_epoch: plan.steps_per_epoch(),
+            start: PhaseStart::Best,
+        })
     }
 
-    fn update(&mut self, plan: &PairPlan<'_>, progress: &mut dyn Progress) -> Result<()> {
-        let step = self.state.step + 1;
-        let batch = plan.batch(self.state.step);
-        let (losses, gradients) = self.bench.gradients(&batch, self.trainer.parameters(), step)?;
-        let UpdateReport { learning_rate, gradient_norm } = self.trainer.update(&gradients, step)?;
+    fn step(&mut self, trainer: &mut Trainer, step: Step) -> Result<StepReport> {
+        let batch = self.plan().batch(step.in_phase);
+        let (losses, gradients) = self.bench.gradients(&batch, trainer.parameters(), step.number)?;
+        let UpdateReport { learning_rate, gradient_norm } = trainer.update(&gradients, step.number)?;
         if let Some(logit_scale) = self.bench.network.logit_scale_variable() {
             clamp_logit_scale(&logit_scale, self.max_logit_scale)?;
         }
-        self.state.step = step;
-        let record = object(json!({
-            "step": step,
-            "epoch": step as f64 / plan.steps_per_epoch().max(1) as f64,
+        let metrics = object(json!({
             "loss": losses.loss,
             "image_to_text_loss": losses.image_to_text,
             "text_to_image_loss": losses.text_to_image,
@@ -216,57 +157,32 @@ impl Run<'_> {
             "learning_rate": learning_rate,
             "gradient_norm": gradient_norm,
         }));
-        progress.metrics(&record);
-        self.metrics.append(&record)
+        Ok(StepReport { metrics, ..StepReport::default() })
     }
 
-    /// Measures, logs, and decides whether these weights are the best so far and whether to stop.
-    fn measure(&mut self, total: u64, progress: &mut dyn Progress) -> Result<()> {
-        let (config, step) = (self.bench.config, self.state.step);
-        let measurement = self.bench.measure(progress)?;
-        let value = measurement.selection(config.evaluation.metric);
-        let metrics = measurement.metrics();
-        let mut record = object(json!({"step": step, "split": "validation"}));
-        record.extend(metrics.clone());
-        record.insert("selection".to_owned(), json!(value));
-        progress.metrics(&record);
-        self.metrics.append(&record)?;
-        for sample in measurement.samples(&self.bench.corpus, step, config.evaluation.samples)? {
-            self.samples.append(&sample)?;
-        }
-        if step == 0 {
-            return Ok(());
-        }
-        if self.state.best.as_ref().is_none_or(|best| value > best.value) {
-            self.state.best = Some(Best { step, value, metrics });
-            self.state.worse = 0;
-        } else {
-            self.state.worse += 1;
-        }
-        self.state.finished = step == total;
-        let patience = config.evaluation.patience;
-        if patience > 0 && !self.state.finished && self.state.worse >= patience {
-            let worse = self.state.worse;
-            progress.message(&format!("stopping: {worse} measurements without a better one"));
-            self.state.finished = true;
-        }
-        Ok(())
+    fn measure(&mut self, step: u64, progress: &mut dyn Progress) -> Result<Measurement> {
+        self.bench.measure(progress)?.logged(&self.bench.corpus, &self.bench.config.evaluation, step)
     }
 
-    fn save(&mut self) -> Result<()> {
-        if let Some(best) = self.state.best.as_ref().filter(|best| best.step == self.state.step) {
-            // Named before it is there: should a kill come between, the next measurement names it again.
-            self.checkpoints.mark_best(Some(best.step))?;
-        }
-        let state = serde_json::to_value(&self.state).map_err(std::io::Error::from)?;
-        self.checkpoints.save(&self.trainer.snapshot(self.state.step, state)?)?;
-        Ok(())
+    fn set_weights(&mut self, weights: &BTreeMap<String, Tensor>) -> Result<()> {
+        self.bench.network.set(weights)
     }
+}
 
-    /// The weights of the best checkpoint, or of the last one where the best can no longer be read.
-    fn load_best(&mut self) -> Result<()> {
-        let best = self.state.best.as_ref().map(|best| best.step);
-        let snapshot = self.checkpoints.best_or_latest(best)?;
-        snapshot.map_or(Ok(()), |snapshot| self.bench.network.set(&snapshot.weights))
-    }
+/// Writes the model in the layout of the one that was tuned, with what was trained, and opens it once.
+fn export(
+    run: &Path,
+    start: &DualEncoder,
+    network: &TunedNetwork,
+    metrics: &Map<String, Value>,
+) -> Result<()> {
+    publish(run, |directory| {
+        // f32: at rates of 1e-6 what was learned is smaller than the steps of half precision.
+        write_changed(start, &network.export()?, directory, ElementType::F32)?;
+        let written = DualEncoder::open(directory)?;
+        written.image_encoder()?;
+        written.text_encoder()?;
+        Ok(metrics.clone())
+    })?;
+    Ok(())
 }

@@ -13,12 +13,12 @@ use relens_models::image_preprocessing::decode_image;
 
 use super::batches::PairBatch;
 use super::config::FineTuneConfig;
-use super::network::Network;
+use super::network::TunedNetwork;
 use crate::objectives::{ContrastiveObjective, ContrastiveTargets, contrastive};
 use crate::optimizer::{Gradients, NamedParameter};
 use crate::run::gradient_cache::{ChunkedEncoder, cached_gradients, chunks};
-use crate::stages::retriever::data::{Corpus, Picture};
-use crate::stages::retriever::validation::{Measurement, append};
+use crate::stages::retriever::corpus::{Corpus, PictureTexts};
+use crate::stages::retriever::validation::{RetrievalMeasurement, append};
 use crate::{Result, TrainingError};
 use relens::progress::Progress;
 
@@ -32,7 +32,7 @@ pub(super) struct Workbench<'a> {
     pub(super) config: &'a FineTuneConfig,
     pub(super) retriever: &'a Retriever,
     pub(super) corpus: Arc<Corpus>,
-    pub(super) network: Network,
+    pub(super) network: TunedNetwork,
     /// Embeddings of all pictures, training first, if the image side is frozen.
     pub(super) frozen_pictures: Option<Embeddings>,
 }
@@ -96,7 +96,7 @@ impl Workbench<'_> {
     }
 
     /// Measures the weights as they are now on the validation split.
-    pub(super) fn measure(&self, progress: &mut dyn Progress) -> Result<Measurement> {
+    pub(super) fn measure(&self, progress: &mut dyn Progress) -> Result<RetrievalMeasurement> {
         let pictures = self.corpus.validation();
         let texts: Vec<usize> =
             pictures.iter().flat_map(|picture| picture.captions.iter().copied()).collect();
@@ -122,11 +122,11 @@ impl Workbench<'_> {
             progress.advance((encoded + captions.rows()) as u64);
         }
         progress.end();
-        Measurement::of(&self.corpus, images, captions)
+        RetrievalMeasurement::of(&self.corpus, images, captions)
     }
 
     /// `[pictures, height, width, 3]`, as the image tower takes them.
-    fn prepared(&self, pictures: &[Picture]) -> Result<Tensor> {
+    fn prepared(&self, pictures: &[PictureTexts]) -> Result<Tensor> {
         let decoded =
             pictures.par_iter().map(|picture| decode_image(&picture.path)).collect::<Result<Vec<_>, _>>()?;
         Ok(self.retriever.preprocessor().batch(&decoded)?)
@@ -153,7 +153,7 @@ impl ImageBatch {
                 Ok(Self::Embedded(Tensor::from_slice(rows.as_slice(), shape, &Device::Cpu)?))
             }
             None => {
-                let pictures: Vec<Picture> =
+                let pictures: Vec<PictureTexts> =
                     batch.pictures.iter().map(|&picture| bench.corpus.pictures[picture].clone()).collect();
                 Ok(Self::Prepared(Box::new(bench.network.image_encoder()?), bench.prepared(&pictures)?))
             }

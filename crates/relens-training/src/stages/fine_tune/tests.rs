@@ -101,7 +101,7 @@ fn check_run(name: &str) {
     assert!(moved["ImageTower"] > 10 && moved["TextTower"] > 10 && moved["LogitScale"] == 1, "{moved:?}");
 
     let tuned = Retriever::open(&summary.model).unwrap();
-    let corpus = crate::stages::retriever::data::Corpus::read(&config.data).unwrap();
+    let corpus = crate::stages::retriever::corpus::Corpus::read(&config.data).unwrap();
     let bench = prepare(&config, &tuned, &mut Silent).unwrap();
     let measured = bench.measure(&mut Silent).unwrap().metrics();
     assert_eq!(measured, summary.metrics, "{name}");
@@ -282,7 +282,7 @@ fn an_epoch_shows_every_caption_once_and_rewrites_by_their_chance() {
     let directory = tempfile::tempdir().unwrap();
     dataset(directory.path());
     let mut config = config(directory.path(), &EVERYTHING, "epochs = 2\n");
-    let corpus = crate::stages::retriever::data::Corpus::read(&config.data).unwrap();
+    let corpus = crate::stages::retriever::corpus::Corpus::read(&config.data).unwrap();
     let shown = |config: &FineTuneConfig| -> Vec<usize> {
         let plan = PairPlan::new(corpus.training(), &config.data, &config.optimization, 1);
         assert_eq!((plan.steps_per_epoch(), plan.total_steps()), (3, 6));
@@ -299,7 +299,7 @@ fn an_epoch_shows_every_caption_once_and_rewrites_by_their_chance() {
         texts.sort_unstable();
         texts
     };
-    let training = |texts: fn(&crate::stages::retriever::data::Picture) -> Vec<usize>| -> Vec<usize> {
+    let training = |texts: fn(&crate::stages::retriever::corpus::PictureTexts) -> Vec<usize>| -> Vec<usize> {
         let mut all: Vec<usize> = corpus.training().iter().flat_map(texts).collect();
         all.sort_unstable();
         all

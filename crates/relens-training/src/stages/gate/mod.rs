@@ -22,7 +22,7 @@ use relens::ranking::CombinedQueries;
 use relens_models::atomic_file::write_atomically;
 use serde::{Deserialize, Serialize};
 
-use super::rewriter::{Environment, RetrieverSettings};
+use super::rewriter::{Environment, FeedbackConfig};
 use crate::data::corpus::CorpusConfig;
 use crate::{Result, TrainingError};
 use relens::progress::Progress;
@@ -45,7 +45,7 @@ pub struct GateConfig {
     pub data: CorpusConfig,
     /// The retriever.
     #[serde(default)]
-    pub retriever: RetrieverSettings,
+    pub retriever: FeedbackConfig,
     /// Pictures among which ranks are counted: those that are held out, filled up with others. Default 1000.
     #[serde(default = "gallery")]
     pub gallery: usize,
@@ -105,7 +105,7 @@ impl GateConfig {
 /// # Errors
 /// Data, pictures or models that cannot be read; too few rewrites that change a rank; a copy that cannot be written.
 pub fn fit(config: &GateConfig, progress: &mut dyn Progress) -> Result<GateReport> {
-    let mut environment = Environment::for_data(&config.data, &config.retriever)?;
+    let mut environment = Environment::open(&config.data, &config.retriever, 0)?;
     let retriever = environment.retriever()?;
     let pictures = environment.gallery(config.gallery, progress)?;
     let examples = measure(config, &environment, &retriever, &pictures, progress)?;

@@ -5,7 +5,7 @@
 
 mod config;
 
-pub use config::GrpoConfig;
+pub use config::{GrpoConfig, GrpoMethod};
 
 use relens_models::ops::target_log_probs;
 use serde_json::{Map, Value, json};
@@ -26,9 +26,8 @@ use relens::progress::Progress;
 /// # Errors
 /// As [`crate::stages::ppo::run`].
 pub fn run(config: &GrpoConfig, progress: &mut dyn Progress) -> Result<RunSummary> {
-    config.check()?;
-    learn(config.stage(), config, progress, |policy, environment, progress| {
-        Ok(Box::new(GroupRelative::prepare(config.clone(), environment, progress, policy)?))
+    learn(config, &config.method.policy, progress, |policy, environment, progress| {
+        GroupRelative::prepare(config.clone(), environment, progress, policy)
     })
 }
 
@@ -42,7 +41,7 @@ struct GroupRelative {
 }
 
 /// Everything about a batch of rollouts that stays the same over its updates.
-struct Targets {
+struct GrpoTargets {
     old_log_probs: Vec<f32>,
     reference_log_probs: Vec<f32>,
     /// One advantage a token.
@@ -54,7 +53,7 @@ struct Targets {
 
 /// Sums over the updates of a step, weighted by rollouts.
 #[derive(Default)]
-struct Totals {
+struct GrpoTotals {
     rollouts: f64,
     loss: f64,
     kl: f64,
@@ -69,26 +68,27 @@ impl GroupRelative {
         progress: &mut dyn Progress,
         _policy: &Policy,
     ) -> Result<Self> {
-        let queries = rollout_queries(config.candidates.as_ref(), &environment.corpus)?;
+        let queries = rollout_queries(config.method.candidates.as_ref(), &environment.corpus)?;
         progress.message(&format!("{} queries to rewrite", queries.len()));
         Ok(Self {
-            batches: EpochBatches::new(queries.len(), config.batch_size, config.seed),
+            batches: config.batches(queries.len()),
             queries,
-            judge: environment.judge(&config.reward, progress)?,
-            reference: ReferencePolicy::open(&config.policy)?,
+            judge: environment.judge(&config.method.reward, progress)?,
+            reference: ReferencePolicy::open(&config.method.policy)?,
             config,
         })
     }
 
-    fn targets(&self, policy: &Policy, experiences: &Experiences, step: u64) -> Result<Targets> {
+    fn targets(&self, policy: &Policy, experiences: &Experiences, step: u64) -> Result<GrpoTargets> {
         let offsets = experiences.offsets();
-        let (per_rollout, flat_groups) = advantages_by_query(experiences, self.config.scale_advantages)?;
+        let (per_rollout, flat_groups) =
+            advantages_by_query(experiences, self.config.method.scale_advantages)?;
         let advantages = per_rollout
             .iter()
             .zip(offsets.windows(2))
             .flat_map(|(&advantage, span)| std::iter::repeat_n(advantage, span[1] - span[0]))
             .collect();
-        Ok(Targets {
+        Ok(GrpoTargets {
             old_log_probs: experiences.log_probs(policy.model(), step)?,
             reference_log_probs: experiences.log_probs(self.reference.model(), step)?,
             advantages,
@@ -102,8 +102,8 @@ impl GroupRelative {
         policy: &Policy,
         trainer: &Trainer,
         experiences: &Experiences,
-        targets: &Targets,
-        totals: &mut Totals,
+        targets: &GrpoTargets,
+        totals: &mut GrpoTotals,
     ) -> Result<Gradients> {
         let step = trainer.steps() + 1;
         let all: Vec<usize> = (0..experiences.rollouts.len()).collect();
@@ -128,8 +128,8 @@ impl GroupRelative {
             let found = group_relative_loss(
                 &log_probs,
                 constants,
-                self.config.clip_range,
-                self.config.kl_coefficient,
+                self.config.method.clip_range,
+                self.config.method.kl_coefficient,
             )?;
             let weight = rollouts.len() as f64;
             totals.rollouts += weight;
@@ -148,8 +148,8 @@ impl GroupRelative {
     fn metrics(
         &self,
         experiences: &Experiences,
-        targets: &Targets,
-        totals: &Totals,
+        targets: &GrpoTargets,
+        totals: &GrpoTotals,
         update: UpdateReport,
     ) -> Map<String, Value> {
         let rollouts = totals.rollouts.max(1.0);
@@ -188,16 +188,14 @@ fn advantages_by_query(experiences: &Experiences, scale: bool) -> Result<(Vec<f3
 }
 
 impl LearningStep for GroupRelative {
-    fn total_steps(&self) -> u64 {
-        self.batches.total_steps(self.config.epochs, self.config.max_steps)
-    }
+    type State = ();
 
-    fn steps_per_epoch(&self) -> u64 {
-        self.batches.steps_per_epoch()
+    fn batches(&self) -> &EpochBatches {
+        &self.batches
     }
 
     fn updates_per_step(&self) -> u64 {
-        self.config.updates as u64
+        self.config.method.updates as u64
     }
 
     fn step(&mut self, policy: &Policy, trainer: &mut Trainer, step: u64) -> Result<StepReport> {
@@ -205,15 +203,15 @@ impl LearningStep for GroupRelative {
         let queries: Vec<RolloutQuery> =
             batch.into_iter().filter_map(|index| self.queries.get(index).cloned()).collect();
         let collection = Collection {
-            sampling: self.config.sampling(step, policy),
-            per_query: self.config.group,
-            missing_end_penalty: self.config.missing_end_penalty,
+            sampling: self.config.method.sampling(self.config.seed, step, policy),
+            per_query: self.config.method.group,
+            missing_end_penalty: self.config.method.missing_end_penalty,
         };
         let experiences = collect(policy, &self.judge, &queries, collection)?;
         let targets = self.targets(policy, &experiences, step)?;
-        let mut totals = Totals::default();
+        let mut totals = GrpoTotals::default();
         let mut last = UpdateReport { learning_rate: 0.0, gradient_norm: 0.0 };
-        for _ in 0..self.config.updates {
+        for _ in 0..self.config.method.updates {
             let gradients = self.gradients(policy, trainer, &experiences, &targets, &mut totals)?;
             last = trainer.update(&gradients, step)?;
         }
@@ -222,7 +220,7 @@ impl LearningStep for GroupRelative {
         let shown = if first_of_epoch { self.config.evaluation.samples } else { 0 };
         let samples = experiences.samples(&queries, shown);
         let kl = totals.kl / totals.rollouts.max(1.0);
-        let limit = self.config.kl_limit;
+        let limit = self.config.method.kl_limit;
         let stop = (limit > 0.0 && kl > limit).then(|| {
             format!("the policy is {kl:.3} nats a token away from the reference, the limit is {limit}")
         });

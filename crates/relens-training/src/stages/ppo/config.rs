@@ -1,44 +1,34 @@
 //! Settings of proximal policy optimization.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::data::candidates::CandidateConfig;
-use crate::data::corpus::CorpusConfig;
 use crate::objectives::AdvantageConfig;
 use crate::reward::RewardConfig;
-use crate::stages::rewriter::config::{in_range, read_toml};
+use crate::stages::rewriter::config::in_range;
 use crate::stages::rewriter::plan::{plan, queries_at_hand};
 use crate::stages::rewriter::{
-    EvaluationSettings, OptimizationSettings, Plan, PlanShape, Policy, PolicySettings, RetrieverSettings,
-    RewriterStage, RunSummary, Sampling, StagePaths, StageSettings,
+    Plan, PlanShape, Policy, PolicyConfig, RewriterConfig, RewritingMethod, RunSummary, Sampling,
 };
 use crate::{Result, TrainingError};
 use relens::progress::Progress;
 
 /// Settings of one run.
+pub type PpoConfig = RewriterConfig<PpoMethod>;
+
+/// The method's own settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PpoConfig {
-    /// The run's directory: configuration, logs, checkpoints, and at the end the rewriter in `model/`.
-    pub output: PathBuf,
-    /// Decides order and rollouts. Default 0.
-    #[serde(default)]
-    pub seed: u64,
-    /// Pictures and captions.
-    pub data: CorpusConfig,
+pub struct PpoMethod {
     /// The rewriter that learns; as it is at the start, it is the reference, too.
-    pub policy: PolicySettings,
+    pub policy: PolicyConfig,
     /// Whose queries are rewritten. Default: all training captions.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidates: Option<CandidateConfig>,
     /// What a rewrite is worth.
     #[serde(default)]
     pub reward: RewardConfig,
-    /// The retriever.
-    #[serde(default)]
-    pub retriever: RetrieverSettings,
     /// Divides the logits of rollouts. Default 1, range (0, 10].
     #[serde(default = "unit")]
     pub temperature: f64,
@@ -87,24 +77,6 @@ pub struct PpoConfig {
     /// Updates of each pass. Default 1, at least 1.
     #[serde(default = "one")]
     pub minibatches: usize,
-    /// Peak learning rate. Default 5e-6 (MGQRe).
-    #[serde(default = "learning_rate")]
-    pub learning_rate: f64,
-    /// Passes over the queries. Default 1 (MGQRe).
-    #[serde(default = "unit")]
-    pub epochs: f64,
-    /// Stop after this many steps; 0 for no limit. Default 0.
-    #[serde(default)]
-    pub max_steps: u64,
-    /// Rollouts of a step. Default 32 (MGQRe).
-    #[serde(default = "batch_size")]
-    pub batch_size: usize,
-    /// How gradients become updates.
-    #[serde(default)]
-    pub optimization: OptimizationSettings,
-    /// Measuring on the validation split.
-    #[serde(default)]
-    pub evaluation: EvaluationSettings,
 }
 
 macro_rules! defaults {
@@ -126,55 +98,28 @@ defaults! {
     value_coefficient: f64 = 0.1;
     value_rate: f64 = 100.0;
     updates: usize = 4;
-    learning_rate: f64 = 5e-6;
-    batch_size: usize = 32;
 }
 
-impl RewriterStage for PpoConfig {
-    fn read(path: &Path) -> Result<Self> {
-        let config: Self = read_toml(path)?;
-        config.check()?;
-        Ok(config)
+impl RewritingMethod for PpoMethod {
+    const NAME: &'static str = "ppo";
+    /// MGQRe.
+    const LEARNING_RATE: f64 = 5e-6;
+    /// MGQRe.
+    const EPOCHS: f64 = 1.0;
+    /// MGQRe.
+    const BATCH_SIZE: usize = 32;
+
+    fn start_from(&mut self) -> Option<&mut PathBuf> {
+        Some(&mut self.policy.start_from)
     }
 
-    fn paths(&mut self) -> StagePaths<'_> {
-        StagePaths {
-            output: &mut self.output,
-            annotations: &mut self.data.annotations,
-            images: &mut self.data.images,
-            retriever: &mut self.retriever.model,
-            start_from: Some(&mut self.policy.start_from),
-            mined: self.candidates.as_mut().map(|candidates| &mut candidates.mined),
-        }
+    fn mined(&mut self) -> Option<&mut Vec<PathBuf>> {
+        self.candidates.as_mut().map(|candidates| &mut candidates.mined)
     }
 
-    fn plan(&self) -> Result<Plan> {
-        let examples = queries_at_hand(self.candidates.as_ref(), &self.data)?;
-        let shape = PlanShape {
-            examples,
-            epochs: self.epochs,
-            max_steps: self.max_steps,
-            targets: 1,
-            updates: (self.updates * self.minibatches) as u64,
-            samples: true,
-        };
-        plan(&self.stage(), shape)
-    }
-
-    fn run(&self, progress: &mut dyn Progress) -> Result<RunSummary> {
-        super::run(self, progress)
-    }
-}
-
-impl PpoConfig {
-    /// Checks every range.
-    ///
-    /// # Errors
-    /// [`TrainingError::Setting`].
-    pub fn check(&self) -> Result<()> {
+    fn check(&self) -> Result<()> {
         self.reward.check()?;
         for (field, value, least, most) in [
-            ("epochs", self.epochs, 0.0, 1e6),
             ("temperature", self.temperature, 1e-3, 10.0),
             ("top_p", self.top_p, 1e-6, 1.0),
             ("missing_end_penalty", self.missing_end_penalty, 0.0, 1e3),
@@ -196,36 +141,36 @@ impl PpoConfig {
                 return Err(TrainingError::setting(field, "in [1, 1024]", &value));
             }
         }
-        self.stage().check()
+        Ok(())
     }
 
+    fn plan(config: &PpoConfig) -> Result<Plan> {
+        let shape = PlanShape {
+            examples: queries_at_hand(config.method.candidates.as_ref(), &config.data)?,
+            targets: 1,
+            updates: (config.method.updates * config.method.minibatches) as u64,
+            samples: true,
+        };
+        plan(config, &config.method.policy, shape)
+    }
+
+    fn run(config: &PpoConfig, progress: &mut dyn Progress) -> Result<RunSummary> {
+        super::run(config, progress)
+    }
+}
+
+impl PpoMethod {
     pub(super) fn advantage(&self) -> AdvantageConfig {
         AdvantageConfig { gamma: self.gamma, lambda: self.lambda }
     }
 
-    pub(super) fn sampling(&self, step: u64, policy: &Policy) -> Sampling {
+    pub(super) fn sampling(&self, seed: u64, step: u64, policy: &Policy) -> Sampling {
         Sampling {
             temperature: self.temperature,
             top_p: self.top_p,
             most_tokens: policy.most_target_tokens(policy.settings().prompt.max_tokens),
-            seed: self.seed,
+            seed,
             step,
-        }
-    }
-
-    /// What the loop needs of the settings.
-    pub(super) fn stage(&self) -> StageSettings<'_> {
-        StageSettings {
-            name: "ppo",
-            output: &self.output,
-            seed: self.seed,
-            data: &self.data,
-            policy: &self.policy,
-            retriever: &self.retriever,
-            evaluation: &self.evaluation,
-            optimization: &self.optimization,
-            learning_rate: self.learning_rate,
-            batch_size: self.batch_size,
         }
     }
 }

@@ -8,8 +8,9 @@
 mod config;
 mod value_head;
 
-pub use config::PpoConfig;
+pub use config::{PpoConfig, PpoMethod};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use self::value_head::ValueHead;
@@ -33,9 +34,8 @@ use relens_models::ops::target_log_probs;
 /// # Errors
 /// As [`crate::stages::sft::run`]; rewards, log-probabilities and values that are not finite, with step and sample.
 pub fn run(config: &PpoConfig, progress: &mut dyn Progress) -> Result<RunSummary> {
-    config.check()?;
-    learn(config.stage(), config, progress, |policy, environment, progress| {
-        Ok(Box::new(ProximalPolicy::prepare(config.clone(), policy, environment, progress)?))
+    learn(config, &config.method.policy, progress, |policy, environment, progress| {
+        ProximalPolicy::prepare(config.clone(), policy, environment, progress)
     })
 }
 
@@ -50,8 +50,15 @@ struct ProximalPolicy {
     kl: AdaptiveKl,
 }
 
+/// What must be saved beside weights and optimizer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+struct PpoState {
+    /// β, which follows the KL.
+    kl_coefficient: f64,
+}
+
 /// Everything about a batch of rollouts that stays the same over its updates.
-struct Targets {
+struct PpoTargets {
     old_log_probs: Vec<f32>,
     old_values: Vec<f32>,
     advantages: Vec<f32>,
@@ -63,7 +70,7 @@ struct Targets {
 
 /// Sums over the updates of a step, weighted by tokens.
 #[derive(Default)]
-struct Totals {
+struct PpoTotals {
     tokens: f64,
     policy_loss: f64,
     value_loss: f64,
@@ -80,24 +87,24 @@ impl ProximalPolicy {
         environment: &mut Environment,
         progress: &mut dyn Progress,
     ) -> Result<Self> {
-        let queries = rollout_queries(config.candidates.as_ref(), &environment.corpus)?;
+        let queries = rollout_queries(config.method.candidates.as_ref(), &environment.corpus)?;
         progress.message(&format!("{} queries to rewrite", queries.len()));
         Ok(Self {
-            batches: EpochBatches::new(queries.len(), config.batch_size, config.seed),
+            batches: config.batches(queries.len()),
             queries,
-            judge: environment.judge(&config.reward, progress)?,
-            reference: ReferencePolicy::open(&config.policy)?,
-            value_head: ValueHead::new(policy.model().width(), config.value_trains_policy)?,
+            judge: environment.judge(&config.method.reward, progress)?,
+            reference: ReferencePolicy::open(&config.method.policy)?,
+            value_head: ValueHead::new(policy.model().width(), config.method.value_trains_policy)?,
             kl: AdaptiveKl {
-                coefficient: config.kl_coefficient,
-                target: config.kl_target,
-                gain: config.kl_gain,
+                coefficient: config.method.kl_coefficient,
+                target: config.method.kl_target,
+                gain: config.method.kl_gain,
             },
             config,
         })
     }
 
-    fn targets(&self, policy: &Policy, experiences: &Experiences, step: u64) -> Result<Targets> {
+    fn targets(&self, policy: &Policy, experiences: &Experiences, step: u64) -> Result<PpoTargets> {
         let offsets = experiences.offsets();
         let old_log_probs = experiences.log_probs(policy.model(), step)?;
         let reference = experiences.log_probs(self.reference.model(), step)?;
@@ -112,10 +119,10 @@ impl ProximalPolicy {
             }
         }
         let Advantages { mut advantages, returns } =
-            generalized_advantages(&rewards, &old_values, &offsets, self.config.advantage())?;
+            generalized_advantages(&rewards, &old_values, &offsets, self.config.method.advantage())?;
         whiten(&mut advantages);
         let kl = mean(&sequence_sums(&divergence, &offsets)?);
-        Ok(Targets { old_log_probs, old_values, advantages, returns, offsets, kl })
+        Ok(PpoTargets { old_log_probs, old_values, advantages, returns, offsets, kl })
     }
 
     /// The gradient of one minibatch, micro-batch by micro-batch.
@@ -124,9 +131,9 @@ impl ProximalPolicy {
         policy: &Policy,
         trainer: &Trainer,
         experiences: &Experiences,
-        targets: &Targets,
+        targets: &PpoTargets,
         rollouts: std::ops::Range<usize>,
-        totals: &mut Totals,
+        totals: &mut PpoTotals,
     ) -> Result<Gradients> {
         let step = trainer.steps() + 1;
         let minibatch: Vec<usize> = rollouts.collect();
@@ -141,7 +148,7 @@ impl ProximalPolicy {
             let pass = policy.pass(&batch, None)?;
             let logits = policy.model().logits(&pass.hidden)?;
             let log_probs = target_log_probs(&logits, &batch.targets.ids)?;
-            let clip = self.config.clip_range;
+            let clip = self.config.method.clip_range;
             let policy_loss =
                 clipped_policy_loss(&log_probs, &of(&targets.old_log_probs), &of(&targets.advantages), clip)?;
             let values = self.value_head.values(&pass.hidden)?;
@@ -149,9 +156,9 @@ impl ProximalPolicy {
                 &values,
                 &of(&targets.old_values),
                 &of(&targets.returns),
-                self.config.value_clip_range,
+                self.config.method.value_clip_range,
             )?;
-            let loss = (&policy_loss.loss + (&value_loss * self.config.value_coefficient)?)?;
+            let loss = (&policy_loss.loss + (&value_loss * self.config.method.value_coefficient)?)?;
             finite_loss(&loss, step)?;
             let tokens = span.len();
             accumulator.add(&pass.gradients(&loss, trainer.parameters(), step)?, tokens)?;
@@ -172,8 +179,8 @@ impl ProximalPolicy {
     fn metrics(
         &self,
         experiences: &Experiences,
-        targets: &Targets,
-        totals: &Totals,
+        targets: &PpoTargets,
+        totals: &PpoTotals,
         update: UpdateReport,
     ) -> Map<String, Value> {
         let tokens = totals.tokens.max(1.0);
@@ -205,36 +212,34 @@ impl ProximalPolicy {
 }
 
 impl LearningStep for ProximalPolicy {
-    fn total_steps(&self) -> u64 {
-        self.batches.total_steps(self.config.epochs, self.config.max_steps)
-    }
+    type State = PpoState;
 
-    fn steps_per_epoch(&self) -> u64 {
-        self.batches.steps_per_epoch()
+    fn batches(&self) -> &EpochBatches {
+        &self.batches
     }
 
     fn updates_per_step(&self) -> u64 {
-        (self.config.updates * self.config.minibatches) as u64
+        (self.config.method.updates * self.config.method.minibatches) as u64
     }
 
     fn extra_parameters(&self) -> Vec<crate::optimizer::NamedParameter> {
-        self.value_head.parameters(self.config.value_rate)
+        self.value_head.parameters(self.config.method.value_rate)
     }
 
     fn step(&mut self, policy: &Policy, trainer: &mut Trainer, step: u64) -> Result<StepReport> {
         let batch = self.batches.batch(step - 1);
         let queries: Vec<RolloutQuery> =
             batch.into_iter().filter_map(|index| self.queries.get(index).cloned()).collect();
-        let sampling = self.config.sampling(step, policy);
-        let missing_end_penalty = self.config.missing_end_penalty;
+        let sampling = self.config.method.sampling(self.config.seed, step, policy);
+        let missing_end_penalty = self.config.method.missing_end_penalty;
         let collection = Collection { sampling, per_query: 1, missing_end_penalty };
         let experiences = collect(policy, &self.judge, &queries, collection)?;
         let targets = self.targets(policy, &experiences, step)?;
-        let mut totals = Totals::default();
+        let mut totals = PpoTotals::default();
         let mut last = UpdateReport { learning_rate: 0.0, gradient_norm: 0.0 };
         let count = experiences.rollouts.len();
-        let size = count.div_ceil(self.config.minibatches).max(1);
-        for _ in 0..self.config.updates {
+        let size = count.div_ceil(self.config.method.minibatches).max(1);
+        for _ in 0..self.config.method.updates {
             for first in (0..count).step_by(size) {
                 let rollouts = first..(first + size).min(count);
                 let gradients =
@@ -247,7 +252,7 @@ impl LearningStep for ProximalPolicy {
         let shown = if first_of_epoch { self.config.evaluation.samples } else { 0 };
         let samples = experiences.samples(&queries, shown);
         self.kl.update(targets.kl)?;
-        let limit = self.config.kl_limit;
+        let limit = self.config.method.kl_limit;
         let stop = (limit > 0.0 && targets.kl > limit).then(|| {
             format!(
                 "the policy is {:.2} nats a rewrite away from the reference, the limit is {limit}",
@@ -257,14 +262,11 @@ impl LearningStep for ProximalPolicy {
         Ok(StepReport { metrics, samples, messages: experiences.messages, stop })
     }
 
-    fn state(&self) -> Value {
-        json!({ "kl_coefficient": self.kl.coefficient })
+    fn state(&self) -> PpoState {
+        PpoState { kl_coefficient: self.kl.coefficient }
     }
 
-    fn restore(&mut self, state: &Value) -> Result<()> {
-        if let Some(coefficient) = state.get("kl_coefficient").and_then(Value::as_f64) {
-            self.kl.coefficient = coefficient;
-        }
-        Ok(())
+    fn restore(&mut self, state: PpoState) {
+        self.kl.coefficient = state.kl_coefficient;
     }
 }

@@ -12,7 +12,7 @@ use relens_models::dual_encoder::{
 use relens_models::towers::bert::BertConfig;
 use relens_models::weights::{ElementType, Weights, tensors_to_bytes};
 
-use super::config::ModelSettings;
+use super::config::RetrieverModelConfig;
 use super::standardization::Standardization;
 use crate::{Result, TrainingError, random};
 
@@ -40,7 +40,7 @@ pub(super) struct Pretrained {
 
 impl Pretrained {
     /// Opens what the settings name.
-    pub(super) fn open(settings: &ModelSettings) -> Result<Self> {
+    pub(super) fn open(settings: &RetrieverModelConfig) -> Result<Self> {
         match (&settings.start_from, &settings.image_weights, &settings.text_tower) {
             (Some(directory), _, _) => Self::finished(directory),
             (None, Some(image), Some(text)) => Self::towers(settings, image, text),
@@ -60,7 +60,7 @@ impl Pretrained {
         })
     }
 
-    fn towers(settings: &ModelSettings, image: &Path, text: &Path) -> Result<Self> {
+    fn towers(settings: &RetrieverModelConfig, image: &Path, text: &Path) -> Result<Self> {
         let text_config_path = text.join("config.json");
         let weights = Weights::merge([
             Weights::open(image)?.with_prefix("visual.trunk."),
@@ -121,7 +121,7 @@ impl Pretrained {
         &self,
         image: &Standardization,
         text: &Standardization,
-        settings: &ModelSettings,
+        settings: &RetrieverModelConfig,
         seed: u64,
     ) -> Result<Weights> {
         let mut weights = BTreeMap::new();

@@ -13,38 +13,38 @@ use relens_models::towers::efficientnet::{EfficientNet, EfficientNetConfig};
 use relens_models::weights::{ElementType, tensors_to_bytes};
 use serde_json::{Map, Value};
 
-use super::materials::Materials;
 use super::network::Network;
-use super::validation::{Measurement, append};
+use super::training_data::TrainingData;
+use super::validation::{RetrievalMeasurement, append};
 use crate::Result;
-use crate::stages::finished_model::publish;
+use crate::run::finished_model::publish;
 
 /// Rows that are embedded at once.
 const ROWS: usize = 64;
 
 /// Writes the model and measures what was written.
-pub(super) fn export(run: &Path, materials: &Materials, network: &Network) -> Result<Map<String, Value>> {
+pub(super) fn export(run: &Path, data: &TrainingData, network: &Network) -> Result<Map<String, Value>> {
     publish(run, |directory| {
         fs_err::create_dir_all(directory)?;
-        let weights = tensors_to_bytes(&exported_weights(materials, network)?, ElementType::F16)?;
+        let weights = tensors_to_bytes(&exported_weights(data, network)?, ElementType::F16)?;
         write_atomically(&directory.join(WEIGHTS_FILE), &weights)?;
-        write_atomically(&directory.join(CONFIG_FILE), materials.pretrained.config.to_json()?.as_bytes())?;
+        write_atomically(&directory.join(CONFIG_FILE), data.pretrained.config.to_json()?.as_bytes())?;
         for (name, source) in [
-            (TEXT_CONFIG_FILE, &materials.pretrained.text_config_path),
-            (TOKENIZER_FILE, &materials.pretrained.tokenizer_path),
+            (TEXT_CONFIG_FILE, &data.pretrained.text_config_path),
+            (TOKENIZER_FILE, &data.pretrained.tokenizer_path),
         ] {
             write_atomically(&directory.join(name), &fs_err::read(source)?)?;
         }
-        measure(directory, materials)
+        measure(directory, data)
     })
 }
 
 /// All tensors in the checkpoint's layout: what was trained replaces what training began with.
-fn exported_weights(materials: &Materials, network: &Network) -> Result<BTreeMap<String, Tensor>> {
+fn exported_weights(data: &TrainingData, network: &Network) -> Result<BTreeMap<String, Tensor>> {
     let mut weights = BTreeMap::new();
-    for name in materials.weights.names() {
-        let shape = materials.weights.shape(name).unwrap_or_default();
-        weights.insert(name.to_owned(), materials.weights.tensor(name, shape)?);
+    for name in data.weights.names() {
+        let shape = data.weights.shape(name).unwrap_or_default();
+        weights.insert(name.to_owned(), data.weights.tensor(name, shape)?);
     }
     let layouts = network.layouts();
     for (name, value) in network.variables()? {
@@ -54,36 +54,36 @@ fn exported_weights(materials: &Materials, network: &Network) -> Result<BTreeMap
         };
         weights.insert(name, stored);
     }
-    if let Some(layer) = materials.pretrained.first_image_layer() {
+    if let Some(layer) = data.pretrained.first_image_layer() {
         network.image_standardization().fold_into_linear(&mut weights, layer)?;
     }
     Ok(weights)
 }
 
 /// Recall of the model in `directory`, on what is cached of the trunk's frozen part, and its own text tower.
-fn measure(directory: &Path, materials: &Materials) -> Result<Map<String, Value>> {
+fn measure(directory: &Path, data: &TrainingData) -> Result<Map<String, Value>> {
     let encoder = DualEncoder::open(directory)?;
-    let images = exported_images(&encoder, materials)?;
-    let texts: Vec<&str> = materials
+    let images = exported_images(&encoder, data)?;
+    let texts: Vec<&str> = data
         .corpus
         .validation()
         .iter()
-        .flat_map(|picture| picture.captions.iter().map(|&text| materials.corpus.texts[text].as_str()))
+        .flat_map(|picture| picture.captions.iter().map(|&text| data.corpus.texts[text].as_str()))
         .collect();
     let mut captions = Embeddings::new(encoder.embed_dim());
     for chunk in texts.chunks(ROWS) {
-        append(&mut captions, &encoder.encode_text(&materials.tokenizer.encode_batch(chunk)?)?)?;
+        append(&mut captions, &encoder.encode_text(&data.tokenizer.encode_batch(chunk)?)?)?;
     }
-    Ok(Measurement::of(&materials.corpus, images, captions)?.metrics())
+    Ok(RetrievalMeasurement::of(&data.corpus, images, captions)?.metrics())
 }
 
 /// Embeddings of the validation pictures.
-fn exported_images(encoder: &DualEncoder, materials: &Materials) -> Result<Embeddings> {
-    let rows = &materials.image_views[0];
-    let model = &materials.pretrained.config.model_cfg;
+fn exported_images(encoder: &DualEncoder, data: &TrainingData) -> Result<Embeddings> {
+    let rows = &data.image_views[0];
+    let model = &data.pretrained.config.model_cfg;
     let parameters = encoder.parameters();
     let head = Projection::load(parameters, &model.image_projection(), rows.width(), model.embed_dim)?;
-    let live = match &materials.feature_maps {
+    let live = match &data.feature_maps {
         Some(maps) => {
             let config = EfficientNetConfig::from_timm_name(&model.vision_cfg.timm_model_name)?;
             Some((maps, EfficientNet::new(config, &parameters.pp("visual.trunk"))?))
@@ -91,7 +91,7 @@ fn exported_images(encoder: &DualEncoder, materials: &Materials) -> Result<Embed
         None => None,
     };
     let mut images = Embeddings::new(encoder.embed_dim());
-    let (mut start, end) = (materials.corpus.training_pictures, rows.rows());
+    let (mut start, end) = (data.corpus.training_pictures, rows.rows());
     while start < end {
         let stop = (start + ROWS).min(end);
         let features = match &live {

@@ -20,24 +20,23 @@
 mod assembly;
 pub(super) mod batches;
 pub mod config;
-pub(super) mod data;
+pub(super) mod corpus;
 mod export;
 mod feature_cache;
 mod feature_maps;
 mod features;
-mod materials;
 mod network;
-mod rewrites;
 mod run;
 mod standardization;
 mod step;
 mod teacher;
 #[cfg(test)]
 mod tests;
+mod training_data;
 pub(super) mod validation;
 mod views;
 
 pub use config::RetrieverConfig;
 pub use run::run;
 
-pub use super::finished_model::{MODEL_DIRECTORY, RunSummary};
+pub use crate::run::finished_model::{MODEL_DIRECTORY, RunSummary};

@@ -17,6 +17,7 @@ use super::assembly::Pretrained;
 use super::config::{PhaseConfig, TrainedPart};
 use super::standardization::Standardization;
 use crate::optimizer::NamedParameter;
+use crate::run::trainer::set_variable;
 use crate::{Result, TrainingError};
 
 /// The parts that training computes with.
@@ -92,16 +93,7 @@ impl Network {
     /// Sets what [`Network::variables`] gave.
     pub(super) fn set_variables(&self, values: &BTreeMap<String, Tensor>) -> Result<()> {
         for (name, parameter) in self.trainable.entries() {
-            match values.get(&name) {
-                Some(value) if value.dims() == parameter.var.dims() => parameter.var.set(value)?,
-                other => {
-                    return Err(TrainingError::argument(
-                        "Network::set_variables",
-                        format!("`{name}` of shape {:?}", parameter.var.dims()),
-                        format!("{:?}", other.map(Tensor::dims)),
-                    ));
-                }
-            }
+            set_variable(&name, &parameter.var, values)?;
         }
         Ok(())
     }

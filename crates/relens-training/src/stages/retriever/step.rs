@@ -7,8 +7,8 @@ use candle_core::{Device, Tensor};
 
 use super::batches::{Batch, dropout_mask, image_inputs, text_inputs};
 use super::config::{PhaseConfig, RetrieverConfig};
-use super::materials::Materials;
 use super::network::Network;
+use super::training_data::TrainingData;
 use super::views::drop_words;
 use crate::objectives::{ContrastiveLoss, ContrastiveTargets, caption_similarity_targets, contrastive};
 use crate::optimizer::{Gradients, NamedParameter};
@@ -19,7 +19,7 @@ use crate::{Result, random};
 #[derive(Clone, Copy)]
 pub(super) struct StepContext<'a> {
     pub(super) config: &'a RetrieverConfig,
-    pub(super) materials: &'a Materials,
+    pub(super) data: &'a TrainingData,
     pub(super) network: &'a Network,
     pub(super) phase: &'a PhaseConfig,
     /// Whether the end of the image trunk is no longer what the cached features were made with.
@@ -97,7 +97,7 @@ impl StepContext<'_> {
         let objective = &self.config.objective;
         let mut targets =
             ContrastiveTargets::joint(batch.pictures.len(), &batch.image_of_text, &Device::Cpu)?;
-        if let Some(means) = &self.materials.caption_means {
+        if let Some(means) = &self.data.caption_means {
             let rows: Vec<u32> = batch.pictures.iter().map(|&picture| picture as u32).collect();
             let means = means.index_select(&Tensor::new(rows, &Device::Cpu)?, 0)?;
             let similarities = caption_similarity_targets(&means, &batch.image_of_text)?;
@@ -107,7 +107,7 @@ impl StepContext<'_> {
                 objective.caption_similarity_weight,
             )?;
         }
-        if let Some(teachers) = &self.materials.teachers {
+        if let Some(teachers) = &self.data.teachers {
             targets = targets.mixed_with(&teachers.similarities(batch)?, teachers.scale, teachers.weight)?;
         }
         Ok(targets)
@@ -125,9 +125,9 @@ impl StepContext<'_> {
 
     fn embed_images(&self, batch: &Batch, chunk: usize) -> Result<Tensor> {
         let (config, augmentation) = (self.config, &self.config.augmentation);
-        let Some(maps) = self.materials.feature_maps.as_ref().filter(|_| self.image_live) else {
+        let Some(maps) = self.data.feature_maps.as_ref().filter(|_| self.image_live) else {
             let standardization = self.network.image_standardization();
-            let views = &self.materials.image_views;
+            let views = &self.data.image_views;
             let features = image_inputs(batch, views, standardization, augmentation, config.seed)?;
             return self.network.embed_image_features(&features);
         };
@@ -151,8 +151,8 @@ impl StepContext<'_> {
     fn embed_texts(&self, batch: &Batch, chunk: usize) -> Result<Tensor> {
         let (config, augmentation) = (self.config, &self.config.augmentation);
         if !self.text_live {
-            let standardization = &self.materials.text_standardization;
-            let versions = &self.materials.text_versions;
+            let standardization = &self.data.text_standardization;
+            let versions = &self.data.text_versions;
             let features = text_inputs(batch, versions, standardization, augmentation, config.seed)?;
             return self.network.embed_text_features(&features);
         }
@@ -160,12 +160,12 @@ impl StepContext<'_> {
         let texts: Vec<String> = range
             .map(|index| {
                 let mut rng = random::stream(config.seed, &format!("live words {index}"), batch.draw);
-                let text = &self.materials.corpus.texts[batch.texts[index]];
+                let text = &self.data.corpus.texts[batch.texts[index]];
                 drop_words(text, config.views.word_dropout, &mut rng)
             })
             .collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let tokens = self.materials.tokenizer.encode_batch(&texts)?;
+        let tokens = self.data.tokenizer.encode_batch(&texts)?;
         let mut rng = random::stream(config.seed, &format!("text tower chunk {chunk}"), batch.draw);
         let dropout = self.phase.text_tower_dropout.then_some(&mut rng);
         let features = self.network.text_features(&tokens, dropout)?;

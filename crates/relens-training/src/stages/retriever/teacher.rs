@@ -10,7 +10,7 @@ use relens_models::image_preprocessing::Preprocessor;
 
 use super::batches::Batch;
 use super::config::{TeacherConfig, ViewConfig};
-use super::data::Corpus;
+use super::corpus::Corpus;
 use super::feature_cache::{CacheKey, FeatureCache, Fingerprint};
 use super::features::{ImageEncoding, ImageFeatures, POOLED, tower_fingerprint};
 use super::views::View;

@@ -6,10 +6,11 @@ use relens::evaluation::{GroundTruthRanks, RankingMetrics};
 use relens::ranking::CombinedQueries;
 use serde_json::{Map, Value, json};
 
-use super::config::SelectionMetric;
-use super::data::{Corpus, Picture};
+use super::config::{EvaluationConfig, RecallMetric};
+use super::corpus::{Corpus, PictureTexts};
 use super::step::StepContext;
 use crate::Result;
+use crate::run::stage::Measurement;
 
 /// Rows that are embedded at once.
 const ROWS: usize = 256;
@@ -22,7 +23,7 @@ const SAMPLE_PICTURES: usize = 3;
 
 /// What one measurement found.
 #[derive(Debug)]
-pub(in crate::stages) struct Measurement {
+pub(in crate::stages) struct RetrievalMeasurement {
     image_retrieval: RankingMetrics,
     text_retrieval: RankingMetrics,
     ranks: GroundTruthRanks,
@@ -30,7 +31,7 @@ pub(in crate::stages) struct Measurement {
     texts: Embeddings,
 }
 
-impl Measurement {
+impl RetrievalMeasurement {
     /// Ranks embeddings of the validation pictures and of their captions, in order.
     pub(in crate::stages) fn of(corpus: &Corpus, images: Embeddings, texts: Embeddings) -> Result<Self> {
         let image_of_caption: Vec<usize> = corpus
@@ -64,10 +65,10 @@ impl Measurement {
     }
 
     /// The number that checkpoints are compared by, as a fraction.
-    pub(in crate::stages) fn selection(&self, metric: SelectionMetric) -> f64 {
+    fn selection(&self, metric: RecallMetric) -> f64 {
         let cutoffs: &[usize] = match metric {
-            SelectionMetric::MeanRecallAt1 => &RECALL_AT[..1],
-            SelectionMetric::MeanRecall => &RECALL_AT,
+            RecallMetric::MeanRecallAt1 => &RECALL_AT[..1],
+            RecallMetric::MeanRecall => &RECALL_AT,
         };
         let recalls = [&self.image_retrieval, &self.text_retrieval].into_iter().flat_map(|metrics| {
             metrics.recall.iter().filter(|(k, _)| cutoffs.contains(k)).map(|(_, recall)| *recall)
@@ -75,13 +76,22 @@ impl Measurement {
         recalls.sum::<f64>() / (2 * cutoffs.len()) as f64
     }
 
-    /// Some captions, spread over the split, with what they found.
-    pub(in crate::stages) fn samples(
+    /// The measurement as the loop logs it.
+    pub(in crate::stages) fn logged(
         &self,
         corpus: &Corpus,
+        evaluation: &EvaluationConfig,
         step: u64,
-        count: usize,
-    ) -> Result<Vec<Map<String, Value>>> {
+    ) -> Result<Measurement> {
+        Ok(Measurement {
+            metrics: self.metrics(),
+            selection: self.selection(evaluation.metric),
+            samples: self.samples(corpus, step, evaluation.samples)?,
+        })
+    }
+
+    /// Some captions, spread over the split, with what they found.
+    fn samples(&self, corpus: &Corpus, step: u64, count: usize) -> Result<Vec<Map<String, Value>>> {
         let pictures = corpus.validation();
         let captions: Vec<(usize, usize)> = caption_positions(pictures);
         let stride = (captions.len() / count.max(1)).max(1);
@@ -108,8 +118,8 @@ impl Measurement {
 }
 
 /// (picture, text) of every validation caption.
-fn caption_positions(pictures: &[Picture]) -> Vec<(usize, usize)> {
-    let of = |(index, picture): (usize, &Picture)| -> Vec<(usize, usize)> {
+fn caption_positions(pictures: &[PictureTexts]) -> Vec<(usize, usize)> {
+    let of = |(index, picture): (usize, &PictureTexts)| -> Vec<(usize, usize)> {
         picture.captions.iter().map(|&text| (index, text)).collect()
     };
     pictures.iter().enumerate().flat_map(of).collect()
@@ -117,16 +127,16 @@ fn caption_positions(pictures: &[Picture]) -> Vec<(usize, usize)> {
 
 impl StepContext<'_> {
     /// Measures the weights as they are now.
-    pub(super) fn measure(&self) -> Result<Measurement> {
-        Measurement::of(&self.materials.corpus, self.validation_images()?, self.validation_texts()?)
+    pub(super) fn measure(&self) -> Result<RetrievalMeasurement> {
+        RetrievalMeasurement::of(&self.data.corpus, self.validation_images()?, self.validation_texts()?)
     }
 
     fn validation_images(&self) -> Result<Embeddings> {
-        let materials = self.materials;
-        let rows = &materials.image_views[0];
-        let (mut start, end) = (materials.corpus.training_pictures, rows.rows());
-        let mut embeddings = Embeddings::new(materials.pretrained.config.model_cfg.embed_dim);
-        let maps = materials.feature_maps.as_ref().filter(|_| self.image_live);
+        let data = self.data;
+        let rows = &data.image_views[0];
+        let (mut start, end) = (data.corpus.training_pictures, rows.rows());
+        let mut embeddings = Embeddings::new(data.pretrained.config.model_cfg.embed_dim);
+        let maps = data.feature_maps.as_ref().filter(|_| self.image_live);
         while start < end {
             let stop = (start + maps.map_or(ROWS, |_| MAPS)).min(end);
             let features = match maps {
@@ -145,26 +155,21 @@ impl StepContext<'_> {
     }
 
     fn validation_texts(&self) -> Result<Embeddings> {
-        let materials = self.materials;
-        let texts: Vec<usize> = materials
-            .corpus
-            .validation()
-            .iter()
-            .flat_map(|picture| picture.captions.iter().copied())
-            .collect();
-        let mut embeddings = Embeddings::new(materials.pretrained.config.model_cfg.embed_dim);
+        let data = self.data;
+        let texts: Vec<usize> =
+            data.corpus.validation().iter().flat_map(|picture| picture.captions.iter().copied()).collect();
+        let mut embeddings = Embeddings::new(data.pretrained.config.model_cfg.embed_dim);
         for chunk in texts.chunks(ROWS) {
             let features = if self.text_live {
-                let texts: Vec<&str> =
-                    chunk.iter().map(|&text| materials.corpus.texts[text].as_str()).collect();
-                let tokens = materials.tokenizer.encode_batch(&texts)?;
+                let texts: Vec<&str> = chunk.iter().map(|&text| data.corpus.texts[text].as_str()).collect();
+                let tokens = data.tokenizer.encode_batch(&texts)?;
                 self.network.text_features(&tokens, None)?.detach()
             } else {
-                let rows = &materials.text_versions[0];
+                let rows = &data.text_versions[0];
                 let mut values = vec![0f32; chunk.len() * rows.width()];
                 for (row, &text) in values.chunks_mut(rows.width()).zip(chunk) {
                     rows.read(text, row);
-                    materials.text_standardization.apply(row);
+                    data.text_standardization.apply(row);
                 }
                 Tensor::from_vec(values, (chunk.len(), rows.width()), &Device::Cpu)?
             };

@@ -7,16 +7,21 @@ use relens_models::lora::LoraConfig;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::examples::EpochBatches;
+use super::plan::Plan;
 use crate::data::corpus::CorpusConfig;
 use crate::optimizer::AdamWConfig;
+use crate::run::finished_model::RunSummary;
 use crate::run::trainer::TrainerConfig;
+use crate::run::training::{LoopConfig, StartingWeights};
 use crate::schedule::{Decay, Schedule};
 use crate::{Result, TrainingError};
+use relens::progress::Progress;
 
 /// The rewriter that is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PolicySettings {
+pub struct PolicyConfig {
     /// The directory to start from, in Hugging Face's layout.
     pub start_from: PathBuf,
     /// Prompt, decoding and combination. Default: those of the directory.
@@ -34,7 +39,7 @@ fn yes() -> bool {
     true
 }
 
-impl PolicySettings {
+impl PolicyConfig {
     /// The rewriter in `directory`, used as it says itself.
     pub(crate) fn of(directory: &Path) -> Self {
         Self { start_from: directory.to_owned(), rewriter: None, dropout: true, lora: None }
@@ -44,7 +49,7 @@ impl PolicySettings {
 /// The retriever whose feedback counts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct RetrieverSettings {
+pub struct FeedbackConfig {
     /// A bundled model's name, a model directory, `hf-hub:ORGANISATION/NAME` or open_clip's MODEL/WEIGHTS. Default
     /// `relens-mini`.
     pub model: String,
@@ -58,7 +63,7 @@ pub struct RetrieverSettings {
     pub sentence_encoder: Option<PathBuf>,
 }
 
-impl Default for RetrieverSettings {
+impl Default for FeedbackConfig {
     fn default() -> Self {
         Self {
             model: "relens-mini".to_owned(),
@@ -72,7 +77,7 @@ impl Default for RetrieverSettings {
 /// How gradients become updates; the learning rate itself belongs to the stage.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct OptimizationSettings {
+pub struct OptimizationConfig {
     /// Micro-batches of one update; the result is that of the whole batch. Default 1, range [1, batch_size].
     pub accumulate: usize,
     /// Keep what goes into each layer only, and compute its inside again on the way back (Chen et al., 2016): the same
@@ -92,7 +97,7 @@ pub struct OptimizationSettings {
     pub adamw: AdamWConfig,
 }
 
-impl Default for OptimizationSettings {
+impl Default for OptimizationConfig {
     fn default() -> Self {
         Self {
             accumulate: 1,
@@ -107,7 +112,7 @@ impl Default for OptimizationSettings {
     }
 }
 
-impl OptimizationSettings {
+impl OptimizationConfig {
     /// Examples of a micro-batch.
     pub(crate) fn micro_batch(&self, batch_size: usize) -> usize {
         batch_size.div_ceil(self.accumulate.max(1)).max(1)
@@ -133,7 +138,7 @@ impl OptimizationSettings {
 /// What the best checkpoint is chosen by.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum SelectionMetric {
+pub enum RewriterMetric {
     /// Text→image Recall@1 of the rewrites alone.
     #[default]
     RewriteRecall,
@@ -146,13 +151,13 @@ pub enum SelectionMetric {
 /// Measuring on the validation split.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct EvaluationSettings {
+pub struct RewriterEvaluation {
     /// Steps between measurements; 0 for once an epoch. Default 0.
     pub every_steps: u64,
     /// Validation captions that are rewritten, evenly spread; 0 for all. All pictures compete in any case. Default 0.
     pub queries: usize,
     /// What the best checkpoint is chosen by. Default `rewrite_recall`.
-    pub metric: SelectionMetric,
+    pub metric: RewriterMetric,
     /// Whether the weights that the stage begins with may be the best ones, so that a stage which only harms exports what
     /// it started from. Default true; false where the effect of every stage is to be measured, as in an ablation.
     pub start_may_win: bool,
@@ -169,12 +174,26 @@ pub struct EvaluationSettings {
     pub keep_checkpoints: usize,
 }
 
-impl Default for EvaluationSettings {
+impl RewriterEvaluation {
+    /// When a run is measured, and when it ends early.
+    pub(crate) fn training_loop(&self) -> LoopConfig {
+        LoopConfig {
+            // What the policy is worth before it learns is what every later number is compared with.
+            start: if self.start_may_win { StartingWeights::MayWin } else { StartingWeights::Measured },
+            measure_every: self.every_steps,
+            save_every: 0,
+            saves_when_cancelled: false,
+            patience: self.patience,
+        }
+    }
+}
+
+impl Default for RewriterEvaluation {
     fn default() -> Self {
         Self {
             every_steps: 0,
             queries: 0,
-            metric: SelectionMetric::RewriteRecall,
+            metric: RewriterMetric::RewriteRecall,
             start_may_win: true,
             patience: 0,
             hacking_patience: 3,
@@ -185,24 +204,119 @@ impl Default for EvaluationSettings {
     }
 }
 
-/// The settings that the loop needs, whatever the stage.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct StageSettings<'a> {
-    pub(crate) name: &'static str,
-    pub(crate) output: &'a Path,
-    pub(crate) seed: u64,
-    pub(crate) data: &'a CorpusConfig,
-    pub(crate) policy: &'a PolicySettings,
-    pub(crate) retriever: &'a RetrieverSettings,
-    pub(crate) evaluation: &'a EvaluationSettings,
-    pub(crate) optimization: &'a OptimizationSettings,
-    pub(crate) learning_rate: f64,
-    pub(crate) batch_size: usize,
+/// What a method of training a rewriter adds to the settings that all of them have, and how it trains.
+pub trait RewritingMethod: Clone + Serialize + DeserializeOwned {
+    /// What `relens train` calls it.
+    const NAME: &'static str;
+    /// The default of [`RewriterConfig::learning_rate`].
+    const LEARNING_RATE: f64;
+    /// The default of [`RewriterConfig::epochs`].
+    const EPOCHS: f64;
+    /// The default of [`RewriterConfig::batch_size`].
+    const BATCH_SIZE: usize;
+
+    /// The default of [`RewriterConfig::evaluation`].
+    fn evaluation() -> RewriterEvaluation {
+        RewriterEvaluation::default()
+    }
+
+    /// The rewriter that training starts from; none where it is made from scratch.
+    fn start_from(&mut self) -> Option<&mut PathBuf>;
+
+    /// Files of mined queries; none where the method reads none.
+    fn mined(&mut self) -> Option<&mut Vec<PathBuf>>;
+
+    /// Checks the ranges of the method's own settings.
+    ///
+    /// # Errors
+    /// [`TrainingError::Setting`] naming the field.
+    fn check(&self) -> Result<()>;
+
+    /// What a run will need; nothing is trained.
+    ///
+    /// # Errors
+    /// A configuration or shard of the model that is missing or malformed; a broken line of the data.
+    fn plan(config: &RewriterConfig<Self>) -> Result<Plan>;
+
+    /// Trains, or goes on with a run that was interrupted, and exports the best weights. A finished run is left as it
+    /// is and its summary returned.
+    ///
+    /// # Errors
+    /// [`TrainingError::RunChanged`], [`TrainingError::RunLocked`] and [`TrainingError::OtherVersion`] for the run
+    /// directory; data, pictures or weights that cannot be read; a loss, gradient or reward that is not finite, with its
+    /// step; a full disk; [`TrainingError::Interrupted`] where `progress` asked for it. The last checkpoint stays in
+    /// every case.
+    fn run(config: &RewriterConfig<Self>, progress: &mut dyn Progress) -> Result<RunSummary>;
 }
 
-impl StageSettings<'_> {
-    /// Checks the ranges that are the same in every stage.
-    pub(crate) fn check(&self) -> Result<()> {
+/// Settings of one run of a rewriter: what all methods have, and the method's own beside them in the same file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(bound(serialize = "M: Serialize", deserialize = "M: RewritingMethod"))]
+pub struct RewriterConfig<M> {
+    /// The run's directory: configuration, logs, checkpoints, and at the end the rewriter in `model/`.
+    pub output: PathBuf,
+    /// Decides whatever is drawn: initial weights, order, noise, dropout, rollouts. Default 0.
+    #[serde(default)]
+    pub seed: u64,
+    /// Pictures and captions.
+    pub data: CorpusConfig,
+    /// The retriever.
+    #[serde(default)]
+    pub retriever: FeedbackConfig,
+    /// Peak learning rate. Default: the method's.
+    #[serde(default = "learning_rate::<M>")]
+    pub learning_rate: f64,
+    /// Passes over the examples. Default: the method's.
+    #[serde(default = "epochs::<M>")]
+    pub epochs: f64,
+    /// Stop after this many steps; 0 for no limit. Default 0.
+    #[serde(default)]
+    pub max_steps: u64,
+    /// Examples, queries or rollouts of a step. Default: the method's.
+    #[serde(default = "batch_size::<M>")]
+    pub batch_size: usize,
+    /// How gradients become updates.
+    #[serde(default)]
+    pub optimization: OptimizationConfig,
+    /// Measuring on the validation split.
+    #[serde(default = "M::evaluation")]
+    pub evaluation: RewriterEvaluation,
+    /// The method's own settings.
+    #[serde(flatten)]
+    pub method: M,
+}
+
+fn learning_rate<M: RewritingMethod>() -> f64 {
+    M::LEARNING_RATE
+}
+
+fn epochs<M: RewritingMethod>() -> f64 {
+    M::EPOCHS
+}
+
+fn batch_size<M: RewritingMethod>() -> usize {
+    M::BATCH_SIZE
+}
+
+impl<M: RewritingMethod> RewriterConfig<M> {
+    /// Reads a TOML file. Relative paths in it are taken from the working directory.
+    ///
+    /// # Errors
+    /// The file cannot be read, has an unknown or missing field, or a setting outside its range.
+    pub fn read(path: &Path) -> Result<Self> {
+        let config: Self = read_toml(path)?;
+        config.refuse_unknown(path)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks every range.
+    ///
+    /// # Errors
+    /// [`TrainingError::Setting`] naming the field.
+    pub fn check(&self) -> Result<()> {
+        self.method.check()?;
+        in_range("epochs", self.epochs, 0.0, 1e6)?;
         if self.batch_size == 0 {
             return Err(TrainingError::setting("batch_size", "at least 1", &self.batch_size));
         }
@@ -211,12 +325,45 @@ impl StageSettings<'_> {
             let expected = format!("in [1, {}], the batch size", self.batch_size);
             return Err(TrainingError::setting("optimization.accumulate", expected, &accumulate));
         }
-        if !(0.0..=1.0).contains(&self.evaluation.hacking_tolerance) {
-            let found = &self.evaluation.hacking_tolerance;
-            return Err(TrainingError::setting("evaluation.hacking_tolerance", "in [0, 1]", found));
-        }
+        in_range("evaluation.hacking_tolerance", self.evaluation.hacking_tolerance, 0.0, 1.0)?;
         self.optimization.trainer(self.learning_rate, u64::MAX).schedule.validated()?;
         Ok(())
+    }
+
+    /// What the run will need; nothing is trained.
+    ///
+    /// # Errors
+    /// Those of [`RewritingMethod::plan`].
+    pub fn plan(&self) -> Result<Plan> {
+        M::plan(self)
+    }
+
+    /// Trains; see [`RewritingMethod::run`].
+    ///
+    /// # Errors
+    /// Those of [`RewritingMethod::run`].
+    pub fn run(&self, progress: &mut dyn Progress) -> Result<RunSummary> {
+        M::run(self, progress)
+    }
+
+    /// The order in which the run sees so many examples.
+    pub(crate) fn batches(&self, examples: usize) -> EpochBatches {
+        EpochBatches::new(examples, self.batch_size, self.seed).lasting(self.epochs, self.max_steps)
+    }
+
+    /// Refuses fields that are in the file and not in the configuration: serde cannot, where fields of two structures
+    /// stand beside each other. What was read is written again, so that no list of names has to be kept.
+    fn refuse_unknown(&self, path: &Path) -> Result<()> {
+        let malformed = |reason: String| TrainingError::ConfigFile { path: path.to_owned(), reason };
+        let given: toml::Table = read_toml(path)?;
+        let known = toml::Table::try_from(self).map_err(|error| malformed(error.to_string()))?;
+        match given.keys().find(|name| !known.contains_key(*name)) {
+            Some(unknown) => {
+                let names: Vec<&str> = known.keys().map(String::as_str).collect();
+                Err(malformed(format!("unknown field `{unknown}`, expected one of: {}", names.join(", "))))
+            }
+            None => Ok(()),
+        }
     }
 }
 

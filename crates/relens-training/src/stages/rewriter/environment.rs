@@ -3,46 +3,37 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use relens::dataset::DatasetImage;
 use relens::embed::TextEmbedder;
+use relens::embed::embedding_cache::EmbeddingCache;
 use relens::embed::embeddings::Embeddings;
 use relens::embed::retriever::Retriever;
 use relens::embed::sentence_encoder::SentenceEncoder;
 
-use super::config::{RetrieverSettings, StageSettings};
+use super::config::FeedbackConfig;
 use crate::Result;
-use crate::data::corpus::{CorpusConfig, Picture, RewritingCorpus};
-use crate::reward::{EmbeddingCache, Judge, RewardConfig, embed_pictures};
+use crate::data::corpus::{CorpusConfig, RewritingCorpus};
+use crate::reward::{Judge, RewardConfig};
 use relens::progress::Progress;
 
 /// The corpus, and a retriever that is opened when it is first needed.
 pub(crate) struct Environment {
     pub(crate) corpus: RewritingCorpus,
-    settings: RetrieverSettings,
+    settings: FeedbackConfig,
     retriever: Option<Arc<Retriever>>,
     judge: Option<Arc<Retriever>>,
     seed: u64,
 }
 
 impl Environment {
-    /// Reads the corpus.
-    pub(crate) fn open(settings: &StageSettings<'_>) -> Result<Self> {
-        Ok(Self {
-            corpus: RewritingCorpus::read(settings.data)?,
-            settings: settings.retriever.clone(),
-            retriever: None,
-            judge: None,
-            seed: settings.seed,
-        })
-    }
-
-    /// The same for what is not a stage.
-    pub(crate) fn for_data(data: &CorpusConfig, retriever: &RetrieverSettings) -> Result<Self> {
+    /// Reads the corpus; `seed` draws the pictures that rewards are counted among.
+    pub(crate) fn open(data: &CorpusConfig, retriever: &FeedbackConfig, seed: u64) -> Result<Self> {
         Ok(Self {
             corpus: RewritingCorpus::read(data)?,
             settings: retriever.clone(),
             retriever: None,
             judge: None,
-            seed: 0,
+            seed,
         })
     }
 
@@ -98,19 +89,18 @@ impl Environment {
         let retriever = self.retriever()?;
         let others = size.saturating_sub(self.corpus.held_out.len()).min(self.corpus.training.len());
         let fill = self.corpus.training.iter().take(others);
-        let pictures: Vec<Picture> = self.corpus.held_out.iter().chain(fill).cloned().collect();
+        let pictures: Vec<DatasetImage> = self.corpus.held_out.iter().chain(fill).cloned().collect();
         self.embed(&retriever, &pictures, progress)
     }
 
     fn embed(
         &self,
         retriever: &Retriever,
-        pictures: &[Picture],
+        pictures: &[DatasetImage],
         progress: &mut dyn Progress,
     ) -> Result<Embeddings> {
         let paths: Vec<PathBuf> = pictures.iter().map(|picture| picture.path.clone()).collect();
-        let cache = EmbeddingCache { directory: self.settings.cache.clone() };
-        embed_pictures(retriever, &paths, &cache, progress)
+        Ok(EmbeddingCache::at(&self.settings.cache).images(retriever, &paths, progress)?)
     }
 }
 

@@ -9,10 +9,9 @@ use relens::dataset::Dataset;
 use relens_models::dual_encoder::architecture::{open_weights, weight_files};
 use serde::Serialize;
 
-use super::batches::EpochBatches;
-use super::config::StageSettings;
+use super::config::{PolicyConfig, RewriterConfig, RewritingMethod};
 use super::model_sizes::ModelSizes;
-use super::reference::rollout_queries;
+use super::rollouts::rollout_queries;
 use crate::Result;
 use crate::data::candidates::CandidateConfig;
 use crate::data::corpus::{CorpusConfig, RewritingCorpus};
@@ -32,8 +31,6 @@ const EFFICIENCY: f64 = 0.5;
 pub(crate) struct PlanShape {
     /// Examples, queries or rollouts of an epoch, if their sources can be read.
     pub(crate) examples: Option<usize>,
-    pub(crate) epochs: f64,
-    pub(crate) max_steps: u64,
     /// Targets that each example has: ranked candidates, rollouts of a group.
     pub(crate) targets: usize,
     /// Updates of a step.
@@ -75,9 +72,13 @@ pub struct Plan {
 ///
 /// # Errors
 /// A configuration, shard or index that is missing where it must be, or malformed.
-pub(crate) fn plan(settings: &StageSettings<'_>, shape: PlanShape) -> Result<Plan> {
+pub(crate) fn plan<M: RewritingMethod>(
+    settings: &RewriterConfig<M>,
+    policy: &PolicyConfig,
+    shape: PlanShape,
+) -> Result<Plan> {
     settings.check()?;
-    let directory = &settings.policy.start_from;
+    let directory = &policy.start_from;
     let sizes = ModelSizes::open(directory)?;
     let files = weight_files(directory).map_or(0, |files| files.len());
     // Opening maps the shards and checks their headers against the files' lengths.
@@ -85,9 +86,8 @@ pub(crate) fn plan(settings: &StageSettings<'_>, shape: PlanShape) -> Result<Pla
         0 => sizes.parameters(),
         _ => open_weights(directory)?.element_count() as u64,
     };
-    let trained =
-        settings.policy.lora.as_ref().map_or(parameters, |adapter| sizes.adapter_parameters(adapter));
-    let words = caption_words(settings);
+    let trained = policy.lora.as_ref().map_or(parameters, |adapter| sizes.adapter_parameters(adapter));
+    let words = caption_words(&settings.data);
     let (prompt, target) = (words * TOKENS_PER_WORD + 2.0, words * TOKENS_PER_WORD + 1.0);
     let batch = settings.batch_size as f64;
     let targets = shape.targets as f64;
@@ -99,9 +99,7 @@ pub(crate) fn plan(settings: &StageSettings<'_>, shape: PlanShape) -> Result<Pla
     // f32: weights and a reference 4 each; of what is trained, gradients and an average 4 each, Adam's moments 8.
     let copies = if shape.samples { 8 } else { 4 };
     let trained_copies = if settings.optimization.average_decay.is_some() { 16 } else { 12 };
-    let steps = shape.examples.map(|examples| {
-        EpochBatches::new(examples, settings.batch_size, 0).total_steps(shape.epochs, shape.max_steps)
-    });
+    let steps = shape.examples.map(|examples| settings.batches(examples).total_steps());
     let updates = steps.map(|steps| steps * shape.updates);
     // Forward and backward cost 6 operations a parameter and token (Kaplan et al. 2020), of an encoder and a decoder
     // half of that, for each token passes one of them; checkpoints cost another forward pass, 2 more; sampling and two more forward passes about as much again.
@@ -110,7 +108,7 @@ pub(crate) fn plan(settings: &StageSettings<'_>, shape: PlanShape) -> Result<Pla
     let per_update = passes * parameters as f64 * share * tokens * if shape.samples { 2.0 } else { 1.0 };
     let speed = operations_per_second()? * EFFICIENCY;
     Ok(Plan {
-        stage: settings.name.to_owned(),
+        stage: M::NAME.to_owned(),
         model: directory.display().to_string(),
         weight_files: files,
         parameters,
@@ -138,10 +136,10 @@ pub(crate) fn queries_at_hand(
 }
 
 /// Mean words of the training captions; 12 where the annotations are not there.
-fn caption_words(settings: &StageSettings<'_>) -> f64 {
+fn caption_words(data: &CorpusConfig) -> f64 {
     let words = || {
-        let dataset = Dataset::open(&settings.data.annotations, &settings.data.images).ok()?;
-        let split = dataset.split(&settings.data.train_split).ok()?;
+        let dataset = Dataset::open(&data.annotations, &data.images).ok()?;
+        let split = dataset.split(&data.train_split).ok()?;
         let lengths: Vec<usize> =
             split.captions().take(CAPTIONS).map(|(_, caption)| caption.split_whitespace().count()).collect();
         (!lengths.is_empty()).then(|| lengths.iter().sum::<usize>() as f64 / lengths.len() as f64)

@@ -17,11 +17,12 @@ use relens_models::parameters::Parameters;
 use relens_models::tokenizer::{TokenBatch, Tokenizer};
 use relens_models::weights::{TrainableParameters, Weights};
 
-use super::config::StageSettings;
+use super::config::PolicyConfig;
 use super::model_sizes::ModelSizes;
+use crate::Result;
 use crate::optimizer::{Gradients, NamedParameter};
 use crate::random::stream;
-use crate::{Result, TrainingError};
+use crate::run::trainer::set_variable;
 
 /// Files of a rewriter's directory that training hands on as they are.
 const HANDED_ON: [&str; 5] = [
@@ -50,16 +51,19 @@ pub(crate) struct Policy {
 
 impl Policy {
     /// Opens the directory that a stage starts from; all of its weights are trained, or an adapter of them.
-    pub(crate) fn open(settings: &StageSettings<'_>) -> Result<Self> {
-        let directory = &settings.policy.start_from;
-        let rewriter = match &settings.policy.rewriter {
+    ///
+    /// `seed` decides dropout and an adapter's initial weights; `checkpointing` says whether the inside of layers is
+    /// computed anew on the way back.
+    pub(crate) fn open(config: &PolicyConfig, seed: u64, checkpointing: bool) -> Result<Self> {
+        let directory = &config.start_from;
+        let rewriter = match &config.rewriter {
             Some(rewriter) => rewriter.clone(),
             None => RewriterSettings::open(directory)?,
         };
         rewriter.check(&directory.display().to_string())?;
         let weights = open_weights(directory)?;
-        let adapter = match &settings.policy.lora {
-            Some(config) => Some(LoraAdapter::new(config.clone(), settings.seed)?),
+        let adapter = match &config.lora {
+            Some(lora) => Some(LoraAdapter::new(lora.clone(), seed)?),
             None => None,
         };
         let (parameters, trainable) = match &adapter {
@@ -86,9 +90,9 @@ impl Policy {
             weights,
             files: handed_on(directory)?,
             settings: rewriter,
-            dropout: settings.policy.dropout,
-            checkpointing: settings.optimization.gradient_checkpointing,
-            seed: settings.seed,
+            dropout: config.dropout,
+            checkpointing,
+            seed,
         })
     }
 
@@ -111,16 +115,7 @@ impl Policy {
     /// Sets the variables that `values` names, in the form in which the optimizer holds them.
     pub(crate) fn set(&self, values: &BTreeMap<String, Tensor>) -> Result<()> {
         for (name, parameter) in self.trainable.entries() {
-            match values.get(&name) {
-                Some(value) if value.dims() == parameter.var.dims() => parameter.var.set(value)?,
-                other => {
-                    return Err(TrainingError::argument(
-                        "Policy::set",
-                        format!("`{name}` of shape {:?}", parameter.var.dims()),
-                        format!("{:?}", other.map(Tensor::dims)),
-                    ));
-                }
-            }
+            set_variable(&name, &parameter.var, values)?;
         }
         Ok(())
     }

@@ -1,12 +1,18 @@
-//! What the policy writes by itself.
+//! What reinforcement learning lets the policy do: the queries it rewrites, what it writes by itself, and the frozen
+//! reference that it is held to.
 
 use relens_models::language_model::generation::{
     GeneratedSequence, GenerationConfig, SamplingConfig, Strategy, generate,
 };
+use relens_models::language_model::{self, LanguageModel};
 use relens_models::tokenizer::TokenBatch;
 
+use super::config::PolicyConfig;
+use super::experience::RolloutQuery;
 use super::policy::Policy;
 use crate::Result;
+use crate::data::candidates::{self, CandidateConfig};
+use crate::data::corpus::RewritingCorpus;
 
 /// Prompts that are continued at once.
 const PROMPTS: usize = 128;
@@ -57,4 +63,40 @@ pub(crate) fn sample(
         ..GenerationConfig::default()
     };
     Ok(generate(policy.model(), prompts, &config)?.into_iter().flatten().collect())
+}
+
+/// The frozen policy that the penalty measures the distance to.
+pub(crate) struct ReferencePolicy {
+    model: Box<dyn LanguageModel>,
+}
+
+impl ReferencePolicy {
+    /// The rewriter that the run starts from.
+    pub(crate) fn open(settings: &PolicyConfig) -> Result<Self> {
+        let (model, _) = language_model::open(&settings.start_from)?;
+        Ok(Self { model })
+    }
+
+    /// Its language model.
+    pub(crate) fn model(&self) -> &dyn LanguageModel {
+        &*self.model
+    }
+}
+
+/// The queries of candidate files, or all training captions where there are none.
+pub(crate) fn rollout_queries(
+    sources: Option<&CandidateConfig>,
+    corpus: &RewritingCorpus,
+) -> Result<Vec<RolloutQuery>> {
+    if let Some(sources) = sources {
+        let queries = candidates::read(sources, corpus)?;
+        return Ok(queries
+            .into_iter()
+            .map(|query| RolloutQuery { text: query.query, picture: query.picture })
+            .collect());
+    }
+    let captions = corpus.training.iter().enumerate().flat_map(|(picture, of)| {
+        of.captions.iter().map(move |caption| RolloutQuery { text: caption.clone(), picture })
+    });
+    Ok(captions.collect())
 }

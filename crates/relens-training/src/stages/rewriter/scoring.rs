@@ -133,14 +133,14 @@ fn write(file: &Path, rewards: &[f32]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Candidate;
+    use crate::data::CandidateRewrite;
     use crate::reward::judge_that_breaks;
     use relens::progress::Silent;
 
     #[test]
     fn a_candidate_whose_reward_is_not_finite_is_named() {
         let candidates =
-            ["a dog", "a broken dog"].map(|text| Candidate::unscored(text.to_owned(), "test")).into();
+            ["a dog", "a broken dog"].map(|text| CandidateRewrite::unscored(text.to_owned(), "test")).into();
         let query = CandidateQuery { query: "a cat".to_owned(), picture: 1, candidates };
         let error = judged(&[query], &judge_that_breaks(), &mut Silent).unwrap_err();
         let named = matches!(

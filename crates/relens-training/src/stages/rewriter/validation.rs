@@ -8,28 +8,19 @@ use relens::evaluation::{GroundTruthRanks, RankingMetrics};
 use relens::ranking::CombinedQueries;
 use serde_json::{Map, Value, json};
 
-use super::config::{EvaluationSettings, SelectionMetric};
+use super::config::{RewriterEvaluation, RewriterMetric};
 use super::environment::Environment;
 use super::policy::Policy;
 use super::rollouts;
 use crate::Result;
+use crate::retriever_feedback::SIMILARITY_SCALE;
+use crate::run::stage::Measurement;
 use relens::progress::Progress;
 
 /// The cut-offs that are reported.
 const RECALL_AT: [usize; 3] = [1, 5, 10];
-/// What similarity rewards are multiplied by, so that validation and training speak of the same number.
-const SIMILARITY_SCALE: f64 = 20.0;
-
-/// What one measurement found.
-#[derive(Debug)]
-pub(super) struct Measurement {
-    pub(super) metrics: Map<String, Value>,
-    /// The number that checkpoints are compared by; larger is better.
-    pub(super) selection: f64,
-    /// Mean gain of similarity with the right pictures, and Recall@1; `None` where no retriever was asked.
-    pub(super) reward_and_recall: Option<(f64, f64)>,
-    pub(super) samples: Vec<Map<String, Value>>,
-}
+/// The mean gain of similarity with the right pictures, among a measurement's metrics.
+pub(super) const SIMILARITY_REWARD: &str = "similarity_reward";
 
 /// Validation captions, pictures, and how the captions themselves fare.
 pub(super) struct Validator {
@@ -39,14 +30,14 @@ pub(super) struct Validator {
     picture_of_query: Vec<usize>,
     query_vectors: Embeddings,
     identity: GroundTruthRanks,
-    settings: EvaluationSettings,
+    settings: RewriterEvaluation,
 }
 
 impl Validator {
     /// Embeds pictures and captions and ranks them.
     pub(super) fn prepare(
         environment: &mut Environment,
-        settings: &EvaluationSettings,
+        settings: &RewriterEvaluation,
         progress: &mut dyn Progress,
     ) -> Result<Self> {
         let pictures = environment.validation_pictures(progress)?;
@@ -99,15 +90,15 @@ impl Validator {
         metrics.insert("share_worse".to_owned(), json!(worse));
         metrics.insert("share_changed".to_owned(), json!(self.share_changed(&rewrites)));
         metrics.insert("empty_rewrites".to_owned(), json!(empty));
-        metrics.insert("similarity_reward".to_owned(), json!(gain));
+        metrics.insert(SIMILARITY_REWARD.to_owned(), json!(gain));
         // Rising together with the reward, this is the inflation of every score that METHOD warns of.
         metrics.insert("similarity_reward_all_pictures".to_owned(), json!(everywhere));
         let samples = self.samples(step, &rewrites, &alone);
         let selection = match self.settings.metric {
-            SelectionMetric::MeanScoreRecall => recall_at_1[1],
-            SelectionMetric::RewriteRecall | SelectionMetric::Loss => recall_at_1[0],
+            RewriterMetric::MeanScoreRecall => recall_at_1[1],
+            RewriterMetric::RewriteRecall | RewriterMetric::Loss => recall_at_1[0],
         };
-        Ok(Measurement { metrics, selection, reward_and_recall: Some((gain, selection)), samples })
+        Ok(Measurement { metrics, selection, samples })
     }
 
     fn ranks(&self, vectors: Embeddings) -> Result<GroundTruthRanks> {
@@ -147,7 +138,7 @@ impl Validator {
             own += dot(after, picture) - dot(before, picture);
             all += dot(after, &mean) - dot(before, &mean);
         }
-        let share = SIMILARITY_SCALE / self.queries.len().max(1) as f64;
+        let share = f64::from(SIMILARITY_SCALE) / self.queries.len().max(1) as f64;
         (own * share, all * share)
     }
 

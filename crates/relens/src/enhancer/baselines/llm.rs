@@ -8,26 +8,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::dataset::text_lines::{broken_line, for_each_line};
+use crate::dataset::rewrites::{RecordedRewrite, for_each_record};
 use crate::enhancer::mix::{Mix, equally_weighted};
 use crate::enhancer::open::EnhancerTable;
 use crate::enhancer::{EnhancedQuery, Query, QueryEnhancer, TraceEntry};
 use crate::error::Result;
 use crate::index::Index;
-use crate::knowledge::json_lines::parse_line;
-
-#[derive(Deserialize)]
-struct Record {
-    query: String,
-    rewrites: Vec<Rewrite>,
-}
-
-#[derive(Deserialize)]
-struct Rewrite {
-    #[serde(default)]
-    kind: String,
-    text: String,
-}
 
 /// What `llm` can be set to.
 #[derive(Debug, Default, Deserialize)]
@@ -56,14 +42,11 @@ impl RecordedLlm {
     pub fn open(paths: &[&Path], kinds: &[String], mix: Mix) -> Result<Self> {
         let mut rewrites: HashMap<String, Vec<String>> = HashMap::new();
         for &path in paths {
-            for_each_line(path, |number, line| {
-                let record: Record = parse_line(path, number, line)?;
-                let wanted = |rewrite: &Rewrite| kinds.is_empty() || kinds.contains(&rewrite.kind);
+            for_each_record(path, |place, record| {
+                place.refuse_blank_texts(&record)?;
+                let wanted = |rewrite: &RecordedRewrite| kinds.is_empty() || kinds.contains(&rewrite.kind);
                 let texts = rewrites.entry(key(&record.query)).or_default();
                 for rewrite in record.rewrites.into_iter().filter(wanted) {
-                    if rewrite.text.trim().is_empty() {
-                        return Err(broken_line(path, number, "a text in every rewrite", "an empty one"));
-                    }
                     if !texts.contains(&rewrite.text) {
                         texts.push(rewrite.text);
                     }

@@ -21,7 +21,10 @@ fn open_text(text: &str) -> Result<Pipeline> {
 }
 
 fn error(text: &str) -> String {
-    open_text(text).err().expect("the spec should be refused").to_string()
+    match open_text(text) {
+        Ok(_) => panic!("the spec should be refused: {text}"),
+        Err(error) => error.to_string(),
+    }
 }
 
 #[test]

@@ -9,10 +9,11 @@ use relens_models::dual_encoder::HeadKind;
 use relens_models::image_preprocessing::PreprocessConfig;
 use serde::{Deserialize, Serialize};
 
+pub use crate::run::stage::PhaseStart;
 pub use augmentation::{
     AugmentationConfig, CacheConfig, ObjectiveConfig, Precision, TeacherConfig, ViewConfig,
 };
-pub use phase::{EvaluationConfig, PhaseConfig, PhaseStart, SelectionMetric, TrainedPart};
+pub use phase::{EvaluationConfig, PhaseConfig, RecallMetric, TrainedPart};
 
 use crate::optimizer::AdamWConfig;
 use crate::{Result, TrainingError};
@@ -30,7 +31,7 @@ pub struct RetrieverConfig {
     /// Pictures and captions.
     pub data: DataConfig,
     /// The towers and heads.
-    pub model: ModelSettings,
+    pub model: RetrieverModelConfig,
     /// Views of each picture and text whose features are cached.
     #[serde(default)]
     pub views: ViewConfig,
@@ -88,7 +89,7 @@ pub struct DataConfig {
 /// The towers and heads: either a finished model to go on with, or two pretrained towers with fresh heads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ModelSettings {
+pub struct RetrieverModelConfig {
     /// A model directory in open_clip's layout to fine-tune; the other fields are then left out. Default none.
     pub start_from: Option<PathBuf>,
     /// The image trunk's name in timm. Default `tf_efficientnet_lite0`.
@@ -165,7 +166,7 @@ fn yes() -> bool {
 }
 
 fn initial_logit_scale() -> f64 {
-    crate::objectives::temperature::INITIAL_LOGIT_SCALE
+    crate::objectives::contrastive::INITIAL_LOGIT_SCALE
 }
 
 impl RetrieverConfig {
@@ -205,7 +206,7 @@ impl RetrieverConfig {
     }
 }
 
-impl ModelSettings {
+impl RetrieverModelConfig {
     fn check(&self) -> Result<()> {
         match (&self.start_from, &self.image_weights, &self.text_tower) {
             (Some(_), None, None) | (None, Some(_), Some(_)) => {}
@@ -220,7 +221,7 @@ impl ModelSettings {
                 ));
             }
         }
-        let largest = crate::objectives::temperature::MAX_LOGIT_SCALE;
+        let largest = crate::objectives::contrastive::MAX_LOGIT_SCALE;
         in_range("model.initial_logit_scale", self.initial_logit_scale, 0.0, largest)?;
         in_range("model.embed_dim", self.embed_dim as f64, 1.0, 65_536.0)?;
         in_range("model.context_length", self.context_length as f64, 3.0, 32_768.0)

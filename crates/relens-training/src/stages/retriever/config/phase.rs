@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::in_range;
-use crate::objectives::temperature::MAX_LOGIT_SCALE;
+use crate::objectives::contrastive::MAX_LOGIT_SCALE;
+use crate::run::stage::PhaseStart;
 use crate::schedule::Decay;
 use crate::{Result, TrainingError};
 
@@ -21,17 +22,6 @@ pub enum TrainedPart {
     ImageTrunk,
     /// `logit_scale`
     LogitScale,
-}
-
-/// The weights that a phase starts with.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PhaseStart {
-    /// The averaged weights of the best checkpoint so far.
-    #[default]
-    Best,
-    /// The averaged weights at the end of the phase before.
-    Last,
 }
 
 /// One phase: what is trained, how fast, and for how long. Source of the order heads, then towers: LP-FT.
@@ -154,7 +144,7 @@ impl PhaseConfig {
 /// The number that the best checkpoint is chosen by.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum SelectionMetric {
+pub enum RecallMetric {
     /// Mean of Recall@1 in both directions.
     #[default]
     MeanRecallAt1,
@@ -171,7 +161,7 @@ pub struct EvaluationConfig {
     /// End a phase after so many measurements without a better one; 0 for never. Default 0.
     pub patience: u64,
     /// What "better" means. Default `mean-recall-at1`.
-    pub metric: SelectionMetric,
+    pub metric: RecallMetric,
     /// Checkpoints kept besides the best. Default 2, at least 1.
     pub keep_checkpoints: usize,
     /// Sample queries in `samples.jsonl` at each measurement. Default 8.
@@ -183,7 +173,7 @@ impl Default for EvaluationConfig {
         Self {
             every_steps: 0,
             patience: 0,
-            metric: SelectionMetric::MeanRecallAt1,
+            metric: RecallMetric::MeanRecallAt1,
             keep_checkpoints: 2,
             samples: 8,
         }

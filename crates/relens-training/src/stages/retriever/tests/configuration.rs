@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::super::config::{DataConfig, RetrieverConfig};
-use super::super::data::Corpus;
+use super::super::corpus::Corpus;
 use super::tiny;
 use relens::progress::Silent;
 

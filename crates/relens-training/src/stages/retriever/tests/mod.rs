@@ -16,7 +16,7 @@ use relens::progress::{Progress, Silent};
 /// Runs the tiny stage in `config.output`.
 fn train(config: &RetrieverConfig, progress: &mut dyn Progress) -> crate::Result<RunSummary> {
     let directory = config.output.clone();
-    run_on(config, progress, |_| Ok(tiny::materials(config, &directory)))
+    run_on(config, progress, |_| Ok(tiny::data(config, &directory)))
 }
 
 fn metrics(output: &Path) -> Vec<serde_json::Value> {
@@ -55,7 +55,7 @@ fn it_learns_to_find_pictures() {
 fn every_trained_parameter_changes_and_no_other() {
     let directory = tempfile::tempdir().unwrap();
     let config = tiny::config(directory.path());
-    let before = tiny::materials(&config, directory.path()).weights;
+    let before = tiny::data(&config, directory.path()).weights;
     train(&config, &mut Silent).unwrap();
     let checkpoints = crate::run::checkpoint::CheckpointStore::open(directory.path(), 2).unwrap();
     let after = checkpoints.latest().unwrap().unwrap().weights;

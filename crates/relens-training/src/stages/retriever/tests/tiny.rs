@@ -15,14 +15,14 @@ use serde_json::json;
 
 use super::super::assembly::Pretrained;
 use super::super::config::{
-    AugmentationConfig, CacheConfig, DataConfig, EvaluationConfig, ModelSettings, ObjectiveConfig,
-    PhaseConfig, Precision, RetrieverConfig, TrainedPart, ViewConfig,
+    AugmentationConfig, CacheConfig, DataConfig, EvaluationConfig, ObjectiveConfig, PhaseConfig, Precision,
+    RetrieverConfig, RetrieverModelConfig, TrainedPart, ViewConfig,
 };
-use super::super::data::{Corpus, Picture};
+use super::super::corpus::{Corpus, PictureTexts};
 use super::super::feature_cache::{FeatureCache, FeatureRows};
 use super::super::features::TextFeatures;
-use super::super::materials::Materials;
 use super::super::standardization::Standardization;
+use super::super::training_data::TrainingData;
 use crate::optimizer::AdamWConfig;
 use crate::random;
 use relens::progress::Silent;
@@ -72,7 +72,7 @@ pub(super) fn config(output: &Path) -> RetrieverConfig {
             rewrites: Vec::new(),
             rewriting_probability: 0.0,
         },
-        model: ModelSettings {
+        model: RetrieverModelConfig {
             start_from: None,
             image_trunk: "tf_efficientnet_lite0".into(),
             image_weights: Some("unused".into()),
@@ -106,8 +106,8 @@ pub(super) fn config(output: &Path) -> RetrieverConfig {
     }
 }
 
-/// Materials for a configuration, made in `directory`.
-pub(super) fn materials(config: &RetrieverConfig, directory: &Path) -> Materials {
+/// TrainingData for a configuration, made in `directory`.
+pub(super) fn data(config: &RetrieverConfig, directory: &Path) -> TrainingData {
     let pretrained = pretrained(config, directory);
     let tokenizer = Tokenizer::open(&pretrained.tokenizer_path, 12).unwrap();
     let corpus = corpus();
@@ -128,7 +128,7 @@ pub(super) fn materials(config: &RetrieverConfig, directory: &Path) -> Materials
         .unwrap();
     let means = super::super::features::caption_means(&corpus, &text_versions[0]).unwrap();
     let caption_means = Some(Tensor::from_vec(means, (TRAINING, WIDTH), &Device::Cpu).unwrap());
-    Materials {
+    TrainingData {
         corpus,
         pretrained,
         tokenizer,
@@ -157,7 +157,7 @@ fn corpus() -> Corpus {
             for caption in 0..CAPTIONS {
                 texts.push(format!("filler{caption} word{first} word{second}"));
             }
-            Picture {
+            PictureTexts {
                 path: PathBuf::from(format!("{picture}.jpg")),
                 captions: (start..texts.len()).collect(),
                 extra_captions: Vec::new(),

@@ -15,21 +15,25 @@
 //! # Ok::<(), relens_training::TrainingError>(())
 //! ```
 
-mod config;
-
-pub use config::SftConfig;
+use std::path::PathBuf;
 
 use rand::RngExt;
+use relens::progress::Progress;
+use serde::{Deserialize, Serialize};
 
-use super::rewriter::{
+use crate::data::CandidateQuery;
+use crate::data::candidates::CandidateConfig;
+use crate::random::stream;
+use crate::reward::RewardConfig;
+use crate::run::trainer::Trainer;
+use crate::stages::rewriter::config::in_range;
+use crate::stages::rewriter::plan::{plan, queries_at_hand};
+use crate::stages::rewriter::{
     Environment, EpochBatches, Example, LearningStep, Policy, RunSummary, StepReport, encode_pairs, fitting,
     learn, scored_candidates, supervised_gradients, supervised_metrics,
 };
-use crate::Result;
-use crate::data::CandidateQuery;
-use crate::random::stream;
-use crate::run::trainer::Trainer;
-use relens::progress::Progress;
+use crate::stages::rewriter::{Plan, PlanShape, PolicyConfig, RewriterConfig, RewritingMethod};
+use crate::{Result, TrainingError};
 
 /// Trains a rewriter, or goes on with a run that was interrupted, and exports the best weights.
 ///
@@ -42,9 +46,8 @@ use relens::progress::Progress;
 /// [`TrainingError::Interrupted`](crate::TrainingError::Interrupted) where `progress` asked for it. The last
 /// checkpoint stays in every case.
 pub fn run(config: &SftConfig, progress: &mut dyn Progress) -> Result<RunSummary> {
-    config.check()?;
-    learn(config.stage(), config, progress, |policy, environment, progress| {
-        Ok(Box::new(SupervisedFineTuning::prepare(config.clone(), policy, environment, progress)?))
+    learn(config, &config.method.policy, progress, |policy, environment, progress| {
+        SupervisedFineTuning::prepare(config.clone(), policy, environment, progress)
     })
 }
 
@@ -62,7 +65,8 @@ impl SupervisedFineTuning {
         environment: &mut Environment,
         progress: &mut dyn Progress,
     ) -> Result<Self> {
-        let queries = scored_candidates(&config.candidates, &config.reward, environment, progress)?;
+        let queries =
+            scored_candidates(&config.method.candidates, &config.method.reward, environment, progress)?;
         let pairs = training_pairs(&queries, &config);
         let queries: Vec<&str> = pairs.iter().map(|(query, _)| *query).collect();
         let prompts = policy.prompts(&queries)?;
@@ -81,7 +85,7 @@ impl SupervisedFineTuning {
             ));
         }
         progress.message(&format!("{} examples", examples.len()));
-        let batches = EpochBatches::new(examples.len(), config.batch_size, config.seed);
+        let batches = config.batches(examples.len());
         Ok(Self { config, examples, batches })
     }
 }
@@ -96,28 +100,29 @@ fn training_pairs<'a>(queries: &'a [CandidateQuery], config: &SftConfig) -> Vec<
             .candidates
             .iter()
             .filter_map(|candidate| Some((candidate.reward?, candidate.text.as_str())))
-            .filter(|(reward, _)| f64::from(*reward) > config.min_gain)
+            .filter(|(reward, _)| f64::from(*reward) > config.method.min_gain)
             .collect();
         better.sort_by(|left, right| right.0.total_cmp(&left.0).then(left.1.cmp(right.1)));
         better.dedup_by(|left, right| left.1 == right.1);
-        let keep = rng.random_bool(config.keep_share);
+        let keep = rng.random_bool(config.method.keep_share);
         if better.is_empty() && keep {
             pairs.push((query.query.as_str(), query.query.as_str()));
         }
         pairs.extend(
-            better.into_iter().take(config.targets_per_query).map(|(_, text)| (query.query.as_str(), text)),
+            better
+                .into_iter()
+                .take(config.method.targets_per_query)
+                .map(|(_, text)| (query.query.as_str(), text)),
         );
     }
     pairs
 }
 
 impl LearningStep for SupervisedFineTuning {
-    fn total_steps(&self) -> u64 {
-        self.batches.total_steps(self.config.epochs, self.config.max_steps)
-    }
+    type State = ();
 
-    fn steps_per_epoch(&self) -> u64 {
-        self.batches.steps_per_epoch()
+    fn batches(&self) -> &EpochBatches {
+        &self.batches
     }
 
     fn step(&mut self, policy: &Policy, trainer: &mut Trainer, step: u64) -> Result<StepReport> {
@@ -126,9 +131,91 @@ impl LearningStep for SupervisedFineTuning {
             batch.into_iter().filter_map(|index| self.examples.get(index).cloned()).collect();
         let config = &self.config;
         let micro_batch = config.optimization.micro_batch(config.batch_size);
-        let (gradients, report) =
-            supervised_gradients(policy, trainer, &examples, micro_batch, config.label_smoothing, step)?;
+        let (gradients, report) = supervised_gradients(
+            policy,
+            trainer,
+            &examples,
+            micro_batch,
+            config.method.label_smoothing,
+            step,
+        )?;
         let update = trainer.update(&gradients, step)?;
         Ok(StepReport { metrics: supervised_metrics(report, update), ..StepReport::default() })
+    }
+}
+
+/// Settings of one run.
+pub type SftConfig = RewriterConfig<SftMethod>;
+
+/// The method's own settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SftMethod {
+    /// The rewriter that learns.
+    pub policy: PolicyConfig,
+    /// Queries with candidate rewrites.
+    pub candidates: CandidateConfig,
+    /// What candidates without a reward are ranked by.
+    #[serde(default)]
+    pub reward: RewardConfig,
+    /// Least reward of a rewrite that is learned. Default 0: it beats the query ("positive feedback", EvdCLIP).
+    #[serde(default)]
+    pub min_gain: f64,
+    /// Rewrites of a query that are learned, best first. Default 1, the papers'; at least 1.
+    #[serde(default = "one")]
+    pub targets_per_query: usize,
+    /// Share of the queries without a better rewrite that teach to leave the query as it is. Default 0, range [0, 1].
+    #[serde(default)]
+    pub keep_share: f64,
+    /// ε of label smoothing. Default 0, range [0, 1).
+    #[serde(default)]
+    pub label_smoothing: f64,
+}
+
+fn one() -> usize {
+    1
+}
+
+impl RewritingMethod for SftMethod {
+    const NAME: &'static str = "sft";
+    /// EvdCLIP, T5-large; MGQRe has 1e-5 for Llama2-7B.
+    const LEARNING_RATE: f64 = 3e-5;
+    /// EvdCLIP; MGQRe has 10.
+    const EPOCHS: f64 = 20.0;
+    /// EvdCLIP; MGQRe has 32.
+    const BATCH_SIZE: usize = 8;
+
+    fn start_from(&mut self) -> Option<&mut PathBuf> {
+        Some(&mut self.policy.start_from)
+    }
+
+    fn mined(&mut self) -> Option<&mut Vec<PathBuf>> {
+        Some(&mut self.candidates.mined)
+    }
+
+    fn check(&self) -> Result<()> {
+        self.reward.check()?;
+        in_range("keep_share", self.keep_share, 0.0, 1.0)?;
+        in_range("label_smoothing", self.label_smoothing, 0.0, 0.99)?;
+        if !self.min_gain.is_finite() {
+            return Err(TrainingError::setting("min_gain", "a finite number", &self.min_gain));
+        }
+        if self.targets_per_query == 0 {
+            return Err(TrainingError::setting("targets_per_query", "at least 1", &self.targets_per_query));
+        }
+        Ok(())
+    }
+
+    fn plan(config: &SftConfig) -> Result<Plan> {
+        let shape = PlanShape {
+            examples: queries_at_hand(Some(&config.method.candidates), &config.data)?,
+            targets: config.method.targets_per_query,
+            updates: 1,
+            samples: false,
+        };
+        plan(config, &config.method.policy, shape)
+    }
+
+    fn run(config: &SftConfig, progress: &mut dyn Progress) -> Result<RunSummary> {
+        run(config, progress)
     }
 }

@@ -4,15 +4,15 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use relens::dataset::Dataset;
+use relens::dataset::rewrites::for_each_record;
 use serde::Deserialize;
 
 use super::config::DataConfig;
-use super::rewrites;
 use crate::{Result, TrainingError};
 
 /// One picture with the positions of its texts in [`Corpus::texts`].
 #[derive(Debug, Clone)]
-pub(in crate::stages) struct Picture {
+pub(in crate::stages) struct PictureTexts {
     pub(in crate::stages) path: PathBuf,
     /// Its captions.
     pub(in crate::stages) captions: Vec<usize>,
@@ -22,7 +22,7 @@ pub(in crate::stages) struct Picture {
     pub(in crate::stages) rewrites: Vec<Vec<usize>>,
 }
 
-impl Picture {
+impl PictureTexts {
     /// The file's name without its directories.
     pub(in crate::stages) fn name(&self) -> String {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
@@ -41,7 +41,7 @@ struct FurtherTexts {
 /// Pictures and texts of training and validation in one numbering: training first.
 #[derive(Debug, Clone)]
 pub(in crate::stages) struct Corpus {
-    pub(in crate::stages) pictures: Vec<Picture>,
+    pub(in crate::stages) pictures: Vec<PictureTexts>,
     pub(in crate::stages) texts: Vec<String>,
     /// The pictures before this are for training.
     pub(in crate::stages) training_pictures: usize,
@@ -75,7 +75,7 @@ impl Corpus {
         refuse_overlap(config, &train, &validation)?;
         let further = FurtherTexts {
             extra_captions: read_extra_captions(&config.extra_captions)?,
-            rewrites: rewrites::read(&config.rewrites)?,
+            rewrites: read_rewrites(&config.rewrites)?,
         };
         let mut corpus =
             Self { pictures: Vec::new(), texts: Vec::new(), training_pictures: 0, training_texts: 0 };
@@ -94,7 +94,7 @@ impl Corpus {
             let rewrites_of = |caption: &String| further.rewrites.get(caption).map_or(&[][..], Vec::as_slice);
             let rewrites =
                 image.captions.iter().map(|caption| self.add_texts(rewrites_of(caption))).collect();
-            self.pictures.push(Picture { path: image.path.clone(), captions, extra_captions, rewrites });
+            self.pictures.push(PictureTexts { path: image.path.clone(), captions, extra_captions, rewrites });
         }
     }
 
@@ -105,12 +105,12 @@ impl Corpus {
     }
 
     /// The pictures to learn from.
-    pub(in crate::stages) fn training(&self) -> &[Picture] {
+    pub(in crate::stages) fn training(&self) -> &[PictureTexts] {
         &self.pictures[..self.training_pictures]
     }
 
     /// The pictures to measure on.
-    pub(in crate::stages) fn validation(&self) -> &[Picture] {
+    pub(in crate::stages) fn validation(&self) -> &[PictureTexts] {
         &self.pictures[self.training_pictures..]
     }
 }
@@ -158,4 +158,47 @@ fn parse_extra_caption(path: &Path, number: usize, line: &str) -> Result<ExtraCa
         return Err(broken("found an empty text".into()));
     }
     Ok(caption)
+}
+
+/// The different rewrites of every caption in the files; one that repeats its caption is none.
+fn read_rewrites(paths: &[PathBuf]) -> Result<HashMap<String, Vec<String>>> {
+    let mut rewrites: HashMap<String, Vec<String>> = HashMap::new();
+    for path in paths {
+        for_each_record(path, |_, record| {
+            let known = rewrites.entry(record.query.clone()).or_default();
+            for text in record.rewrites.into_iter().map(|rewrite| rewrite.text) {
+                if !text.trim().is_empty() && text != record.query && !known.contains(&text) {
+                    known.push(text);
+                }
+            }
+            Ok(())
+        })?;
+    }
+    Ok(rewrites)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rewrites_of_all_files_meet_under_their_caption() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            fs_err::write(&path, text).unwrap();
+            path
+        };
+        let texts =
+            write("a.jsonl", "{\"query\": \"a dog\", \"rewrites\": [\"a brown dog\", \"a dog\", \" \"]}\n\n");
+        let mined = write(
+            "b.jsonl",
+            r#"{"query": "a dog", "image": 3, "rewrites": [{"text": "a puppy", "rank": 1}, {"text": "a brown dog"}]}"#,
+        );
+        let rewrites = read_rewrites(&[texts, mined]).unwrap();
+        assert_eq!(rewrites["a dog"], ["a brown dog", "a puppy"]);
+        let broken = write("c.jsonl", "{\"query\": \"a\", \"rewrites\": []}\n{\"query\": 3}");
+        let error = read_rewrites(&[broken]).unwrap_err().to_string();
+        assert!(error.contains("c.jsonl") && error.contains("line 2"), "{error}");
+    }
 }

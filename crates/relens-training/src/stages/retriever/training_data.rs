@@ -10,7 +10,7 @@ use relens_models::weights::Weights;
 
 use super::assembly::Pretrained;
 use super::config::RetrieverConfig;
-use super::data::Corpus;
+use super::corpus::Corpus;
 use super::feature_cache::{FeatureCache, FeatureRows};
 use super::feature_maps::{FeatureMaps, first_trained_block, of_rows, shape_before};
 use super::features::{
@@ -25,7 +25,7 @@ use relens::progress::Progress;
 
 /// Pictures, texts, their features under the frozen towers, and the weights to begin with.
 #[derive(Debug)]
-pub(super) struct Materials {
+pub(super) struct TrainingData {
     pub(super) corpus: Corpus,
     pub(super) pretrained: Pretrained,
     pub(super) tokenizer: Tokenizer,
@@ -44,7 +44,7 @@ pub(super) struct Materials {
     pub(super) teachers: Option<Teachers>,
 }
 
-impl Materials {
+impl TrainingData {
     /// Reads, computes or finds in the cache all of it.
     pub(super) fn prepare(config: &RetrieverConfig, progress: &mut dyn Progress) -> Result<Self> {
         let corpus = Corpus::read(&config.data)?;

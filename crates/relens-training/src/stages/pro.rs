@@ -3,36 +3,39 @@
 //! EvdCLIP, equation 7: L_ALIGN = L_PRO + β·L_SFT, the cross-entropy on the best candidate. The query itself may stand
 //! among the candidates with reward 0, so that the rewriter learns when not to rewrite (a departure, `include_query`).
 
-mod config;
-
-pub use config::ProConfig;
+use std::path::PathBuf;
 
 use candle_core::Tensor;
+use relens::progress::Progress;
 use relens_models::language_model::PromptTargetBatch;
 use relens_models::ops::target_log_probs;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::rewriter::{
-    Environment, EpochBatches, Example, LearningStep, Policy, PolicyPass, RunSummary, StepReport,
-    encode_pairs, finite_loss, fitting, learn, scored_candidates,
-};
 use crate::data::CandidateQuery;
+use crate::data::candidates::CandidateConfig;
 use crate::objectives::{
     RankedCandidate, RewardStandardization, preference_ranking, rank_candidates, sequence_means,
 };
 use crate::optimizer::GradientAccumulator;
+use crate::reward::RewardConfig;
 use crate::run::trainer::Trainer;
+use crate::stages::rewriter::config::in_range;
+use crate::stages::rewriter::plan::{plan, queries_at_hand};
+use crate::stages::rewriter::{
+    Environment, EpochBatches, Example, LearningStep, Policy, PolicyPass, RunSummary, StepReport,
+    encode_pairs, finite_loss, fitting, learn, scored_candidates,
+};
+use crate::stages::rewriter::{Plan, PlanShape, PolicyConfig, RewriterConfig, RewritingMethod};
 use crate::{Result, TrainingError};
-use relens::progress::Progress;
 
 /// Trains a rewriter, or goes on with a run that was interrupted, and exports the best weights.
 ///
 /// # Errors
 /// As [`crate::stages::sft::run`].
 pub fn run(config: &ProConfig, progress: &mut dyn Progress) -> Result<RunSummary> {
-    config.check()?;
-    learn(config.stage(), config, progress, |policy, environment, progress| {
-        Ok(Box::new(PreferenceRanking::prepare(config.clone(), policy, environment, progress)?))
+    learn(config, &config.method.policy, progress, |policy, environment, progress| {
+        PreferenceRanking::prepare(config.clone(), policy, environment, progress)
     })
 }
 
@@ -57,9 +60,10 @@ impl PreferenceRanking {
         environment: &mut Environment,
         progress: &mut dyn Progress,
     ) -> Result<Self> {
-        let queries = scored_candidates(&config.candidates, &config.reward, environment, progress)?;
+        let queries =
+            scored_candidates(&config.method.candidates, &config.method.reward, environment, progress)?;
         let rewards = queries.iter().flat_map(|query| &query.candidates).filter_map(|found| found.reward);
-        let standardization = RewardStandardization::measure(rewards, config.reward_scale);
+        let standardization = RewardStandardization::measure(rewards, config.method.reward_scale);
         let mut examples = Vec::new();
         for query in &queries {
             examples.push(rank(query, &config, &standardization, policy)?);
@@ -71,7 +75,7 @@ impl PreferenceRanking {
             return Err(TrainingError::setting("candidates", expected, &"none"));
         }
         progress.message(&format!("{} queries with ranked candidates", examples.len()));
-        let batches = EpochBatches::new(examples.len(), config.batch_size, config.seed);
+        let batches = config.batches(examples.len());
         Ok(Self { config, examples, batches })
     }
 
@@ -88,7 +92,7 @@ impl PreferenceRanking {
         let rewards: Vec<Vec<f32>> = examples.iter().map(|example| example.rewards.clone()).collect();
         let ranking = preference_ranking(&means, &rewards)?;
         let supervised = best_candidates(&means, &rewards)?.neg()?.mean_all()?;
-        let loss = (&ranking + (&supervised * self.config.sft_weight)?)?;
+        let loss = (&ranking + (&supervised * self.config.method.sft_weight)?)?;
         Ok([loss, ranking, supervised])
     }
 }
@@ -118,13 +122,13 @@ fn rank(
         })
     });
     let own = RankedCandidate { text: query.query.clone(), reward: standardization.apply(0.0) };
-    let candidates: Vec<RankedCandidate> = scored.chain(config.include_query.then_some(own)).collect();
+    let candidates: Vec<RankedCandidate> = scored.chain(config.method.include_query.then_some(own)).collect();
     let prompt = policy.prompts(&[query.query.as_str()])?.swap_remove(0);
     let pairs: Vec<(String, String)> =
         candidates.iter().map(|candidate| (prompt.clone(), candidate.text.clone())).collect();
     let encoded = encode_pairs(policy, &pairs)?;
     let whole = candidates.into_iter().zip(&encoded).filter(|(_, example)| example.is_some());
-    let ranked = rank_candidates(whole.map(|(candidate, _)| candidate).collect(), config.rank_length);
+    let ranked = rank_candidates(whole.map(|(candidate, _)| candidate).collect(), config.method.rank_length);
     let of_text = |text: &str| {
         let place = pairs.iter().position(|(_, target)| target == text)?;
         encoded.get(place).cloned().flatten()
@@ -139,12 +143,10 @@ fn rank(
 }
 
 impl LearningStep for PreferenceRanking {
-    fn total_steps(&self) -> u64 {
-        self.batches.total_steps(self.config.epochs, self.config.max_steps)
-    }
+    type State = ();
 
-    fn steps_per_epoch(&self) -> u64 {
-        self.batches.steps_per_epoch()
+    fn batches(&self) -> &EpochBatches {
+        &self.batches
     }
 
     fn step(&mut self, policy: &Policy, trainer: &mut Trainer, step: u64) -> Result<StepReport> {
@@ -178,5 +180,86 @@ impl LearningStep for PreferenceRanking {
         });
         let metrics = metrics.as_object().cloned().unwrap_or_default();
         Ok(StepReport { metrics, ..StepReport::default() })
+    }
+}
+
+/// Settings of one run.
+pub type ProConfig = RewriterConfig<ProMethod>;
+
+/// The method's own settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProMethod {
+    /// The rewriter that learns.
+    pub policy: PolicyConfig,
+    /// Queries with candidate rewrites.
+    pub candidates: CandidateConfig,
+    /// What candidates without a reward are ranked by.
+    #[serde(default)]
+    pub reward: RewardConfig,
+    /// Most candidates of a query, spread from best to worst. Default 5 (both papers), range [2, 64].
+    #[serde(default = "rank_length")]
+    pub rank_length: usize,
+    /// Whether the query itself is a candidate, with the reward of changing nothing. Default false, the papers'.
+    #[serde(default)]
+    pub include_query: bool,
+    /// Deviation of the standardised rewards. Default 1, range (0, 100].
+    #[serde(default = "unit")]
+    pub reward_scale: f64,
+    /// β, the weight of the cross-entropy on the best candidate. Default 0.2 (EvdCLIP), range [0, 100].
+    #[serde(default = "sft_weight")]
+    pub sft_weight: f64,
+}
+
+fn rank_length() -> usize {
+    5
+}
+
+fn unit() -> f64 {
+    1.0
+}
+
+fn sft_weight() -> f64 {
+    0.2
+}
+
+impl RewritingMethod for ProMethod {
+    const NAME: &'static str = "pro";
+    /// both papers.
+    const LEARNING_RATE: f64 = 5e-7;
+    /// both papers.
+    const EPOCHS: f64 = 5.0;
+    /// both papers.
+    const BATCH_SIZE: usize = 16;
+
+    fn start_from(&mut self) -> Option<&mut PathBuf> {
+        Some(&mut self.policy.start_from)
+    }
+
+    fn mined(&mut self) -> Option<&mut Vec<PathBuf>> {
+        Some(&mut self.candidates.mined)
+    }
+
+    fn check(&self) -> Result<()> {
+        self.reward.check()?;
+        in_range("sft_weight", self.sft_weight, 0.0, 100.0)?;
+        in_range("reward_scale", self.reward_scale, 1e-6, 100.0)?;
+        if !(2..=64).contains(&self.rank_length) {
+            return Err(TrainingError::setting("rank_length", "in [2, 64]", &self.rank_length));
+        }
+        Ok(())
+    }
+
+    fn plan(config: &ProConfig) -> Result<Plan> {
+        let shape = PlanShape {
+            examples: queries_at_hand(Some(&config.method.candidates), &config.data)?,
+            targets: config.method.rank_length,
+            updates: 1,
+            samples: false,
+        };
+        plan(config, &config.method.policy, shape)
+    }
+
+    fn run(config: &ProConfig, progress: &mut dyn Progress) -> Result<RunSummary> {
+        run(config, progress)
     }
 }

@@ -28,7 +28,7 @@ pub struct RunSummary {
 }
 
 /// The numbers of an earlier export, if it is whole.
-pub(super) fn finished(run: &Path) -> Result<Option<Map<String, Value>>> {
+pub(crate) fn finished(run: &Path) -> Result<Option<Map<String, Value>>> {
     let path = run.join(MODEL_DIRECTORY).join(METRICS_FILE);
     if !path.exists() {
         return Ok(None);
@@ -38,7 +38,7 @@ pub(super) fn finished(run: &Path) -> Result<Option<Map<String, Value>>> {
 
 /// Puts what `write` makes into the run's model directory: into a directory that is not there yet, which takes its
 /// place when it is whole. `write` returns what the model measures.
-pub(super) fn publish(
+pub(crate) fn publish(
     run: &Path,
     write: impl FnOnce(&Path) -> Result<Map<String, Value>>,
 ) -> Result<Map<String, Value>> {

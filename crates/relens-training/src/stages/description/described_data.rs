@@ -8,15 +8,15 @@ use candle_core::{Device, Tensor};
 use relens::dataset::Dataset;
 use relens::embed::ImageEmbedder;
 use relens::embed::TextEmbedder;
+use relens::embed::embedding_cache::EmbeddingCache;
 use relens::embed::embeddings::Embeddings;
 use relens::enhancer::Query;
 use relens::enhancer::descriptions::{Template, described};
 use relens::enhancer::entity_finder::EntityFinder;
 use relens::knowledge::Knowledge;
 
-use super::config::{DataConfig, DescriptionConfig};
-use super::embedding_cache::EmbeddingCache;
-use super::network::Batch;
+use super::config::{DescribedDataConfig, DescriptionConfig};
+use super::run::DescriptionBatch;
 use crate::Result;
 use relens::progress::Progress;
 
@@ -28,7 +28,7 @@ const CAPTIONS_AT_ONCE: usize = 256;
 pub(super) struct DescribedCaption {
     /// Rows of the text table.
     pub(super) texts: Vec<u32>,
-    /// The same as places in [`Materials::descriptions`].
+    /// The same as places in [`DescribedData::descriptions`].
     pub(super) descriptions: Vec<u32>,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct DescribedSplit {
 }
 
 /// Everything that a stage trains on.
-pub(super) struct Materials {
+pub(super) struct DescribedData {
     pub(super) training: DescribedSplit,
     pub(super) validation: DescribedSplit,
     /// Entity and description, in the order in which they are met.
@@ -78,7 +78,7 @@ impl Tables {
     }
 }
 
-impl Materials {
+impl DescribedData {
     /// Looks up and embeds what a run needs.
     pub(super) fn prepare<E, N>(
         config: &DescriptionConfig<N>,
@@ -94,9 +94,9 @@ impl Materials {
         };
         let senses: Arc<dyn TextEmbedder> = embedder.clone();
         let finder = EntityFinder::new(Arc::new(knowledge), Some(senses), config.entities);
-        let DataConfig { annotations, images, train_split, validation_split } = &config.data;
+        let DescribedDataConfig { annotations, images, train_split, validation_split } = &config.data;
         let dataset = Dataset::open(annotations, Path::new(images))?;
-        let cache = EmbeddingCache::open(&config.cache)?;
+        let cache = EmbeddingCache::at(&config.cache);
         let mut tables = Tables::default();
         let mut splits = Vec::new();
         for name in [train_split, validation_split] {
@@ -104,7 +104,7 @@ impl Materials {
             split.ensure_images_exist()?;
             let captions = describe(&split, &finder, &mut tables, progress)?;
             let paths: Vec<_> = split.images.iter().map(|image| image.path.clone()).collect();
-            let images = cache.pictures(embedder.as_ref(), &paths, progress)?;
+            let images = cache.images(embedder.as_ref(), &paths, progress)?;
             splits.push(DescribedSplit { images, captions });
         }
         let texts = cache.texts(embedder.as_ref(), &tables.texts, progress)?;
@@ -113,7 +113,7 @@ impl Materials {
 
     pub(super) fn new(splits: Vec<DescribedSplit>, tables: Tables, texts: &Embeddings) -> Result<Self> {
         let [training, validation] = <[DescribedSplit; 2]>::try_from(splits).map_err(|found| {
-            crate::TrainingError::argument("Materials", "two splits", found.len().to_string())
+            crate::TrainingError::argument("DescribedData", "two splits", found.len().to_string())
         })?;
         let Tables { descriptions, text_of_description, .. } = tables;
         let texts = Tensor::from_slice(texts.as_slice(), (texts.rows(), texts.dim()), &Device::Cpu)?;
@@ -133,7 +133,7 @@ impl Materials {
     }
 
     /// Packs captions.
-    pub(super) fn batch(&self, captions: &[&DescribedCaption]) -> Result<Batch> {
+    pub(super) fn batch(&self, captions: &[&DescribedCaption]) -> Result<DescriptionBatch> {
         let rows: Vec<u32> = captions.iter().flat_map(|caption| caption.texts.iter().copied()).collect();
         let mut offsets = vec![0];
         for caption in captions {
@@ -142,7 +142,7 @@ impl Materials {
         let count = rows.len();
         let rows = self.texts.index_select(&Tensor::from_vec(rows, count, &Device::Cpu)?, 0)?;
         let descriptions = captions.iter().flat_map(|caption| caption.descriptions.iter().copied()).collect();
-        Ok(Batch { rows, descriptions, offsets })
+        Ok(DescriptionBatch { rows, descriptions, offsets })
     }
 }
 
