@@ -9,7 +9,7 @@ use std::error::Error;
 use std::io::BufRead;
 use std::path::PathBuf;
 
-use relens_models::tokenizer::{TextCleaning, Tokenizer, TokenizerFlavour, TokenizerSettings};
+use relens_models::tokenizer::{TextCleaning, Tokenizer, TokenizerConfig, TokenizerFlavour};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -20,12 +20,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         "open_clip" => (TokenizerFlavour::OpenClip, TextCleaning::Lower),
         _ => (TokenizerFlavour::HuggingFace, TextCleaning::None),
     };
-    let settings = TokenizerSettings {
-        flavour,
-        context_length: context_length.parse()?,
-        cleaning,
-        pad_to_context: false,
-    };
+    let settings =
+        TokenizerConfig { flavour, context_length: context_length.parse()?, cleaning, pad_to_context: false };
     let tokenizer = Tokenizer::open_directory(&PathBuf::from(directory), &settings)?;
     for line in std::io::stdin().lock().lines() {
         let text: String = serde_json::from_str(&line?)?;

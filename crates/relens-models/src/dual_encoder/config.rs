@@ -1,21 +1,16 @@
-//! `open_clip_config.json`: which towers a dual encoder has, and what its pictures must look like.
+//! `open_clip_config.json`: which towers a dual encoder has, what stands on top of them, and what its images must look
+//! like.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::dual_encoder::architecture::{ProjectionConfig, fields};
 use crate::error::{ModelError, Result};
 use crate::image_preprocessing::{ImageSize, PreprocessConfig};
 
 /// The file's name inside a model directory.
 pub const CONFIG_FILE: &str = "open_clip_config.json";
-
-/// The longest text context that a configuration may ask for.
-const MAX_CONTEXT_LENGTH: usize = 32_768;
-/// The widest embedding that a configuration may ask for.
-const MAX_EMBED_DIM: usize = 65_536;
-/// The largest picture side that a configuration may ask for.
-const MAX_IMAGE_SIZE: usize = 4_096;
 
 /// The content of `open_clip_config.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -135,13 +130,18 @@ impl DualEncoderConfig {
 
     fn check(&self, path: &Path) -> Result<()> {
         let model = &self.model_cfg;
-        in_range(path, "model_cfg.embed_dim", model.embed_dim, MAX_EMBED_DIM)?;
-        in_range(path, "model_cfg.vision_cfg.image_size", model.vision_cfg.image_size, MAX_IMAGE_SIZE)?;
-        in_range(
+        fields::size(path, "model_cfg.embed_dim", model.embed_dim, fields::MAX_WIDTH)?;
+        fields::size(
+            path,
+            "model_cfg.vision_cfg.image_size",
+            model.vision_cfg.image_size,
+            fields::MAX_IMAGE_SIZE,
+        )?;
+        fields::size(
             path,
             "model_cfg.text_cfg.context_length",
             model.text_cfg.context_length,
-            MAX_CONTEXT_LENGTH,
+            fields::MAX_CONTEXT_LENGTH,
         )?;
         one_of(path, "model_cfg.vision_cfg.timm_pool", &model.vision_cfg.timm_pool, &["avg", ""])?;
         one_of(path, "model_cfg.text_cfg.hf_pooler_type", &model.text_cfg.hf_pooler_type, &["mean_pooler"])?;
@@ -160,23 +160,44 @@ impl DualEncoderConfig {
     }
 }
 
-fn refuse(path: &Path, field: &str, expected: &str, found: &str) -> ModelError {
-    let reason = format!("`{field}`: expected {expected}, found {found}");
-    ModelError::Config { path: path.to_owned(), reason }
-}
-
-fn in_range(path: &Path, field: &str, value: usize, largest: usize) -> Result<()> {
-    if (1..=largest).contains(&value) {
-        return Ok(());
-    }
-    Err(refuse(path, field, &format!("a number from 1 to {largest}"), &value.to_string()))
-}
-
 fn one_of(path: &Path, field: &str, value: &str, known: &[&str]) -> Result<()> {
     if known.contains(&value) {
         return Ok(());
     }
-    Err(refuse(path, field, &format!("one of {known:?}"), &format!("{value:?}")))
+    Err(fields::refuse(path, field, &format!("one of {known:?}"), &format!("{value:?}")))
+}
+
+impl ModelConfig {
+    /// The head of the image tower (`visual.head`); the `mlp` is twice as wide inside as the embedding.
+    pub fn image_projection(&self) -> ProjectionConfig {
+        let bias = self.vision_cfg.timm_proj_bias;
+        match self.vision_cfg.timm_proj {
+            HeadKind::Linear => ProjectionConfig::Linear { place: "visual.head.proj".into(), bias },
+            HeadKind::Mlp => ProjectionConfig::Mlp {
+                expand: "visual.head.mlp.fc1".into(),
+                expand_bias: true,
+                inner: 2 * self.embed_dim,
+                contract: "visual.head.mlp.fc2".into(),
+                contract_bias: bias,
+            },
+        }
+    }
+
+    /// The projection of a Hugging Face text tower of that width (`text.proj`), without biases; the `mlp` is midway
+    /// between the tower and the embedding inside.
+    pub fn text_projection(&self, width: usize) -> ProjectionConfig {
+        match self.text_cfg.hf_proj_type {
+            None => ProjectionConfig::Identity,
+            Some(HeadKind::Linear) => ProjectionConfig::Linear { place: "text.proj".into(), bias: false },
+            Some(HeadKind::Mlp) => ProjectionConfig::Mlp {
+                expand: "text.proj.0".into(),
+                expand_bias: false,
+                inner: width.midpoint(self.embed_dim),
+                contract: "text.proj.2".into(),
+                contract_bias: false,
+            },
+        }
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@
 
 pub mod architecture;
 mod config;
-mod heads;
 
 use std::fmt::{self, Debug};
 use std::path::{Path, PathBuf};

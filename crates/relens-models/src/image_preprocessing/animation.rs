@@ -8,8 +8,8 @@ use image::codecs::gif::GifDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::{AnimationDecoder, DynamicImage, Frames, ImageDecoder, ImageFormat, RgbImage};
 
-use super::decode::{DecodeLimits, read_within, refused};
-use super::rgb;
+use super::decode::to_rgb;
+use super::limits::{DecodeLimits, read_within, refused};
 use crate::Result;
 
 /// Frames that are looked at; what comes after them is left out.
@@ -64,7 +64,7 @@ fn sampled_frames(
     for (position, frame) in frames(bytes, format, limits)?.take(total).enumerate() {
         let frame = frame.map_err(|error| error.to_string())?;
         if positions.contains(&position) {
-            chosen.push(rgb::to_rgb(DynamicImage::ImageRgba8(frame.into_buffer())));
+            chosen.push(to_rgb(DynamicImage::ImageRgba8(frame.into_buffer())));
         }
     }
     Ok(Some(chosen))

@@ -1,54 +1,18 @@
 //! Reading pictures that anybody may have made.
 
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{
+    DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Luma, LumaA, Pixel, Rgb, RgbImage,
+    Rgba,
+};
 
-use super::{jpeg, rgb};
-use crate::{ModelError, Result};
-
-/// Working memory that a decoder may use beside the picture itself.
-const DECODER_OVERHEAD_BYTES: u64 = 64 << 20;
-
-/// The widest pixel that a decoder hands out: four channels of 16 bits, twice for its own copy.
-const BYTES_PER_PIXEL: u64 = 16;
-
-/// How large a picture may be. What exceeds a limit is refused before memory is set aside for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DecodeLimits {
-    /// Width × height. Default: 100 million.
-    pub max_pixels: u64,
-    /// Size of the file. Default: 512 MiB.
-    pub max_file_bytes: u64,
-}
-
-impl Default for DecodeLimits {
-    fn default() -> Self {
-        Self { max_pixels: 100_000_000, max_file_bytes: 512 << 20 }
-    }
-}
-
-impl DecodeLimits {
-    pub(super) fn check_dimensions(&self, width: u64, height: u64) -> Result<(), String> {
-        if width == 0 || height == 0 {
-            return Err(format!("expected at least one pixel, found {width} × {height}"));
-        }
-        if width.saturating_mul(height) > self.max_pixels {
-            return Err(format!("expected at most {} pixels, found {width} × {height}", self.max_pixels));
-        }
-        Ok(())
-    }
-
-    pub(super) fn for_decoder(&self) -> Limits {
-        let mut limits = Limits::default();
-        let picture = self.max_pixels.saturating_mul(BYTES_PER_PIXEL);
-        limits.max_alloc = Some(picture.saturating_add(DECODER_OVERHEAD_BYTES));
-        limits
-    }
-}
+use super::jpeg;
+use super::limits::{DecodeLimits, file_too_large, read_within, refused};
+use crate::Result;
 
 /// Reads a picture with the default [`DecodeLimits`].
 ///
@@ -57,7 +21,7 @@ impl DecodeLimits {
 /// dropped, palettes are looked up, 16-bit channels keep their high byte.
 ///
 /// # Errors
-/// [`ModelError::Io`] if the file cannot be read; [`ModelError::Image`], naming the path, if it is empty,
+/// [`crate::ModelError::Io`] if the file cannot be read; [`crate::ModelError::Image`], naming the path, if it is empty,
 /// truncated, too large, or no picture.
 pub fn decode_image(path: impl AsRef<Path>) -> Result<RgbImage> {
     decode_image_within(path, &DecodeLimits::default())
@@ -72,27 +36,10 @@ pub fn decode_image_within(path: impl AsRef<Path>, limits: &DecodeLimits) -> Res
     decode_image_bytes(&read_within(path, limits)?, &path.to_string_lossy(), limits)
 }
 
-/// The content of a file, if it is a file and within the limits.
-pub(super) fn read_within(path: &Path, limits: &DecodeLimits) -> Result<Vec<u8>> {
-    let name = path.to_string_lossy();
-    let file = fs_err::File::open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(refused(&name, "expected a file, found a directory or a device"));
-    }
-    if metadata.len() > limits.max_file_bytes {
-        return Err(file_too_large(&name, metadata.len(), limits));
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
-    // A file that grows while it is read must not get past the limit.
-    file.take(limits.max_file_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 /// Decodes a picture that is in memory, as [`decode_image`] does; `source_name` says in errors where it came from.
 ///
 /// # Errors
-/// [`ModelError::Image`] if the bytes are empty, truncated, too large, or no picture.
+/// [`crate::ModelError::Image`] if the bytes are empty, truncated, too large, or no picture.
 pub fn decode_image_bytes(bytes: &[u8], source_name: &str, limits: &DecodeLimits) -> Result<RgbImage> {
     if bytes.is_empty() {
         return Err(refused(source_name, "expected a picture, found an empty file"));
@@ -110,15 +57,15 @@ pub fn decode_image_bytes(bytes: &[u8], source_name: &str, limits: &DecodeLimits
         ImageFormat::Jpeg => jpeg::decode(bytes, limits),
         _ => decode_other(bytes, format, limits),
     }));
-    let (mut picture, orientation) = decoded
+    let (mut image, orientation) = decoded
         .unwrap_or_else(|_| Err("the decoder failed on malformed data".to_string()))
         .map_err(|reason| refused(source_name, &format!("{}: {reason}", format_name(format))))?;
     if orientation != Orientation::NoTransforms {
-        let mut dynamic = DynamicImage::ImageRgb8(picture);
+        let mut dynamic = DynamicImage::ImageRgb8(image);
         dynamic.apply_orientation(orientation);
-        picture = dynamic.into_rgb8();
+        image = dynamic.into_rgb8();
     }
-    Ok(picture)
+    Ok(image)
 }
 
 fn decode_other(
@@ -132,8 +79,8 @@ fn decode_other(
     let (width, height) = decoder.dimensions();
     limits.check_dimensions(u64::from(width), u64::from(height))?;
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let picture = DynamicImage::from_decoder(decoder).map_err(|error| error.to_string())?;
-    Ok((rgb::to_rgb(picture), orientation))
+    let image = DynamicImage::from_decoder(decoder).map_err(|error| error.to_string())?;
+    Ok((to_rgb(image), orientation))
 }
 
 fn has_extension(name: &str, extension: &str) -> bool {
@@ -144,10 +91,33 @@ fn format_name(format: ImageFormat) -> String {
     format!("{format:?}").to_uppercase()
 }
 
-pub(super) fn refused(source_name: &str, reason: &str) -> ModelError {
-    ModelError::Image { source_name: source_name.to_string(), reason: reason.to_string() }
+/// Drops alpha without blending, repeats grey, keeps the high byte of 16 bits.
+///
+/// Pillow clips 16-bit *grey* at 255 instead, which turns nearly all of it white; here it is scaled like colour.
+pub(super) fn to_rgb(image: DynamicImage) -> RgbImage {
+    match image {
+        DynamicImage::ImageRgb8(image) => image,
+        DynamicImage::ImageLuma8(image) => map(&image, |Luma([grey])| [grey; 3]),
+        DynamicImage::ImageLumaA8(image) => map(&image, |LumaA([grey, _])| [grey; 3]),
+        DynamicImage::ImageRgba8(image) => map(&image, |Rgba([red, green, blue, _])| [red, green, blue]),
+        DynamicImage::ImageLuma16(image) => map(&image, |Luma([grey])| [high_byte(grey); 3]),
+        DynamicImage::ImageLumaA16(image) => map(&image, |LumaA([grey, _])| [high_byte(grey); 3]),
+        DynamicImage::ImageRgb16(image) => map(&image, |Rgb(channels)| channels.map(high_byte)),
+        DynamicImage::ImageRgba16(image) => {
+            map(&image, |Rgba([red, green, blue, _])| [red, green, blue].map(high_byte))
+        }
+        other => other.into_rgb8(),
+    }
 }
 
-fn file_too_large(source_name: &str, bytes: u64, limits: &DecodeLimits) -> ModelError {
-    refused(source_name, &format!("expected at most {} bytes, found {bytes}", limits.max_file_bytes))
+fn high_byte(value: u16) -> u8 {
+    value.to_be_bytes()[0]
+}
+
+fn map<P: Pixel>(image: &ImageBuffer<P, Vec<P::Subpixel>>, convert: impl Fn(P) -> [u8; 3]) -> RgbImage {
+    let mut converted = RgbImage::new(image.width(), image.height());
+    for (to, from) in converted.pixels_mut().zip(image.pixels()) {
+        *to = Rgb(convert(*from));
+    }
+    converted
 }

@@ -7,7 +7,7 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::decode::DecodeLimits;
+use super::limits::DecodeLimits;
 
 const START_OF_SCAN: u8 = 0xDA;
 const END_OF_IMAGE: u8 = 0xD9;
@@ -31,9 +31,9 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<(RgbImage, O
         .and_then(|exif| Orientation::from_exif_chunk(exif))
         .unwrap_or(Orientation::NoTransforms);
     let pixels = decoder.decode().map_err(|error| describe(&error))?;
-    let picture = RgbImage::from_raw(u32::from(info.width), u32::from(info.height), pixels)
+    let image = RgbImage::from_raw(u32::from(info.width), u32::from(info.height), pixels)
         .ok_or("the decoder returned fewer pixels than the header promises")?;
-    Ok((picture, orientation))
+    Ok((image, orientation))
 }
 
 fn describe(error: &zune_jpeg::errors::DecodeErrors) -> String {

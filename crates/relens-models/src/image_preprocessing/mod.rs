@@ -20,13 +20,14 @@ mod animation;
 mod config;
 mod decode;
 mod jpeg;
+mod limits;
 mod preprocessor;
 mod resize;
-mod rgb;
 
 pub use animation::{decode_animation, uniform_positions};
 pub use config::{ColorMode, ImageSize, PreprocessConfig, ResizeMode};
-pub use decode::{DecodeLimits, decode_image, decode_image_bytes, decode_image_within};
+pub use decode::{decode_image, decode_image_bytes, decode_image_within};
 pub use image::RgbImage;
+pub use limits::DecodeLimits;
 pub use preprocessor::Preprocessor;
 pub use resize::{Interpolation, SourceRegion, resize, resize_region};

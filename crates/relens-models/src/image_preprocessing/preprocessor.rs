@@ -57,15 +57,15 @@ impl Preprocessor {
     ///
     /// # Errors
     /// [`ModelError::Argument`] if the picture is empty.
-    pub fn fit<'a>(&self, picture: &'a RgbImage) -> Result<Cow<'a, RgbImage>> {
+    pub fn fit<'a>(&self, image: &'a RgbImage) -> Result<Cow<'a, RgbImage>> {
         let size = self.config.size;
-        if picture.dimensions() == (size.width, size.height) {
-            return Ok(Cow::Borrowed(picture));
+        if image.dimensions() == (size.width, size.height) {
+            return Ok(Cow::Borrowed(image));
         }
         let fitted = match self.config.resize_mode {
-            ResizeMode::Squash => resize(picture, size.width, size.height, self.config.interpolation),
-            ResizeMode::Shortest => self.fit_shortest(picture),
-            ResizeMode::Longest => self.fit_longest(picture),
+            ResizeMode::Squash => resize(image, size.width, size.height, self.config.interpolation),
+            ResizeMode::Shortest => self.fit_shortest(image),
+            ResizeMode::Longest => self.fit_longest(image),
         };
         fitted.map(Cow::Owned)
     }
@@ -73,19 +73,19 @@ impl Preprocessor {
     /// Fits and normalises pictures, in parallel.
     ///
     /// # Shapes
-    /// - returns: `[pictures, height, width, 3]`, f32
+    /// - returns: `[images, height, width, 3]`, f32
     ///
     /// # Errors
     /// [`ModelError::Argument`] if a picture is empty.
-    pub fn batch(&self, pictures: &[RgbImage]) -> Result<Tensor> {
+    pub fn batch(&self, images: &[RgbImage]) -> Result<Tensor> {
         let (height, width) = (self.config.size.height as usize, self.config.size.width as usize);
-        let picture_length = height * width * 3;
-        let mut values = vec![0.0; pictures.len() * picture_length];
+        let image_length = height * width * 3;
+        let mut values = vec![0.0; images.len() * image_length];
         values
-            .par_chunks_mut(picture_length)
-            .zip(pictures)
-            .try_for_each(|(normalised, picture)| self.normalise_into(picture, normalised))?;
-        Ok(Tensor::from_vec(values, (pictures.len(), height, width, 3), &Device::Cpu)?)
+            .par_chunks_mut(image_length)
+            .zip(images)
+            .try_for_each(|(normalised, image)| self.normalise_into(image, normalised))?;
+        Ok(Tensor::from_vec(values, (images.len(), height, width, 3), &Device::Cpu)?)
     }
 
     /// Fits one picture and writes it normalised, row by row, channels innermost.
@@ -95,8 +95,8 @@ impl Preprocessor {
     ///
     /// # Errors
     /// [`ModelError::Argument`] if the picture is empty or `normalised` has another length.
-    pub fn normalise_into(&self, picture: &RgbImage, normalised: &mut [f32]) -> Result<()> {
-        let fitted = self.fit(picture)?;
+    pub fn normalise_into(&self, image: &RgbImage, normalised: &mut [f32]) -> Result<()> {
+        let fitted = self.fit(image)?;
         if fitted.len() != normalised.len() {
             return Err(ModelError::Argument {
                 operation: "Preprocessor::normalise_into",
@@ -114,11 +114,11 @@ impl Preprocessor {
     }
 
     /// Resizing and cropping in one: only what survives the crop is computed, however long the picture is.
-    fn fit_shortest(&self, picture: &RgbImage) -> Result<RgbImage> {
-        let (source_width, source_height) = picture.dimensions();
+    fn fit_shortest(&self, image: &RgbImage) -> Result<RgbImage> {
+        let (source_width, source_height) = image.dimensions();
         let size = self.config.size;
         // The size of the whole resized image, of which only the crop is made: resampling commutes with cropping.
-        let (width, height) = shortest_size(picture.dimensions(), (size.width, size.height));
+        let (width, height) = shortest_size(image.dimensions(), (size.width, size.height));
         let (left, top) = (centred(width, size.width), centred(height, size.height));
         let horizontal = f64::from(source_width) / width;
         let vertical = f64::from(source_height) / height;
@@ -131,19 +131,19 @@ impl Preprocessor {
         let source = (f64::from(source_width), f64::from(source_height));
         let order = PassOrder::of(source, (width, height));
         let resampling = Resampling { interpolation: self.config.interpolation, order };
-        resampling.apply(picture, region, size.width, size.height)
+        resampling.apply(image, region, size.width, size.height)
     }
 
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most the tower's size")]
-    fn fit_longest(&self, picture: &RgbImage) -> Result<RgbImage> {
-        let (source_width, source_height) = picture.dimensions();
+    fn fit_longest(&self, image: &RgbImage) -> Result<RgbImage> {
+        let (source_width, source_height) = image.dimensions();
         let size = self.config.size;
         let ratio = (f64::from(source_height) / f64::from(size.height))
             .max(f64::from(source_width) / f64::from(size.width));
         let width = (f64::from(source_width) / ratio).round_ties_even().max(1.0) as u32;
         let height = (f64::from(source_height) / ratio).round_ties_even().max(1.0) as u32;
         let (width, height) = (width.min(size.width), height.min(size.height));
-        let resized = resize(picture, width, height, self.config.interpolation)?;
+        let resized = resize(image, width, height, self.config.interpolation)?;
         let mut padded = RgbImage::from_pixel(size.width, size.height, Rgb([self.config.fill_color; 3]));
         let (left, top) = ((size.width - width) / 2, (size.height - height) / 2);
         imageops::replace(&mut padded, &resized, i64::from(left), i64::from(top));

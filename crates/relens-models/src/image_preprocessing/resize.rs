@@ -60,8 +60,8 @@ pub struct SourceRegion {
 impl SourceRegion {
     /// The whole picture.
     #[must_use]
-    pub fn whole(picture: &RgbImage) -> Self {
-        let (width, height) = picture.dimensions();
+    pub fn whole(image: &RgbImage) -> Self {
+        let (width, height) = image.dimensions();
         Self { left: 0.0, top: 0.0, width: f64::from(width), height: f64::from(height) }
     }
 
@@ -69,10 +69,10 @@ impl SourceRegion {
         (self.width, self.height)
     }
 
-    fn fits(&self, picture: &RgbImage) -> bool {
+    fn fits(&self, image: &RgbImage) -> bool {
         // Fractions computed by the caller may miss the edge by a rounding error.
         const SLACK: f64 = 1e-6;
-        let (width, height) = picture.dimensions();
+        let (width, height) = image.dimensions();
         let finite = [self.left, self.top, self.width, self.height].iter().all(|value| value.is_finite());
         finite
             && self.left >= 0.0
@@ -88,8 +88,8 @@ impl SourceRegion {
 ///
 /// # Errors
 /// [`ModelError::Argument`] if either picture would be empty.
-pub fn resize(picture: &RgbImage, width: u32, height: u32, interpolation: Interpolation) -> Result<RgbImage> {
-    resize_region(picture, SourceRegion::whole(picture), width, height, interpolation)
+pub fn resize(image: &RgbImage, width: u32, height: u32, interpolation: Interpolation) -> Result<RgbImage> {
+    resize_region(image, SourceRegion::whole(image), width, height, interpolation)
 }
 
 /// Resizes a part of a picture to `width` × `height`, as Pillow's `resize` with a `box` does.
@@ -97,14 +97,14 @@ pub fn resize(picture: &RgbImage, width: u32, height: u32, interpolation: Interp
 /// # Errors
 /// [`ModelError::Argument`] if the region is empty or reaches out of the picture, or the result would be empty.
 pub fn resize_region(
-    picture: &RgbImage,
+    image: &RgbImage,
     region: SourceRegion,
     width: u32,
     height: u32,
     interpolation: Interpolation,
 ) -> Result<RgbImage> {
     let order = PassOrder::of(region.size(), (f64::from(width), f64::from(height)));
-    Resampling { interpolation, order }.apply(picture, region, width, height)
+    Resampling { interpolation, order }.apply(image, region, width, height)
 }
 
 /// Which axis is filtered first; it shows in the last bit.
@@ -135,28 +135,28 @@ pub(super) struct Resampling {
 impl Resampling {
     pub(super) fn apply(
         self,
-        picture: &RgbImage,
+        image: &RgbImage,
         region: SourceRegion,
         width: u32,
         height: u32,
     ) -> Result<RgbImage> {
-        if !region.fits(picture) || width == 0 || height == 0 {
+        if !region.fits(image) || width == 0 || height == 0 {
             return Err(ModelError::Argument {
                 operation: "resize_region",
                 expected: format!(
                     "a region within {:?} and a result of at least one pixel",
-                    picture.dimensions()
+                    image.dimensions()
                 ),
                 found: format!("{region:?} to {width} × {height}"),
             });
         }
         if self.order == PassOrder::ColumnsFirst {
-            return self.pass(picture, region, width, height);
+            return self.pass(image, region, width, height);
         }
         // Only rows that the second pass reads are filtered: of a long image, the crop needs few.
-        let (first_row, rows) = self.rows_needed(picture, region, height);
+        let (first_row, rows) = self.rows_needed(image, region, height);
         let band = SourceRegion { top: f64::from(first_row), height: f64::from(rows), ..region };
-        let filtered_rows = self.pass(picture, band, width, rows)?;
+        let filtered_rows = self.pass(image, band, width, rows)?;
         let rest = SourceRegion {
             left: 0.0,
             top: region.top - f64::from(first_row),
@@ -167,11 +167,11 @@ impl Resampling {
     }
 
     /// One call of the resizer: an axis along which nothing changes is left alone.
-    fn pass(self, picture: &RgbImage, region: SourceRegion, width: u32, height: u32) -> Result<RgbImage> {
-        let (source_width, source_height) = picture.dimensions();
+    fn pass(self, image: &RgbImage, region: SourceRegion, width: u32, height: u32) -> Result<RgbImage> {
+        let (source_width, source_height) = image.dimensions();
         let mut resized = RgbImage::new(width, height);
         let source =
-            ImageRef::new(source_width, source_height, picture.as_raw(), PixelType::U8x3).map_err(failed)?;
+            ImageRef::new(source_width, source_height, image.as_raw(), PixelType::U8x3).map_err(failed)?;
         let mut target =
             Image::from_slice_u8(width, height, &mut resized, PixelType::U8x3).map_err(failed)?;
         let options =
@@ -192,10 +192,10 @@ impl Resampling {
         clippy::cast_sign_loss,
         reason = "clamped to the picture's rows"
     )]
-    fn rows_needed(self, picture: &RgbImage, region: SourceRegion, height: u32) -> (u32, u32) {
+    fn rows_needed(self, image: &RgbImage, region: SourceRegion, height: u32) -> (u32, u32) {
         let scale = (region.height / f64::from(height)).max(1.0);
         let reach = self.interpolation.support() * scale + 1.0;
-        let rows = f64::from(picture.height());
+        let rows = f64::from(image.height());
         let first = (region.top - reach).floor().clamp(0.0, rows - 1.0) as u32;
         let last = (region.top + region.height + reach).ceil().clamp(1.0, rows) as u32;
         (first, last.saturating_sub(first).max(1))

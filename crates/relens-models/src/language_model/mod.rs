@@ -11,7 +11,6 @@ mod checkpointing;
 mod decoder;
 pub mod generation;
 pub mod gguf;
-mod key_value_cache;
 pub mod llama;
 mod opening;
 pub mod t5;
@@ -22,8 +21,7 @@ pub use batch::PromptTargetBatch;
 pub(crate) use batch::check_prompts;
 pub use checkpointing::CheckpointedPass;
 pub(crate) use checkpointing::{WayBack, missing_gradient};
-pub use decoder::Decoder;
-pub use key_value_cache::KeyValueCache;
+pub use decoder::{Decoder, KeyValueCache};
 pub use opening::{load, open, open_with_storage};
 
 use crate::layers::DropoutGenerator;

@@ -19,7 +19,7 @@ const CONFIG_FILE: &str = "config.json";
 const LONGEST_TEXT: usize = 1 << 17;
 
 #[derive(Deserialize)]
-struct ModelType {
+struct LanguageModelType {
     model_type: String,
 }
 
@@ -58,7 +58,8 @@ pub fn load(directory: impl AsRef<Path>, parameters: &Parameters) -> Result<Box<
     let path = directory.as_ref().join(CONFIG_FILE);
     let json = fs_err::read_to_string(&path)?;
     let refuse = |reason: String| ModelError::Config { path: path.clone(), reason };
-    let ModelType { model_type } = serde_json::from_str(&json).map_err(|error| refuse(error.to_string()))?;
+    let LanguageModelType { model_type } =
+        serde_json::from_str(&json).map_err(|error| refuse(error.to_string()))?;
     match model_type.as_str() {
         "t5" | "mt5" => Ok(Box::new(T5Model::load(parameters, &T5Config::from_json(&json, &path)?)?)),
         known if LlamaConfig::is_model_type(known) => {

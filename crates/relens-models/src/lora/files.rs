@@ -17,7 +17,7 @@ const WEIGHTS_FILE: &str = "adapter_model.safetensors";
 
 /// The fields of PEFT's `LoraConfig` that change what is computed.
 #[derive(Debug, Deserialize)]
-struct ConfigFile {
+struct PeftConfigFile {
     peft_type: String,
     r: usize,
     lora_alpha: f64,
@@ -48,7 +48,7 @@ impl LoraAdapter {
         let refuse = |reason: String| ModelError::Config { path: path.clone(), reason };
         let text = fs_err::read_to_string(&path)?;
         let mut reader = serde_json::Deserializer::from_str(&text);
-        let file: ConfigFile =
+        let file: PeftConfigFile =
             serde_path_to_error::deserialize(&mut reader).map_err(|error| refuse(error.to_string()))?;
         let config = file.config().map_err(refuse)?;
         config.check().map_err(|error| refuse(error.to_string()))?;
@@ -87,7 +87,7 @@ impl LoraAdapter {
     }
 }
 
-impl ConfigFile {
+impl PeftConfigFile {
     fn config(self) -> Result<LoraConfig, String> {
         let unknown = |field: &str, found: &dyn std::fmt::Debug, expected: &str| {
             Err(format!("`{field}` is {found:?}, expected {expected}"))

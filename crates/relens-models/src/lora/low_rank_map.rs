@@ -22,26 +22,26 @@ pub(crate) enum AdapterMode {
 /// What all maps of one adapter share.
 #[derive(Debug)]
 pub(crate) struct AdapterState {
-    settings: Mutex<Settings>,
+    present: Mutex<AdapterUse>,
     /// Counts merges, so that a map knows when its merged weight is out of date.
     version: AtomicU64,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Settings {
+struct AdapterUse {
     mode: AdapterMode,
     dropout: Option<DropoutMask>,
 }
 
 impl AdapterState {
     pub(crate) fn new() -> Self {
-        let settings = Settings { mode: AdapterMode::Active, dropout: None };
-        Self { settings: Mutex::new(settings), version: AtomicU64::new(0) }
+        let present = AdapterUse { mode: AdapterMode::Active, dropout: None };
+        Self { present: Mutex::new(present), version: AtomicU64::new(0) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Settings> {
+    fn lock(&self) -> MutexGuard<'_, AdapterUse> {
         // Settings are replaced field by field: a panic elsewhere cannot leave them half-written.
-        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn mode(&self) -> AdapterMode {
@@ -62,7 +62,7 @@ impl AdapterState {
 /// The low-rank changes of one linear map, or of several whose outputs lie side by side.
 #[derive(Debug, Clone)]
 pub struct LowRankMap {
-    parts: Vec<Part>,
+    parts: Vec<LowRankPart>,
     outputs: usize,
     state: Arc<AdapterState>,
     merged: Arc<Mutex<Option<(u64, Tensor)>>>,
@@ -70,7 +70,7 @@ pub struct LowRankMap {
 
 /// scale · x·A·B, added to some of the outputs.
 #[derive(Debug, Clone)]
-struct Part {
+struct LowRankPart {
     first: usize,
     outputs: usize,
     /// A, `[inputs, rank]`.
@@ -91,7 +91,7 @@ impl LowRankMap {
         stream: u64,
         state: Arc<AdapterState>,
     ) -> Self {
-        let part = Part { first: 0, outputs, down, up, scale, stream };
+        let part = LowRankPart { first: 0, outputs, down, up, scale, stream };
         Self { parts: vec![part], outputs, state, merged: Arc::default() }
     }
 
@@ -101,7 +101,7 @@ impl LowRankMap {
         for (map, width) in maps {
             if let Some(map) = map {
                 parts.extend(
-                    map.parts.iter().map(|part| Part { first: outputs + part.first, ..part.clone() }),
+                    map.parts.iter().map(|part| LowRankPart { first: outputs + part.first, ..part.clone() }),
                 );
                 state = Some(map.state.clone());
             }
@@ -112,7 +112,11 @@ impl LowRankMap {
 
     /// The same without gradients; it shares the numbers and follows the same adapter.
     pub(crate) fn detached(&self) -> Self {
-        let part = |part: &Part| Part { down: part.down.detach(), up: part.up.detach(), ..part.clone() };
+        let part = |part: &LowRankPart| LowRankPart {
+            down: part.down.detach(),
+            up: part.up.detach(),
+            ..part.clone()
+        };
         Self { parts: self.parts.iter().map(part).collect(), state: self.state.clone(), ..self.clone() }
     }
 
@@ -176,7 +180,7 @@ impl LowRankMap {
             return Ok(weight.clone());
         }
         let inputs = weight.dim(0)?;
-        let product = |part: &Part| part.down.detach().matmul(&part.up.detach())? * part.scale;
+        let product = |part: &LowRankPart| part.down.detach().matmul(&part.up.detach())? * part.scale;
         let mut columns = Vec::with_capacity(self.parts.len() + 1);
         let mut end = 0;
         let zeros = |width| Tensor::zeros((inputs, width), candle_core::DType::F32, &Device::Cpu);

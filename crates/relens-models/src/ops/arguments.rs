@@ -82,3 +82,17 @@ impl<'a> Elements<'a> {
 pub(crate) fn tensor_from(data: Vec<f32>, like: &Tensor) -> candle_core::Result<Tensor> {
     Tensor::from_vec(data, like.shape(), &candle_core::Device::Cpu)
 }
+
+/// Refuses offsets that do not ascend from 0 to `tokens`.
+pub(crate) fn check_offsets(operation: &'static str, offsets: &[usize], tokens: usize) -> Result<()> {
+    let ends_fit = offsets.first() == Some(&0) && offsets.last() == Some(&tokens);
+    if ends_fit && offsets.is_sorted() {
+        return Ok(());
+    }
+    let shown = &offsets[..offsets.len().min(8)];
+    Err(refuse(
+        operation,
+        format!("offsets ascending from 0 to {tokens}"),
+        format!("{} offsets starting {shown:?}, last {:?}", offsets.len(), offsets.last()),
+    ))
+}

@@ -60,9 +60,9 @@ vectorized! {
     }
 }
 
-struct Dropout(DropoutMask);
+struct DropoutOp(DropoutMask);
 
-impl Dropout {
+impl DropoutOp {
     fn masked(&self, input: &[f32]) -> Vec<f32> {
         let mut output = input.to_vec();
         for_row_blocks(&mut output, 1, COST, |first, block| drop_elements(self.0, first as u32, block));
@@ -70,7 +70,7 @@ impl Dropout {
     }
 }
 
-impl CustomOp1 for Dropout {
+impl CustomOp1 for DropoutOp {
     fn name(&self) -> &'static str {
         "dropout"
     }
@@ -96,5 +96,5 @@ impl CustomOp1 for Dropout {
 pub fn dropout(x: &Tensor, mask: DropoutMask) -> Result<Tensor> {
     const NAME: &str = "dropout";
     mask.check(NAME)?;
-    Ok(contiguous_f32(NAME, x)?.apply_op1(Dropout(mask))?)
+    Ok(contiguous_f32(NAME, x)?.apply_op1(DropoutOp(mask))?)
 }

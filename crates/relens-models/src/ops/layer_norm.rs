@@ -81,11 +81,11 @@ vectorized! {
     }
 }
 
-struct LayerNorm {
+struct LayerNormOp {
     eps: f32,
 }
 
-impl CustomOp3 for LayerNorm {
+impl CustomOp3 for LayerNormOp {
     fn name(&self) -> &'static str {
         "layer-norm"
     }
@@ -135,7 +135,7 @@ impl CustomOp3 for LayerNorm {
     }
 }
 
-impl LayerNorm {
+impl LayerNormOp {
     fn input_gradient(&self, xs: &[f32], weight: &[f32], upstream: &[f32]) -> Vec<f32> {
         let width = weight.len();
         let mut gradient = vec![0.0f32; xs.len()];
@@ -178,7 +178,7 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Resul
     check(NAME, x, weight, bias)?;
     let (x, weight, bias) =
         (contiguous_f32(NAME, x)?, contiguous_f32(NAME, weight)?, contiguous_f32(NAME, bias)?);
-    Ok(x.apply_op3(&weight, &bias, LayerNorm { eps: eps as f32 })?)
+    Ok(x.apply_op3(&weight, &bias, LayerNormOp { eps: eps as f32 })?)
 }
 
 /// `layer_norm(x + residual)`: one pass over memory when no argument tracks gradients, the two steps otherwise.

@@ -1,11 +1,10 @@
 //! The affine map x·W + b, with weights stored `[in, out]`, or `[out, in]` where a table of vectors is the weight.
 
-use std::ops::Range;
-
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 
-use super::activation::{Activation, activate, activation};
+use super::activation::{Activation, activation};
 use super::arguments::{Elements, contiguous_f32, elements, expect_dims, last_dim, refuse};
+use super::epilogue::{Epilogue, Finish};
 use super::instruction_set::vectorized;
 use super::matmul::{Matrix, MatrixMut, multiply_parallel};
 use super::parallel::reduce_rows;
@@ -13,24 +12,6 @@ use super::vector_math::add_assign;
 use crate::Result;
 
 vectorized! {
-    /// Bias, activation and residual for a row or a part of one.
-    pub(super) fn finish_row(
-        row: &mut [f32],
-        bias: Option<&[f32]>,
-        activation: Option<Activation>,
-        residual: Option<&[f32]>,
-    ) {
-        if let Some(bias) = bias {
-            add_assign(row, bias);
-        }
-        if let Some(activation) = activation {
-            activate(activation, row);
-        }
-        if let Some(residual) = residual {
-            add_assign(row, residual);
-        }
-    }
-
     fn add_rows(sums: &mut [f32], rows: &[f32]) {
         for row in rows.chunks_exact(sums.len()) {
             add_assign(sums, row);
@@ -38,37 +19,9 @@ vectorized! {
     }
 }
 
-/// What follows a product without leaving the cache.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Finish<'a> {
-    /// Applied to x·W + b.
-    pub activation: Option<Activation>,
-    /// Added at the end; of the output's shape.
-    pub residual: Option<&'a Tensor>,
-}
-
-/// What follows a product, as numbers.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Epilogue<'a> {
-    pub(super) bias: Option<&'a [f32]>,
-    pub(super) activation: Option<Activation>,
-    pub(super) residual: Option<&'a [f32]>,
-}
-
-impl Epilogue<'_> {
-    /// Finishes a part of a row of `width` outputs.
-    pub(super) fn apply(&self, part: &mut [f32], row: usize, columns: Range<usize>, width: usize) {
-        let bias = self.bias.map(|bias| &bias[columns.clone()]);
-        let residual = self.residual.map(|all| &all[row * width..][columns]);
-        if bias.is_some() || self.activation.is_some() || residual.is_some() {
-            finish_row(part, bias, self.activation, residual);
-        }
-    }
-}
-
 /// x·W, then + b, then the activation, then + residual, each block finished while it is in the cache.
-fn affine(x: &[f32], weight: &[f32], epilogue: Epilogue<'_>, of: Linear) -> Vec<f32> {
-    let Linear { inputs, outputs, .. } = of;
+fn affine(x: &[f32], weight: &[f32], epilogue: Epilogue<'_>, of: LinearOp) -> Vec<f32> {
+    let LinearOp { inputs, outputs, .. } = of;
     let rows = x.len().checked_div(inputs).unwrap_or(0);
     // Not zeroed: the product overwrites everything, and clearing a large output would be a pass over memory for
     // nothing.
@@ -87,14 +40,14 @@ fn affine(x: &[f32], weight: &[f32], epilogue: Epilogue<'_>, of: Linear) -> Vec<
 }
 
 #[derive(Clone, Copy)]
-struct Linear {
+struct LinearOp {
     inputs: usize,
     outputs: usize,
     /// Whether the weight is `[out, in]`.
     transposed: bool,
 }
 
-impl Linear {
+impl LinearOp {
     fn of(weight: &Tensor) -> Result<Self> {
         let (inputs, outputs) = weight.dims2()?;
         Ok(Self { inputs, outputs, transposed: false })
@@ -182,7 +135,7 @@ fn product(
     Tensor::from_vec(data, shape, &candle_core::Device::Cpu)
 }
 
-impl CustomOp2 for Linear {
+impl CustomOp2 for LinearOp {
     fn name(&self) -> &'static str {
         "linear"
     }
@@ -210,7 +163,7 @@ impl CustomOp2 for Linear {
     }
 }
 
-impl CustomOp3 for Linear {
+impl CustomOp3 for LinearOp {
     fn name(&self) -> &'static str {
         "linear-with-bias"
     }
@@ -274,7 +227,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     const NAME: &str = "linear";
     check(NAME, x, weight, bias)?;
     let (x, weight) = (contiguous_f32(NAME, x)?, contiguous_f32(NAME, weight)?);
-    let op = Linear::of(&weight)?;
+    let op = LinearOp::of(&weight)?;
     match bias {
         Some(bias) => Ok(x.apply_op3(&weight, &contiguous_f32(NAME, bias)?, op)?),
         None => Ok(x.apply_op2(&weight, op)?),
@@ -295,7 +248,7 @@ pub fn linear_transposed(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     check(NAME, x, &weight.t()?, None)?;
     let (x, weight) = (contiguous_f32(NAME, x)?, contiguous_f32(NAME, weight)?);
     let (outputs, inputs) = weight.dims2()?;
-    Ok(x.apply_op2(&weight, Linear { inputs, outputs, transposed: true })?)
+    Ok(x.apply_op2(&weight, LinearOp { inputs, outputs, transposed: true })?)
 }
 
 /// activation(x·W + b) + residual, each step if it is there: one pass over memory when no argument tracks gradients,
@@ -327,7 +280,7 @@ pub fn linear_finished(
     }
     check(NAME, x, weight, bias)?;
     let (x, weight) = (contiguous_f32(NAME, x)?, contiguous_f32(NAME, weight)?);
-    let op = Linear::of(&weight)?;
+    let op = LinearOp::of(&weight)?;
     let shape = op.output_shape(x.layout());
     if let Some(residual) = finish.residual {
         expect_dims(NAME, "residual", residual, shape.dims())?;

@@ -13,48 +13,43 @@
 mod activation;
 pub(crate) mod arguments;
 mod attention;
-mod depthwise_convolution;
+pub(crate) mod convolution;
 mod dropout;
 mod embedding;
-mod gated_activation;
+mod epilogue;
 mod instruction_set;
 mod int8;
 mod l2_normalize;
 mod layer_norm;
 mod linear;
 mod matmul;
-mod mean_pool;
-mod offsets;
-pub(crate) mod panel_convolution;
 mod parallel;
 mod quantized;
 mod rms_norm;
 mod rotary;
-mod same_padding;
 mod softmax;
 mod target_log_probs;
 mod vector_math;
 
-pub use activation::{Activation, activation, gelu, gelu_tanh, quick_gelu, relu6, silu};
+pub use activation::{Activation, activation, gated_activation, gelu, gelu_tanh, quick_gelu, relu6, silu};
 pub(crate) use arguments::Elements as TensorElements;
 pub use attention::{
     AttentionConfig, AttentionMask, CachedSequence, attention, attention_separate, attention_with_bias,
     cached_attention,
 };
-pub use depthwise_convolution::depthwise_conv2d;
+pub(crate) use convolution::SamePadding;
+pub use convolution::depthwise_conv2d;
 pub use dropout::{DropoutGenerator, DropoutMask, dropout};
-pub use embedding::embedding;
-pub use gated_activation::gated_activation;
+pub use embedding::{embedding, mean_pool};
+pub use epilogue::Finish;
 pub use int8::{Int8Matrix, int8_linear};
 pub use l2_normalize::l2_normalize;
 pub use layer_norm::{layer_norm, residual_layer_norm};
-pub use linear::{Finish, linear, linear_activation, linear_finished, linear_transposed};
-pub use mean_pool::mean_pool;
+pub use linear::{linear, linear_activation, linear_finished, linear_transposed};
 pub(crate) use quantized::GgmlLayout;
 pub use quantized::{QuantizedFormat, QuantizedMatrix, quantized_linear};
 pub use rms_norm::rms_norm;
 pub use rotary::{RotaryLayout, rotary, rotary_leading_heads};
-pub(crate) use same_padding::SamePadding;
 pub use softmax::{log_softmax_last_dim, softmax_last_dim};
 pub(crate) use target_log_probs::log_sum_exp;
 pub use target_log_probs::target_log_probs;

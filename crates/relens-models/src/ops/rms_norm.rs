@@ -57,11 +57,11 @@ vectorized! {
     }
 }
 
-struct RmsNorm {
+struct RmsNormOp {
     eps: f32,
 }
 
-impl CustomOp2 for RmsNorm {
+impl CustomOp2 for RmsNormOp {
     fn name(&self) -> &'static str {
         "rms-norm"
     }
@@ -104,7 +104,7 @@ impl CustomOp2 for RmsNorm {
     }
 }
 
-impl RmsNorm {
+impl RmsNormOp {
     fn input_gradient(&self, xs: &[f32], weight: &[f32], upstream: &[f32]) -> Vec<f32> {
         let width = weight.len();
         let mut gradient = vec![0.0f32; xs.len()];
@@ -139,5 +139,5 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     const NAME: &str = "rms_norm";
     expect_dims(NAME, "weight", weight, &[last_dim(NAME, x)?])?;
     let (x, weight) = (contiguous_f32(NAME, x)?, contiguous_f32(NAME, weight)?);
-    Ok(x.apply_op2(&weight, RmsNorm { eps: eps as f32 })?)
+    Ok(x.apply_op2(&weight, RmsNormOp { eps: eps as f32 })?)
 }

@@ -23,7 +23,7 @@ const CLIP_PIECES: &str = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p
 
 /// What a model expects of its tokenizer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TokenizerSettings {
+pub struct TokenizerConfig {
     /// Which library's rules hold where they differ.
     pub flavour: TokenizerFlavour,
     /// Most tokens of a text, special ones included.

@@ -1,19 +1,20 @@
 //! Text to token ids, by a model's own `tokenizer.json`.
 
+mod batch;
 mod cleaning;
 mod entities;
 mod files;
 mod mojibake;
-mod repair;
 
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use tokenizers::TruncationParams;
 
+pub use batch::TokenBatch;
 pub use cleaning::TextCleaning;
 pub(crate) use files::TOKENIZER_FILES;
-pub use files::{TokenizerFlavour, TokenizerSettings, tokenizer_files};
+pub use files::{TokenizerConfig, TokenizerFlavour, tokenizer_files};
 
 use crate::{ModelError, Result};
 
@@ -26,60 +27,6 @@ const TEXTS_WORTH_SPLITTING: usize = 16;
 
 /// Longest context that can be asked for.
 const LONGEST_CONTEXT: usize = 1 << 20;
-
-/// Packed token ids of several texts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenBatch {
-    /// The ids of all texts, one after the other.
-    pub ids: Vec<u32>,
-    /// Where each text begins, then the total: one more than there are texts.
-    pub offsets: Vec<usize>,
-    /// Whether a text did not fit, and lost its end.
-    pub truncated: Vec<bool>,
-}
-
-impl TokenBatch {
-    /// A batch without texts.
-    pub fn empty() -> Self {
-        Self { ids: Vec::new(), offsets: vec![0], truncated: Vec::new() }
-    }
-
-    /// The batch of these sequences, none of them truncated.
-    pub fn from_sequences<S: AsRef<[u32]>>(sequences: impl IntoIterator<Item = S>) -> Self {
-        let mut batch = Self::empty();
-        for sequence in sequences {
-            batch.push(sequence.as_ref());
-        }
-        batch
-    }
-
-    /// Adds a sequence that was not truncated.
-    pub fn push(&mut self, ids: &[u32]) {
-        self.ids.extend_from_slice(ids);
-        self.offsets.push(self.ids.len());
-        self.truncated.push(false);
-    }
-
-    /// The sequences' lengths.
-    pub fn lengths(&self) -> impl Iterator<Item = usize> + '_ {
-        self.offsets.windows(2).map(|pair| pair[1].saturating_sub(pair[0]))
-    }
-
-    /// The number of texts.
-    pub fn len(&self) -> usize {
-        self.truncated.len()
-    }
-
-    /// Whether there are no texts.
-    pub fn is_empty(&self) -> bool {
-        self.truncated.is_empty()
-    }
-
-    /// The ids of text `i`, if there is one.
-    pub fn sequence(&self, i: usize) -> Option<&[u32]> {
-        self.ids.get(*self.offsets.get(i)?..*self.offsets.get(i + 1)?)
-    }
-}
 
 /// Splits texts into the tokens that a model was trained on.
 #[derive(Debug, Clone)]
@@ -134,7 +81,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// When the files are missing or malformed, or the context has no room beside the special tokens.
-    pub fn open_directory(directory: &Path, settings: &TokenizerSettings) -> Result<Self> {
+    pub fn open_directory(directory: &Path, settings: &TokenizerConfig) -> Result<Self> {
         let (content, path) = files::read(directory, settings.flavour)?;
         let mut tokenizer = Self::from_bytes(&content, &path, settings.context_length)?;
         tokenizer.cleaning = settings.cleaning;

@@ -42,15 +42,6 @@ pub enum TraceEntry {
         /// How often captions use the rarest of the words.
         seen: u64,
     },
-    /// Words that the retriever has hardly seen were replaced by words that it knows.
-    Reworded {
-        /// What stood there.
-        from: String,
-        /// What stands there now.
-        to: String,
-        /// How often captions use the rarest of the words.
-        seen: u64,
-    },
     /// The query was left as it is.
     Kept {
         /// Why.

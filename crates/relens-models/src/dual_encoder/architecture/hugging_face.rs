@@ -13,7 +13,7 @@ use super::projection::ProjectionConfig;
 use super::text_side::{TextSide, TextTowerConfig, TokenPooling};
 use crate::Result;
 use crate::ops::AttentionMask;
-use crate::tokenizer::{TextCleaning, TokenizerFlavour, TokenizerSettings};
+use crate::tokenizer::{TextCleaning, TokenizerConfig, TokenizerFlavour};
 use crate::towers::bert::BertConfig;
 use crate::towers::text_transformer::{TextPooling, TextTransformerConfig, TextTransformerNames};
 use crate::towers::vision_transformer::{ImagePooling, VisionTransformerConfig, VisionTransformerNames};
@@ -25,7 +25,7 @@ pub(crate) const CONFIG_FILE: &str = "config.json";
 const OLD_CLIP_END_OF_TEXT: u32 = 2;
 
 #[derive(Deserialize)]
-struct Vision {
+struct VisionFields {
     hidden_size: usize,
     intermediate_size: usize,
     num_hidden_layers: usize,
@@ -37,7 +37,7 @@ struct Vision {
 }
 
 #[derive(Deserialize)]
-struct Text {
+struct TextFields {
     vocab_size: usize,
     hidden_size: usize,
     intermediate_size: usize,
@@ -72,7 +72,7 @@ type Sides = (usize, ImageSide, TextSide);
 
 fn clip(path: &Path, object: &Map<String, Value>) -> Result<Sides> {
     let embed_dim = projection_dim(path, object)?;
-    let text: Text = section(
+    let text: TextFields = section(
         path,
         object,
         "text_config",
@@ -92,7 +92,7 @@ fn clip(path: &Path, object: &Map<String, Value>) -> Result<Sides> {
 }
 
 fn siglip(path: &Path, object: &Map<String, Value>) -> Result<Sides> {
-    let text: Text = section(
+    let text: TextFields = section(
         path,
         object,
         "text_config",
@@ -102,7 +102,7 @@ fn siglip(path: &Path, object: &Map<String, Value>) -> Result<Sides> {
             "layer_norm_eps": 1e-6,
         }),
     )?;
-    let vision: Vision = section(
+    let vision: VisionFields = section(
         path,
         object,
         "vision_config",
@@ -157,13 +157,13 @@ fn chinese_clip(path: &Path, object: &Map<String, Value>) -> Result<Sides> {
 const CHINESE_CLIP_CONTEXT: usize = 52;
 
 /// Chinese-CLIP's tokenizer. The reference cuts to 52 tokens; the table of `positions` has room for many more.
-pub(super) fn chinese_clip_tokenizer(positions: usize) -> TokenizerSettings {
+pub(super) fn chinese_clip_tokenizer(positions: usize) -> TokenizerConfig {
     tokenizer(positions.min(CHINESE_CLIP_CONTEXT), TextCleaning::None, false)
 }
 
 /// The image side that CLIP and Chinese-CLIP share.
 fn clip_image_side(path: &Path, object: &Map<String, Value>) -> Result<ImageSide> {
-    let vision: Vision = section(
+    let vision: VisionFields = section(
         path,
         object,
         "vision_config",
@@ -180,7 +180,7 @@ fn clip_image_side(path: &Path, object: &Map<String, Value>) -> Result<ImageSide
 }
 
 /// A tower with CLIP's variants.
-fn vision_tower(path: &Path, vision: &Vision) -> Result<VisionTransformerConfig> {
+fn vision_tower(path: &Path, vision: &VisionFields) -> Result<VisionTransformerConfig> {
     let (width, image_size) = (vision.hidden_size, vision.image_size);
     let names = [("hidden_size", width), ("intermediate_size", vision.intermediate_size)];
     for (name, value) in names {
@@ -209,8 +209,8 @@ fn vision_tower(path: &Path, vision: &Vision) -> Result<VisionTransformerConfig>
     })
 }
 
-fn tokenizer(context_length: usize, cleaning: TextCleaning, pad_to_context: bool) -> TokenizerSettings {
-    TokenizerSettings { flavour: TokenizerFlavour::HuggingFace, context_length, cleaning, pad_to_context }
+fn tokenizer(context_length: usize, cleaning: TextCleaning, pad_to_context: bool) -> TokenizerConfig {
+    TokenizerConfig { flavour: TokenizerFlavour::HuggingFace, context_length, cleaning, pad_to_context }
 }
 
 /// `SiglipTokenizer` removes punctuation in code of its own; the tokenizers of other models do all by their files.
@@ -226,7 +226,7 @@ fn siglip_cleaning(config: &Path) -> Result<TextCleaning> {
 
 fn text_side(
     path: &Path,
-    text: &Text,
+    text: &TextFields,
     mask: AttentionMask,
     pooling: TextPooling,
     projection: ProjectionConfig,

@@ -1,5 +1,7 @@
 //! The image side of a model.
 
+use std::fmt::{self, Display, Formatter};
+
 use candle_core::Tensor;
 
 use super::projection::{Projection, ProjectionConfig};
@@ -55,14 +57,35 @@ impl ImageTowerConfig {
     }
 }
 
+/// In words, for people.
+impl Display for ImageTowerConfig {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::VisionTransformer(config) => {
+                let (layers, width, patch) = (config.layers, config.width, config.patch_size);
+                write!(formatter, "vision transformer of {layers} layers, width {width}, patch {patch}")
+            }
+            Self::ModifiedResNet(config) => {
+                let [a, b, c, d] = config.layers;
+                write!(formatter, "modified ResNet of {a}+{b}+{c}+{d} blocks, width {}", config.width)
+            }
+            Self::Eva02(config) => {
+                let (layers, width, patch) = (config.layers, config.width, config.patch_size);
+                write!(formatter, "EVA-02 of {layers} layers, width {width}, patch {patch}")
+            }
+            Self::EfficientNet { name, .. } => formatter.write_str(name),
+        }
+    }
+}
+
 /// An image tower and its projection, with their tensors.
 pub struct ImageEncoder {
-    tower: Tower,
+    tower: ImageTower,
     width: usize,
     projection: Projection,
 }
 
-enum Tower {
+enum ImageTower {
     VisionTransformer(VisionTransformer),
     ModifiedResNet(ModifiedResNet),
     Eva02(Eva02),
@@ -77,21 +100,22 @@ impl ImageEncoder {
     pub fn load(parameters: &Parameters, side: &ImageSide, embed_dim: usize) -> Result<Self> {
         let place = parameters.pp(&side.place);
         let (tower, width) = match &side.tower {
-            ImageTowerConfig::VisionTransformer(config) => {
-                (Tower::VisionTransformer(VisionTransformer::load(&place, config)?), config.pooled_width())
-            }
+            ImageTowerConfig::VisionTransformer(config) => (
+                ImageTower::VisionTransformer(VisionTransformer::load(&place, config)?),
+                config.pooled_width(),
+            ),
             ImageTowerConfig::ModifiedResNet(config) => {
-                (Tower::ModifiedResNet(ModifiedResNet::load(&place, config)?), config.outputs)
+                (ImageTower::ModifiedResNet(ModifiedResNet::load(&place, config)?), config.outputs)
             }
             ImageTowerConfig::Eva02(config) => {
                 let tower = Eva02::load(&place, config)?;
                 let width = tower.width();
-                (Tower::Eva02(tower), width)
+                (ImageTower::Eva02(tower), width)
             }
             ImageTowerConfig::EfficientNet { config, .. } => {
                 let tower = EfficientNet::new(config.clone(), &place)?;
                 let width = tower.feature_size();
-                (Tower::EfficientNet(Box::new(tower)), width)
+                (ImageTower::EfficientNet(Box::new(tower)), width)
             }
         };
         let projection = Projection::load(parameters, &side.projection, width, embed_dim)?;
@@ -113,10 +137,10 @@ impl ImageEncoder {
     /// When the shape does not fit.
     pub fn features(&self, images: &Tensor) -> Result<Tensor> {
         match &self.tower {
-            Tower::VisionTransformer(tower) => tower.forward(images),
-            Tower::ModifiedResNet(tower) => tower.forward(images),
-            Tower::Eva02(tower) => tower.forward(images),
-            Tower::EfficientNet(tower) => tower.pooled(images),
+            ImageTower::VisionTransformer(tower) => tower.forward(images),
+            ImageTower::ModifiedResNet(tower) => tower.forward(images),
+            ImageTower::Eva02(tower) => tower.forward(images),
+            ImageTower::EfficientNet(tower) => tower.pooled(images),
         }
     }
 

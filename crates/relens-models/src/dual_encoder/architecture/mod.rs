@@ -13,12 +13,10 @@
 
 mod chinese_clip;
 mod conversion;
-mod description;
-mod fields;
+pub(super) mod fields;
 mod hugging_face;
 mod image_side;
 mod open_clip;
-mod overlay;
 mod preprocessor_config;
 mod projection;
 mod text_side;

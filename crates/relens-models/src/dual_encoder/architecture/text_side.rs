@@ -1,11 +1,13 @@
 //! The text side of a model.
 
+use std::fmt::{self, Display, Formatter};
+
 use candle_core::Tensor;
 
 use super::projection::{Projection, ProjectionConfig};
 use crate::ops::{embedding, l2_normalize, mean_pool};
 use crate::parameters::Parameters;
-use crate::tokenizer::{TokenBatch, TokenizerSettings};
+use crate::tokenizer::{TokenBatch, TokenizerConfig};
 use crate::towers::bert::{BertConfig, BertModel};
 use crate::towers::text_transformer::{TextTransformer, TextTransformerConfig};
 use crate::{ModelError, Result};
@@ -20,7 +22,7 @@ pub struct TextSide {
     /// What follows the tower; its names are full.
     pub projection: ProjectionConfig,
     /// How texts become tokens.
-    pub tokenizer: TokenizerSettings,
+    pub tokenizer: TokenizerConfig,
 }
 
 /// The text towers that relens has.
@@ -43,6 +45,21 @@ impl TextTowerConfig {
     }
 }
 
+/// In words, for people.
+impl Display for TextTowerConfig {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Transformer(config) => {
+                write!(formatter, "transformer of {} layers, width {}", config.layers, config.width)
+            }
+            Self::Bert(config, _) => {
+                let (layers, width) = (config.num_hidden_layers, config.hidden_size);
+                write!(formatter, "BERT of {layers} layers, width {width}")
+            }
+        }
+    }
+}
+
 /// How the tokens of a BERT become one vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenPooling {
@@ -55,12 +72,12 @@ pub enum TokenPooling {
 /// A text tower and its projection, with their tensors.
 #[derive(Debug, Clone)]
 pub struct TextEncoder {
-    tower: Tower,
+    tower: TextTower,
     projection: Projection,
 }
 
 #[derive(Debug, Clone)]
-enum Tower {
+enum TextTower {
     Transformer(TextTransformer),
     Bert(BertModel, TokenPooling),
 }
@@ -74,10 +91,10 @@ impl TextEncoder {
         let place = parameters.pp(&side.place);
         let (tower, width) = match &side.tower {
             TextTowerConfig::Transformer(config) => {
-                (Tower::Transformer(TextTransformer::load(&place, config)?), config.width)
+                (TextTower::Transformer(TextTransformer::load(&place, config)?), config.width)
             }
             TextTowerConfig::Bert(config, pooling) => {
-                (Tower::Bert(BertModel::load(&place, config)?, *pooling), config.hidden_size)
+                (TextTower::Bert(BertModel::load(&place, config)?, *pooling), config.hidden_size)
             }
         };
         Ok(Self { tower, projection: Projection::load(parameters, &side.projection, width, embed_dim)? })
@@ -92,9 +109,9 @@ impl TextEncoder {
     /// When a text is empty or too long, or an id is outside of the vocabulary.
     pub fn features(&self, tokens: &TokenBatch) -> Result<Tensor> {
         match &self.tower {
-            Tower::Transformer(tower) => tower.forward(tokens),
-            Tower::Bert(tower, TokenPooling::Mean) => mean_pool(&tower.forward(tokens)?, &tokens.offsets),
-            Tower::Bert(tower, TokenPooling::First) => {
+            TextTower::Transformer(tower) => tower.forward(tokens),
+            TextTower::Bert(tower, TokenPooling::Mean) => mean_pool(&tower.forward(tokens)?, &tokens.offsets),
+            TextTower::Bert(tower, TokenPooling::First) => {
                 if tokens.offsets.windows(2).any(|text| text[0] >= text[1]) {
                     return Err(ModelError::Argument {
                         operation: "TextEncoder",

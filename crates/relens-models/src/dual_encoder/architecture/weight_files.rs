@@ -1,12 +1,12 @@
 //! Which files hold a model's weights.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
 
 use super::fields::{read_object, refuse};
-use super::overlay::Overlay;
 use super::{chinese_clip, hugging_face, open_clip, preprocessor_config};
 use crate::tokenizer::TOKENIZER_FILES;
 use crate::weights::Weights;
@@ -115,4 +115,42 @@ fn shards(directory: &Path, index: &Path) -> Result<Vec<PathBuf>> {
         return Err(refuse(index, "weight_map", "at least one tensor", "none"));
     }
     Ok(files.into_iter().collect())
+}
+
+/// The file that makes a directory an overlay: `{"base": "NAME", "changes": "FILE"}`.
+const OVERLAY_FILE: &str = "relens_overlay.json";
+
+/// A model that is another one with some tensors changed, so that the large towers of both are one file: where the two
+/// halves of the weights are.
+#[derive(Debug)]
+struct Overlay {
+    /// The directory beside this one whose weights are taken.
+    base: PathBuf,
+    /// The safetensors file with the tensors that replace some of them.
+    changes: PathBuf,
+}
+
+impl Overlay {
+    /// What the directory lays over another, if it does.
+    ///
+    /// # Errors
+    /// The file is no object of two plain names; the base is itself an overlay.
+    fn read(directory: &Path) -> Result<Option<Self>> {
+        let file = directory.join(OVERLAY_FILE);
+        if !file.is_file() {
+            return Ok(None);
+        }
+        let object = read_object(&file)?;
+        let plain = |field: &str| {
+            let value = object.get(field).unwrap_or(&Value::Null);
+            let name = value.as_str().filter(|name| Path::new(name).file_name() == Some(OsStr::new(name)));
+            name.ok_or_else(|| refuse(&file, field, "a plain name", &value.to_string()))
+        };
+        let directory = fs_err::canonicalize(directory)?;
+        let base = directory.parent().unwrap_or(&directory).join(plain("base")?);
+        if base.join(OVERLAY_FILE).is_file() {
+            return Err(refuse(&file, "base", "a model that is no overlay itself", plain("base")?));
+        }
+        Ok(Some(Self { base, changes: directory.join(plain("changes")?) }))
+    }
 }

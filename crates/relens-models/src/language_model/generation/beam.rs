@@ -5,8 +5,7 @@
 //! goes on could become better than the worst finished sequence, were its mean to stay as it is.
 
 use super::choice::log_normalizer;
-use super::row::{GeneratedSequence, Row};
-use super::{BeamConfig, Choice, GenerationConfig};
+use super::{BeamConfig, GeneratedSequence, GenerationConfig, GrowingRow, TokenChoice};
 use crate::Result;
 use crate::language_model::LanguageModel;
 use crate::ops::TensorElements;
@@ -15,7 +14,7 @@ use crate::tokenizer::TokenBatch;
 /// A sequence that is followed.
 #[derive(Clone)]
 struct Beam {
-    row: Row,
+    row: GrowingRow,
     log_prob: f32,
     /// Its row in the decoder.
     place: usize,
@@ -23,9 +22,9 @@ struct Beam {
 
 /// A continuation of a beam.
 #[derive(Clone, Copy)]
-struct Candidate {
+struct Continuation {
     beam: usize,
-    choice: Choice,
+    choice: TokenChoice,
     /// The log-probability of the whole.
     log_prob: f32,
     /// The same less what other groups take from it.
@@ -33,7 +32,7 @@ struct Candidate {
 }
 
 /// The search of one group for one prompt.
-struct Group {
+struct BeamGroup {
     running: Vec<Beam>,
     finished: Vec<GeneratedSequence>,
     done: bool,
@@ -47,15 +46,15 @@ pub(super) fn generate(
     stops: &[u32],
 ) -> Result<Vec<Vec<GeneratedSequence>>> {
     let mut decoder = model.decoder(prompts)?;
-    let mut searches: Vec<Vec<Group>> = prompts
+    let mut searches: Vec<Vec<BeamGroup>> = prompts
         .lengths()
         .enumerate()
         .map(|(prompt, length)| {
             let most = config.max_new_tokens.min(model.most_target_tokens(length));
             // Every group begins at the same row: one prompt was read once, and its cache is copied when the groups
             // part.
-            let root = Beam { row: Row::new(prompt, most), log_prob: 0.0, place: prompt };
-            let group = || Group { running: vec![root.clone()], finished: Vec::new(), done: false };
+            let root = Beam { row: GrowingRow::new(prompt, most), log_prob: 0.0, place: prompt };
+            let group = || BeamGroup { running: vec![root.clone()], finished: Vec::new(), done: false };
             (0..beam.groups).map(|_| group()).collect()
         })
         .collect();
@@ -86,7 +85,7 @@ pub(super) fn generate(
 }
 
 /// The best finished sequences of all groups, the best first; equal ones once.
-fn best(groups: Vec<Group>, sequences: usize) -> Vec<GeneratedSequence> {
+fn best(groups: Vec<BeamGroup>, sequences: usize) -> Vec<GeneratedSequence> {
     let mut all: Vec<GeneratedSequence> = groups.into_iter().flat_map(|group| group.finished).collect();
     all.sort_by(|a, b| b.score.total_cmp(&a.score));
     let mut chosen: Vec<GeneratedSequence> = Vec::with_capacity(sequences);
@@ -98,7 +97,7 @@ fn best(groups: Vec<Group>, sequences: usize) -> Vec<GeneratedSequence> {
     chosen
 }
 
-impl Group {
+impl BeamGroup {
     /// One step: ranks the continuations, finishes those that end, goes on with the best others. `taken` are the
     /// tokens that the groups before this one chose, and afterwards those of this one too.
     fn advance(
@@ -119,11 +118,11 @@ impl Group {
             let Some(scores) = scores.get(beam.place) else { continue };
             let normalizer = log_normalizer(scores, beam.row.prompt, beam.row.tokens.len())?;
             let all = (0u32..).zip(*scores).map(|(token, &score)| {
-                let choice = Choice { token, log_prob: score - normalizer };
+                let choice = TokenChoice { token, log_prob: score - normalizer };
                 let log_prob = beam.log_prob + choice.log_prob;
                 // The penalty decides which token is chosen, but is no part of the sequence's probability.
                 let rank = if taken.is_empty() { log_prob } else { log_prob - penalty(token) };
-                Candidate { beam: i, choice, log_prob, rank }
+                Continuation { beam: i, choice, log_prob, rank }
             });
             candidates.extend(highest(all, count));
         }
@@ -153,7 +152,7 @@ impl Group {
     }
 
     /// Keeps a finished sequence if it is among the best.
-    fn finish(&mut self, row: Row, log_prob: f32, width: usize, config: &BeamConfig) {
+    fn finish(&mut self, row: GrowingRow, log_prob: f32, width: usize, config: &BeamConfig) {
         if config.early_stopping && self.finished.len() >= width {
             return;
         }
@@ -174,14 +173,14 @@ impl Group {
     }
 }
 
-fn by_rank(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
+fn by_rank(a: &Continuation, b: &Continuation) -> std::cmp::Ordering {
     // Ties are broken by place, so that the result does not depend on the order of a partial sort.
     b.rank.total_cmp(&a.rank).then(a.beam.cmp(&b.beam)).then(a.choice.token.cmp(&b.choice.token))
 }
 
 /// The `count` candidates of the highest rank, in any order.
-fn highest(all: impl Iterator<Item = Candidate>, count: usize) -> Vec<Candidate> {
-    let mut candidates: Vec<Candidate> = all.collect();
+fn highest(all: impl Iterator<Item = Continuation>, count: usize) -> Vec<Continuation> {
+    let mut candidates: Vec<Continuation> = all.collect();
     if count < candidates.len() {
         candidates.select_nth_unstable_by(count, by_rank);
         candidates.truncate(count);

@@ -9,7 +9,7 @@ use crate::{ModelError, Result};
 
 /// A token, and its log-probability under the model.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Choice {
+pub(super) struct TokenChoice {
     pub(super) token: u32,
     pub(super) log_prob: f32,
 }
@@ -32,10 +32,10 @@ pub(super) fn log_normalizer(scores: &[f32], prompt: usize, written: usize) -> R
 }
 
 /// The token of the highest score, of several the one with the lowest id.
-pub(super) fn most_likely(scores: &[f32], prompt: usize, written: usize) -> Result<Choice> {
+pub(super) fn most_likely(scores: &[f32], prompt: usize, written: usize) -> Result<TokenChoice> {
     let normalizer = log_normalizer(scores, prompt, written)?;
     let (token, score) = highest(scores);
-    Ok(Choice { token, log_prob: score - normalizer })
+    Ok(TokenChoice { token, log_prob: score - normalizer })
 }
 
 /// The first of the highest scores.
@@ -56,7 +56,7 @@ pub(super) fn draw(
     sampling: &SamplingConfig,
     generator: &mut ChaCha8Rng,
     (prompt, written): (usize, usize),
-) -> Result<Choice> {
+) -> Result<TokenChoice> {
     let normalizer = log_normalizer(scores, prompt, written)?;
     // 53 random bits, as many as a double holds: at least 0, below 1.
     let uniform = (generator.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
@@ -71,22 +71,23 @@ pub(super) fn draw(
     let token = drawn.or(candidates.last()).map_or(0, |candidate| candidate.token);
     // The log-probability is that of the model itself, before temperature and cuts.
     let score = scores.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY);
-    Ok(Choice { token, log_prob: score - normalizer })
+    Ok(TokenChoice { token, log_prob: score - normalizer })
 }
 
-struct Candidate {
+struct WeightedToken {
     token: u32,
     weight: f64,
 }
 
 /// The tokens that may be drawn, with weights proportional to their probabilities.
-fn kept(scores: &[f32], sampling: &SamplingConfig) -> Vec<Candidate> {
+fn kept(scores: &[f32], sampling: &SamplingConfig) -> Vec<WeightedToken> {
     let (_, highest) = highest(scores);
     // In double precision: a sum over a whole vocabulary of single numbers would drop its tail.
     let weight = |score: f32| f64::from((score - highest) / sampling.temperature).exp();
-    let all = (0u32..).zip(scores).map(|(token, &score)| Candidate { token, weight: weight(score) });
-    let mut candidates: Vec<Candidate> = all.filter(|candidate| candidate.weight > 0.0).collect();
-    let heavier = |a: &Candidate, b: &Candidate| b.weight.total_cmp(&a.weight).then(a.token.cmp(&b.token));
+    let all = (0u32..).zip(scores).map(|(token, &score)| WeightedToken { token, weight: weight(score) });
+    let mut candidates: Vec<WeightedToken> = all.filter(|candidate| candidate.weight > 0.0).collect();
+    let heavier =
+        |a: &WeightedToken, b: &WeightedToken| b.weight.total_cmp(&a.weight).then(a.token.cmp(&b.token));
     if sampling.top_k > 0 && sampling.top_k < candidates.len() {
         candidates.select_nth_unstable_by(sampling.top_k, heavier);
         candidates.truncate(sampling.top_k);

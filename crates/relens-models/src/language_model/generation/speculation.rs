@@ -1,8 +1,7 @@
 //! Greedy search that guesses several tokens ahead by copying from the prompt, and checks them in one pass.
 
 use super::choice::most_likely;
-use super::row::{GeneratedSequence, Row};
-use super::{CopySpeculation, GenerationConfig};
+use super::{CopySpeculation, GeneratedSequence, GenerationConfig, GrowingRow};
 use crate::Result;
 use crate::language_model::LanguageModel;
 use crate::ops::TensorElements;
@@ -10,7 +9,7 @@ use crate::tokenizer::TokenBatch;
 
 /// A row, and where in its prompt it copies.
 struct Copying<'a> {
-    row: Row,
+    row: GrowingRow,
     source: &'a [u32],
     /// The place in the prompt after what was last copied.
     cursor: usize,
@@ -75,7 +74,8 @@ pub(super) fn generate(
         let fed = Vec::with_capacity(copy.draft_tokens + 1);
         // At first the guess is trusted: a rewrite mostly begins as its prompt does.
         let right = copy.draft_tokens;
-        let mut copying = Copying { row: Row::new(prompt, most), source, cursor: copy.first, right, fed };
+        let mut copying =
+            Copying { row: GrowingRow::new(prompt, most), source, cursor: copy.first, right, fed };
         copying.guess(decoder.first_token(prompt)?, copy);
         live.push(copying);
     }

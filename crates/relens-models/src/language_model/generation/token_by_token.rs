@@ -4,8 +4,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::choice::{draw, most_likely};
-use super::row::{GeneratedSequence, Row};
-use super::{GenerationConfig, SamplingConfig};
+use super::{GeneratedSequence, GenerationConfig, GrowingRow, SamplingConfig};
 use crate::Result;
 use crate::language_model::LanguageModel;
 use crate::ops::TensorElements;
@@ -13,7 +12,7 @@ use crate::tokenizer::TokenBatch;
 
 /// A row, and the random numbers that it alone uses: what it draws depends on the seed and on its place.
 struct Sampled {
-    row: Row,
+    row: GrowingRow,
     sample: usize,
     generator: ChaCha8Rng,
 }
@@ -33,7 +32,7 @@ pub(super) fn generate(
             let mut generator = ChaCha8Rng::seed_from_u64(config.seed);
             // A stream for each sequence: what one draws does not depend on how long the others are.
             generator.set_stream((prompt * config.sequences + sample) as u64);
-            live.push(Sampled { row: Row::new(prompt, most), sample, generator });
+            live.push(Sampled { row: GrowingRow::new(prompt, most), sample, generator });
         }
     }
     if config.sequences > 1 {

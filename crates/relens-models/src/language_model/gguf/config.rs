@@ -3,7 +3,7 @@
 use super::file::Gguf;
 use crate::Result;
 use crate::language_model::llama::{
-    HeadKind, LlamaConfig, Positions, Projections, RotaryConfig, RotaryScaling,
+    LlamaConfig, OutputLayer, Positions, Projections, RotaryConfig, RotaryScaling,
 };
 use crate::ops::Activation;
 
@@ -50,8 +50,8 @@ impl Gguf {
             feed_forward_bias: has("mlp.gate_proj.bias"),
             query_key_norm: has("self_attn.q_norm.weight"),
             head: match weights.contains("lm_head.weight") {
-                true => HeadKind::Own,
-                false => HeadKind::Tied,
+                true => OutputLayer::Own,
+                false => OutputLayer::Tied,
             },
             end_of_sequence: self.end_of_sequence(),
         };

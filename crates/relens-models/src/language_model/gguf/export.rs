@@ -8,7 +8,7 @@ use serde_json::json;
 use super::file::Gguf;
 use crate::Result;
 use crate::atomic_file::write_atomically;
-use crate::language_model::llama::{HeadKind, Positions, Projections, RotaryScaling};
+use crate::language_model::llama::{OutputLayer, Positions, Projections, RotaryScaling};
 use crate::weights::{ElementType, save_tensors};
 
 impl Gguf {
@@ -106,7 +106,7 @@ impl Gguf {
             "mlp_bias": config.feed_forward_bias,
             "rope_theta": rotary.theta,
             "rope_scaling": scaling,
-            "tie_word_embeddings": config.head == HeadKind::Tied,
+            "tie_word_embeddings": config.head == OutputLayer::Tied,
             "bos_token_id": self.token_id("tokenizer.ggml.bos_token_id"),
             "eos_token_id": self.token_id("tokenizer.ggml.eos_token_id"),
             "torch_dtype": "float32",

@@ -1,4 +1,4 @@
-//! The file: its metadata, and where its tensors lie.
+//! The file: its metadata, where its tensors lie, and what Hugging Face calls them.
 
 use std::collections::HashMap;
 use std::io::Cursor;
@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use candle_core::quantized::gguf_file::{Content, TensorInfo, Value};
 
-use super::names::hugging_face_name;
 use crate::weights::{GgufTensor, MappedFile, Weights};
 use crate::{ModelError, Result};
 
@@ -186,5 +185,48 @@ pub(super) fn shown(value: Option<&Value>) -> String {
         Some(Value::String(text)) => format!("`{}`", text.chars().take(40).collect::<String>()),
         Some(Value::Array(values)) => format!("a list of {}", values.len()),
         Some(other) => format!("{other:?}"),
+    }
+}
+
+/// The name of a tensor in Hugging Face checkpoints; none for one that they do not have.
+fn hugging_face_name(name: &str) -> Option<String> {
+    let (module, kind) = name.rsplit_once('.')?;
+    let outside = match module {
+        "token_embd" => Some("model.embed_tokens"),
+        "output_norm" => Some("model.norm"),
+        "output" => Some("lm_head"),
+        _ => None,
+    };
+    if let Some(outside) = outside {
+        return Some(format!("{outside}.{kind}"));
+    }
+    let (block, part) = module.strip_prefix("blk.")?.split_once('.')?;
+    let part = match part {
+        "attn_norm" => "input_layernorm",
+        "attn_q" => "self_attn.q_proj",
+        "attn_k" => "self_attn.k_proj",
+        "attn_v" => "self_attn.v_proj",
+        "attn_output" => "self_attn.o_proj",
+        "attn_q_norm" => "self_attn.q_norm",
+        "attn_k_norm" => "self_attn.k_norm",
+        "ffn_norm" => "post_attention_layernorm",
+        "ffn_gate" => "mlp.gate_proj",
+        "ffn_up" => "mlp.up_proj",
+        "ffn_down" => "mlp.down_proj",
+        _ => return None,
+    };
+    Some(format!("model.layers.{block}.{part}.{kind}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hugging_face_name as name;
+
+    #[test]
+    fn names_are_translated() {
+        assert_eq!(name("blk.12.attn_q.bias").unwrap(), "model.layers.12.self_attn.q_proj.bias");
+        assert_eq!(name("token_embd.weight").unwrap(), "model.embed_tokens.weight");
+        assert_eq!(name("rope_freqs.weight"), None);
+        assert_eq!(name("blk.weight"), None);
     }
 }

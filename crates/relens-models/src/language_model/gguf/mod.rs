@@ -7,7 +7,6 @@
 mod config;
 mod export;
 mod file;
-mod names;
 mod tokenizer;
 
 pub use file::Gguf;

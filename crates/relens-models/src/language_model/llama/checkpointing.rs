@@ -3,7 +3,7 @@
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
 
-use super::attention::Angles;
+use super::block::Angles;
 use super::model::LlamaModel;
 use crate::Result;
 use crate::language_model::{CheckpointedPass, WayBack, missing_gradient};

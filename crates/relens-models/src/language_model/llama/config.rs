@@ -42,7 +42,7 @@ pub struct LlamaConfig {
     /// Whether each head's queries and keys are normalised (Qwen 3).
     pub query_key_norm: bool,
     /// What turns hidden states into logits.
-    pub head: HeadKind,
+    pub head: OutputLayer,
     /// The tokens after which an answer is over.
     pub end_of_sequence: Vec<u32>,
 }
@@ -102,7 +102,7 @@ pub enum RotaryScaling {
 
 /// What turns hidden states into logits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HeadKind {
+pub enum OutputLayer {
     /// The token table.
     Tied,
     /// A matrix of its own, `lm_head`.

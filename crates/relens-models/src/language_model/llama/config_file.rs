@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::config::{HeadKind, LlamaConfig, Positions, Projections, RotaryConfig, RotaryScaling};
+use super::config::{LlamaConfig, OutputLayer, Positions, Projections, RotaryConfig, RotaryScaling};
 use crate::ops::Activation;
 use crate::{ModelError, Result};
 
@@ -14,7 +14,7 @@ const FIRST_BAICHUAN_VOCABULARY: usize = 64_000;
 
 /// The fields that matter; others are ignored.
 #[derive(Debug, Deserialize)]
-struct ConfigFile {
+struct LlamaConfigFile {
     model_type: String,
     vocab_size: usize,
     hidden_size: usize,
@@ -68,7 +68,7 @@ impl LlamaConfig {
     pub fn from_json(json: &str, path: &Path) -> Result<Self> {
         let refuse = |reason: String| ModelError::Config { path: path.to_owned(), reason };
         let mut reader = serde_json::Deserializer::from_str(json);
-        let file: ConfigFile =
+        let file: LlamaConfigFile =
             serde_path_to_error::deserialize(&mut reader).map_err(|error| refuse(error.to_string()))?;
         let config = file.config().map_err(refuse)?;
         config.check().map_err(refuse)?;
@@ -76,7 +76,7 @@ impl LlamaConfig {
     }
 }
 
-impl ConfigFile {
+impl LlamaConfigFile {
     fn config(&self) -> Result<LlamaConfig, String> {
         let model_type = self.model_type.as_str();
         if !LlamaConfig::is_model_type(model_type) {
@@ -150,13 +150,13 @@ impl ConfigFile {
         }
     }
 
-    fn head(&self) -> HeadKind {
+    fn head(&self) -> OutputLayer {
         if self.tie_word_embeddings.unwrap_or(false) {
-            HeadKind::Tied
+            OutputLayer::Tied
         } else if self.model_type == "baichuan" && self.vocab_size != FIRST_BAICHUAN_VOCABULARY {
-            HeadKind::Normalized
+            OutputLayer::Normalized
         } else {
-            HeadKind::Own
+            OutputLayer::Own
         }
     }
 

@@ -18,13 +18,13 @@ pub(super) struct LlamaDecoder<'a> {
     model: Cow<'a, LlamaModel>,
     /// One for every block.
     caches: Vec<KeyValueCache>,
-    rows: Vec<Row>,
+    rows: Vec<DecodingRow>,
     bias: Option<Tensor>,
     reach: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Row {
+struct DecodingRow {
     last_of_prompt: u32,
     /// Tokens of the prompt before its last, which were read at the start.
     read: usize,
@@ -43,7 +43,7 @@ impl<'a> LlamaDecoder<'a> {
             // token.
             if let Some((&last_of_prompt, read)) = prompt.split_last() {
                 before.push(read);
-                rows.push(Row { last_of_prompt, read: read.len() });
+                rows.push(DecodingRow { last_of_prompt, read: read.len() });
             }
         }
         let config = model.config();
@@ -79,7 +79,7 @@ impl<'a> LlamaDecoder<'a> {
         self.caches.first().map_or(0, |cache| cache.length(row))
     }
 
-    fn row(&self, row: usize) -> Result<Row> {
+    fn row(&self, row: usize) -> Result<DecodingRow> {
         self.rows.get(row).copied().ok_or_else(|| ModelError::Argument {
             operation: "LlamaDecoder",
             expected: format!("one of {} rows", self.rows.len()),

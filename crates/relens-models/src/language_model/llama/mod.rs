@@ -4,18 +4,14 @@
 //! each behind a root-mean-square norm. [`LlamaConfig`] says in which points they differ, [`LlamaModel`] computes them
 //! on packed batches, differentiably.
 
-mod alibi;
-mod attention;
+mod block;
 mod checkpointing;
 mod config;
 mod config_file;
-mod feed_forward;
-mod head;
 mod incremental;
 mod language_model;
 mod model;
-mod open;
-mod rotary_angles;
+mod positions;
 
-pub use config::{HeadKind, LlamaConfig, Positions, Projections, RotaryConfig, RotaryScaling};
+pub use config::{LlamaConfig, OutputLayer, Positions, Projections, RotaryConfig, RotaryScaling};
 pub use model::LlamaModel;

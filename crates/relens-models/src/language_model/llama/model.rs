@@ -4,13 +4,10 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
-use super::alibi::distance_bias;
-use super::attention::{Angles, CausalAttention};
-use super::config::{HeadKind, LlamaConfig, Positions};
-use super::feed_forward::GatedFeedForward;
-use super::head::Head;
-use super::rotary_angles::RotaryAngles;
-use crate::layers::{Embedding, RmsNorm};
+use super::block::{Angles, LlamaBlock};
+use super::config::{LlamaConfig, OutputLayer, Positions};
+use super::positions::{RotaryFrequencies, distance_bias};
+use crate::layers::{Embedding, Linear, RmsNorm};
 use crate::lora::LoraAdapter;
 use crate::ops::{self, AttentionConfig};
 use crate::parameters::Parameters;
@@ -22,20 +19,12 @@ use crate::{ModelError, Result};
 pub struct LlamaModel {
     config: LlamaConfig,
     pub(super) embedding: Embedding,
-    pub(super) blocks: Vec<Block>,
+    pub(super) blocks: Vec<LlamaBlock>,
     pub(super) norm: RmsNorm,
-    head: Head,
-    angles: Option<RotaryAngles>,
+    head: LlamaHead,
+    angles: Option<RotaryFrequencies>,
     adapter: Option<Arc<LoraAdapter>>,
     trainable: bool,
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Block {
-    attention_norm: RmsNorm,
-    attention: CausalAttention,
-    feed_forward_norm: RmsNorm,
-    feed_forward: GatedFeedForward,
 }
 
 impl LlamaModel {
@@ -46,21 +35,21 @@ impl LlamaModel {
     pub fn load(parameters: &Parameters, config: &LlamaConfig) -> Result<Self> {
         let inside = parameters.pp("model");
         let angles = match &config.positions {
-            Positions::Rotary(rotary) => Some(RotaryAngles::new(rotary, config.head_dim)),
+            Positions::Rotary(rotary) => Some(RotaryFrequencies::new(rotary, config.head_dim)),
             Positions::Alibi => None,
         };
         let table = inside.pp("embed_tokens");
         Ok(Self {
             embedding: Embedding::load(&table, config.vocabulary_size, config.width)?,
             blocks: (0..config.layers)
-                .map(|i| Block::load(&inside.pp("layers").pp(i), config))
+                .map(|i| LlamaBlock::load(&inside.pp("layers").pp(i), config))
                 .collect::<Result<_>>()?,
             norm: RmsNorm::load(&inside.pp("norm"), config.width, config.norm_eps)?,
             head: match config.head {
                 // An adapter on the token table would otherwise change the logits, too.
-                HeadKind::Tied => Head::load(&table.without_adapter(), config, false)?,
-                HeadKind::Own => Head::load(&parameters.pp("lm_head"), config, false)?,
-                HeadKind::Normalized => Head::load(&parameters.pp("lm_head"), config, true)?,
+                OutputLayer::Tied => LlamaHead::load(&table.without_adapter(), config, false)?,
+                OutputLayer::Own => LlamaHead::load(&parameters.pp("lm_head"), config, false)?,
+                OutputLayer::Normalized => LlamaHead::load(&parameters.pp("lm_head"), config, true)?,
             },
             angles,
             adapter: parameters.adapter().cloned(),
@@ -74,7 +63,7 @@ impl LlamaModel {
         Ok(Self {
             config: self.config.clone(),
             embedding: self.embedding.detached(),
-            blocks: self.blocks.iter().map(Block::detached).collect::<Result<_>>()?,
+            blocks: self.blocks.iter().map(LlamaBlock::detached).collect::<Result<_>>()?,
             norm: self.norm.detached(),
             head: self.head.detached(),
             angles: self.angles.clone(),
@@ -163,36 +152,47 @@ impl LlamaModel {
     }
 }
 
-impl Block {
-    fn load(parameters: &Parameters, config: &LlamaConfig) -> Result<Self> {
-        let norm = |name| RmsNorm::load(&parameters.pp(name), config.width, config.norm_eps);
-        Ok(Self {
-            attention_norm: norm("input_layernorm")?,
-            attention: CausalAttention::load(&parameters.pp("self_attn"), config)?,
-            feed_forward_norm: norm("post_attention_layernorm")?,
-            feed_forward: GatedFeedForward::load(&parameters.pp("mlp"), config)?,
-        })
+/// One row of a matrix for every token, multiplied with the hidden state.
+#[derive(Debug, Clone)]
+enum LlamaHead {
+    /// The matrix as a linear map; rows that should be normalised are.
+    Frozen(Linear),
+    /// A variable, `[vocabulary, width]` as the token table has it, so that both can be one.
+    Trained { table: Tensor, normalized: bool },
+}
+
+impl LlamaHead {
+    /// Takes `weight`, of shape `[vocabulary, width]`.
+    fn load(parameters: &Parameters, config: &LlamaConfig, normalized: bool) -> Result<Self> {
+        let (rows, width) = (config.vocabulary_size, config.width);
+        if parameters.is_trainable("weight") {
+            return Ok(Self::Trained { table: parameters.tensor("weight", &[rows, width])?, normalized });
+        }
+        if !normalized {
+            return Ok(Self::Frozen(Linear::load_without_bias(parameters, width, rows)?));
+        }
+        // Frozen rows are normalised once; while they are trained, at every use.
+        let rows = ops::l2_normalize(&parameters.tensor("weight", &[rows, width])?)?;
+        Ok(Self::Frozen(Linear::new(rows.t()?.contiguous()?, None)))
     }
 
-    fn detached(&self) -> Result<Self> {
-        Ok(Self {
-            attention_norm: self.attention_norm.detached(),
-            attention: self.attention.detached()?,
-            feed_forward_norm: self.feed_forward_norm.detached(),
-            feed_forward: self.feed_forward.detached()?,
-        })
+    /// The same without gradients, as it is at this moment.
+    fn detached(&self) -> Self {
+        match self {
+            Self::Frozen(linear) => Self::Frozen(linear.detached()),
+            Self::Trained { table, normalized } => {
+                Self::Trained { table: table.detach(), normalized: *normalized }
+            }
+        }
     }
 
-    pub(super) fn forward(
-        &self,
-        hidden: &Tensor,
-        angles: &Angles,
-        mix: impl FnOnce(&Tensor, &AttentionConfig) -> Result<Tensor>,
-    ) -> Result<Tensor> {
-        let projected = self.attention.project(&self.attention_norm.forward(hidden)?, angles)?;
-        let mixed = mix(&projected, self.attention.config())?;
-        let hidden = (hidden + self.attention.output(&mixed)?)?;
-        let update = self.feed_forward.forward(&self.feed_forward_norm.forward(&hidden)?)?;
-        Ok((hidden + update)?)
+    fn forward(&self, hidden: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Frozen(linear) => linear.forward(hidden),
+            Self::Trained { table, normalized: false } => ops::linear_transposed(hidden, table),
+            Self::Trained { table, normalized: true } => {
+                ops::linear_transposed(hidden, &ops::l2_normalize(table)?)
+            }
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! The attention parts of a layer: to the sequence itself, and from the decoder to what the encoder made.
+//! The attention parts of a layer: to the sequence itself, and from the decoder to what the encoder made; and the
+//! learned bias on scores for every bucket of distances, by which positions enter.
 
 use candle_core::Tensor;
 
@@ -15,7 +16,7 @@ fn attention_config(config: &T5Config, mask: AttentionMask) -> AttentionConfig {
 
 /// hidden + o(attention(norm(hidden))) within every sequence.
 #[derive(Debug, Clone)]
-pub(super) struct SelfAttention {
+pub(super) struct T5SelfAttention {
     norm: RmsNorm,
     projections: ConcatenatedLinear,
     output: Linear,
@@ -23,7 +24,7 @@ pub(super) struct SelfAttention {
     dropout: Dropout,
 }
 
-impl SelfAttention {
+impl T5SelfAttention {
     /// Takes `layer_norm` and `SelfAttention.*`.
     pub(super) fn load(parameters: &Parameters, config: &T5Config, mask: AttentionMask) -> Result<Self> {
         let (width, inner) = (config.d_model, config.inner_width());
@@ -64,7 +65,7 @@ impl SelfAttention {
         Ok((hidden + output)?)
     }
 
-    /// As [`SelfAttention::forward`] without dropout, with `mix` in the place of the attention.
+    /// As [`T5SelfAttention::forward`] without dropout, with `mix` in the place of the attention.
     pub(super) fn forward_mixed_by(
         &self,
         hidden: &Tensor,
@@ -77,7 +78,7 @@ impl SelfAttention {
 
 /// hidden + o(attention(norm(hidden), memory)): queries from the decoder, keys and values from the encoder.
 #[derive(Debug, Clone)]
-pub(super) struct CrossAttention {
+pub(super) struct T5CrossAttention {
     norm: RmsNorm,
     query: Linear,
     key: Linear,
@@ -87,7 +88,7 @@ pub(super) struct CrossAttention {
     dropout: Dropout,
 }
 
-impl CrossAttention {
+impl T5CrossAttention {
     /// Takes `layer_norm` and `EncDecAttention.*`.
     pub(super) fn load(parameters: &Parameters, config: &T5Config) -> Result<Self> {
         let (width, inner) = (config.d_model, config.inner_width());
@@ -140,7 +141,7 @@ impl CrossAttention {
         Ok((hidden + output)?)
     }
 
-    /// As [`CrossAttention::forward`] without dropout, with `mix` in the place of the attention: it gets the queries.
+    /// As [`T5CrossAttention::forward`] without dropout, with `mix` in the place of the attention: it gets the queries.
     pub(super) fn forward_mixed_by(
         &self,
         hidden: &Tensor,
@@ -148,5 +149,63 @@ impl CrossAttention {
     ) -> Result<Tensor> {
         let query = self.query.forward(&self.norm.forward(hidden)?)?;
         Ok((hidden + self.output.forward(&mix(&query, &self.config)?)?)?)
+    }
+}
+
+/// A table of biases by bucket and head.
+#[derive(Debug, Clone)]
+pub(super) struct RelativePositionBias {
+    table: Tensor,
+    buckets: usize,
+    max_distance: usize,
+    bidirectional: bool,
+}
+
+impl RelativePositionBias {
+    pub(super) fn load(parameters: &Parameters, config: &T5Config, bidirectional: bool) -> Result<Self> {
+        let buckets = config.relative_attention_num_buckets;
+        Ok(Self {
+            table: parameters.tensor("weight", &[buckets, config.num_heads])?,
+            buckets,
+            max_distance: config.relative_attention_max_distance,
+            bidirectional,
+        })
+    }
+
+    pub(super) fn detached(&self) -> Self {
+        Self { table: self.table.detach(), ..*self }
+    }
+
+    /// The biases of all distances from 1 − reach to reach − 1.
+    ///
+    /// # Shapes
+    /// - output: `[heads, 2·reach − 1]`
+    pub(super) fn by_distance(&self, reach: usize) -> Result<Tensor> {
+        let reach = reach.max(1);
+        let before = (1..reach).rev().map(|distance| self.bucket(distance, false));
+        let after = (0..reach).map(|distance| self.bucket(distance, true));
+        let ids: Vec<u32> = before.chain(after).collect();
+        // By head, since a kernel works on one head at a time.
+        Ok(ops::embedding(&self.table, &ids)?.t()?.contiguous()?)
+    }
+
+    /// The bucket of a key `distance` tokens after (or else before) the query: one bucket for every small distance,
+    /// then ever wider ones up to the largest. A decoder never looks ahead: there, all that is after is one bucket.
+    fn bucket(&self, distance: usize, after: bool) -> u32 {
+        let (buckets, first, distance) = match (self.bidirectional, after && distance > 0) {
+            (true, false) => (self.buckets / 2, 0, distance),
+            (true, true) => (self.buckets / 2, self.buckets / 2, distance),
+            (false, false) => (self.buckets, 0, distance),
+            (false, true) => (self.buckets, 0, 0),
+        };
+        let exact = buckets / 2;
+        if distance < exact {
+            return (first + distance) as u32;
+        }
+        // In single precision as the reference implementation does it, so that the borders fall alike.
+        let octaves = (distance as f32 / exact as f32).ln();
+        let range = (self.max_distance as f64 / exact as f64).ln() as f32;
+        let step = (octaves / range * (buckets - exact) as f32) as usize;
+        (first + (exact + step).min(buckets - 1)) as u32
     }
 }

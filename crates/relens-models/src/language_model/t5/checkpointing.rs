@@ -11,7 +11,7 @@ use crate::layers::DropoutGenerator;
 const NAME: &str = "T5Pass::backward";
 
 /// What goes into a layer, and the state that its dropout is drawn from.
-struct Kept {
+struct KeptLayer {
     input: Tensor,
     dropout: Option<DropoutGenerator>,
 }
@@ -19,7 +19,7 @@ struct Kept {
 /// What was kept of a stack, from its beginning on.
 #[derive(Default)]
 struct KeptStack {
-    layers: Vec<Kept>,
+    layers: Vec<KeptLayer>,
 }
 
 impl KeptStack {
@@ -32,7 +32,7 @@ impl KeptStack {
     ) -> Result<Tensor> {
         let before = dropout.clone();
         let output = layer(&input, dropout.as_mut())?.detach();
-        self.layers.push(Kept { input, dropout: before });
+        self.layers.push(KeptLayer { input, dropout: before });
         Ok(output)
     }
 }
@@ -140,7 +140,7 @@ impl<'a> T5Pass<'a> {
 
 /// Takes the gradient through one layer.
 fn one(
-    kept: Option<&Kept>,
+    kept: Option<&KeptLayer>,
     back: &mut WayBack<'_>,
     gradient: &Tensor,
     layer: impl FnOnce(&Tensor, Option<&mut DropoutGenerator>) -> Result<Tensor>,

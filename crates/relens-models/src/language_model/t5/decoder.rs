@@ -3,10 +3,9 @@
 use candle_core::Tensor;
 
 use super::T5Config;
-use super::attention::{CrossAttention, SelfAttention};
+use super::attention::{RelativePositionBias, T5CrossAttention, T5SelfAttention};
 use super::encoder::longest;
-use super::feed_forward::FeedForward;
-use super::relative_position::RelativePositionBias;
+use super::feed_forward::T5FeedForward;
 use crate::Result;
 use crate::layers::{Dropout, DropoutGenerator, RmsNorm};
 use crate::ops::AttentionMask;
@@ -22,9 +21,9 @@ pub(super) struct DecoderStack {
 
 #[derive(Debug, Clone)]
 pub(super) struct DecoderLayer {
-    pub(super) self_attention: SelfAttention,
-    pub(super) cross_attention: CrossAttention,
-    pub(super) feed_forward: FeedForward,
+    pub(super) self_attention: T5SelfAttention,
+    pub(super) cross_attention: T5CrossAttention,
+    pub(super) feed_forward: T5FeedForward,
 }
 
 impl DecoderStack {
@@ -33,9 +32,9 @@ impl DecoderStack {
         let layer = |i: usize| {
             let parts = parameters.pp("block").pp(i).pp("layer");
             Ok(DecoderLayer {
-                self_attention: SelfAttention::load(&parts.pp(0), config, AttentionMask::Causal)?,
-                cross_attention: CrossAttention::load(&parts.pp(1), config)?,
-                feed_forward: FeedForward::load(&parts.pp(2), config)?,
+                self_attention: T5SelfAttention::load(&parts.pp(0), config, AttentionMask::Causal)?,
+                cross_attention: T5CrossAttention::load(&parts.pp(1), config)?,
+                feed_forward: T5FeedForward::load(&parts.pp(2), config)?,
             })
         };
         let bias = parameters.pp("block.0.layer.0.SelfAttention.relative_attention_bias");

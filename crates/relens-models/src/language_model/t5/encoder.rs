@@ -3,36 +3,35 @@
 use candle_core::Tensor;
 
 use super::T5Config;
-use super::attention::SelfAttention;
-use super::feed_forward::FeedForward;
-use super::relative_position::RelativePositionBias;
+use super::attention::{RelativePositionBias, T5SelfAttention};
+use super::feed_forward::T5FeedForward;
 use crate::Result;
 use crate::layers::{Dropout, DropoutGenerator, RmsNorm};
 use crate::ops::AttentionMask;
 use crate::parameters::Parameters;
 
 #[derive(Debug, Clone)]
-pub(super) struct Encoder {
+pub(super) struct EncoderStack {
     bias: RelativePositionBias,
-    layers: Vec<Layer>,
+    layers: Vec<EncoderLayer>,
     norm: RmsNorm,
     dropout: Dropout,
 }
 
 #[derive(Debug, Clone)]
-struct Layer {
-    attention: SelfAttention,
-    feed_forward: FeedForward,
+struct EncoderLayer {
+    attention: T5SelfAttention,
+    feed_forward: T5FeedForward,
 }
 
-impl Encoder {
+impl EncoderStack {
     /// Takes `block.N.layer.*` and `final_layer_norm`.
     pub(super) fn load(parameters: &Parameters, config: &T5Config) -> Result<Self> {
         let layer = |i: usize| {
             let parts = parameters.pp("block").pp(i).pp("layer");
-            Ok(Layer {
-                attention: SelfAttention::load(&parts.pp(0), config, AttentionMask::None)?,
-                feed_forward: FeedForward::load(&parts.pp(1), config)?,
+            Ok(EncoderLayer {
+                attention: T5SelfAttention::load(&parts.pp(0), config, AttentionMask::None)?,
+                feed_forward: T5FeedForward::load(&parts.pp(1), config)?,
             })
         };
         let bias = parameters.pp("block.0.layer.0.SelfAttention.relative_attention_bias");
@@ -50,9 +49,9 @@ impl Encoder {
 
     /// The same without gradients.
     pub(super) fn detached(&self) -> Result<Self> {
-        let layer = |layer: &Layer| {
+        let layer = |layer: &EncoderLayer| {
             let feed_forward = layer.feed_forward.detached();
-            Ok(Layer { attention: layer.attention.detached()?, feed_forward })
+            Ok(EncoderLayer { attention: layer.attention.detached()?, feed_forward })
         };
         Ok(Self {
             bias: self.bias.detached(),
@@ -108,7 +107,7 @@ impl Encoder {
     }
 }
 
-impl Layer {
+impl EncoderLayer {
     fn forward(
         &self,
         hidden: &Tensor,

@@ -10,7 +10,7 @@ use crate::{ModelError, Result};
 
 /// hidden + wo(activation(wi(norm(hidden)))), or with activation(wi_0(x)) ∘ wi_1(x) inside.
 #[derive(Debug, Clone)]
-pub(super) struct FeedForward {
+pub(super) struct T5FeedForward {
     norm: RmsNorm,
     expand: Linear,
     /// The other factor of a gated part.
@@ -20,7 +20,7 @@ pub(super) struct FeedForward {
     dropout: Dropout,
 }
 
-impl FeedForward {
+impl T5FeedForward {
     /// Takes `layer_norm` and `DenseReluDense.*`.
     pub(super) fn load(parameters: &Parameters, config: &T5Config) -> Result<Self> {
         let (width, inner) = (config.d_model, config.d_ff);

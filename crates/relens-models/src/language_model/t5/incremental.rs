@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use candle_core::Tensor;
 
+use super::attention::RelativePositionBias;
 use super::model::T5Model;
-use super::relative_position::RelativePositionBias;
 use crate::language_model::{Decoder, KeyValueCache, LanguageModel};
 use crate::ops;
 use crate::tokenizer::TokenBatch;

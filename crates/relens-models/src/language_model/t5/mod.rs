@@ -12,8 +12,8 @@ mod decoder;
 mod encoder;
 mod feed_forward;
 mod incremental;
+mod language_model;
 mod model;
-mod relative_position;
 
 pub use config::T5Config;
 pub use model::T5Model;

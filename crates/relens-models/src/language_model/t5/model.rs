@@ -6,14 +6,12 @@ use std::sync::Arc;
 use candle_core::Tensor;
 
 use super::T5Config;
-use super::checkpointing::T5Pass;
 use super::decoder::DecoderStack;
-use super::encoder::Encoder;
-use super::incremental::T5Decoder;
+use super::encoder::EncoderStack;
 use crate::Result;
 use crate::dual_encoder::architecture::open_weights;
-use crate::language_model::{CheckpointedPass, Decoder, LanguageModel, PromptTargetBatch, check_prompts};
-use crate::layers::{DropoutGenerator, Embedding, Linear};
+use crate::language_model::{LanguageModel, PromptTargetBatch};
+use crate::layers::{Embedding, Linear};
 use crate::lora::LoraAdapter;
 use crate::ops;
 use crate::parameters::Parameters;
@@ -24,23 +22,23 @@ use crate::tokenizer::TokenBatch;
 pub struct T5Model {
     pub(super) config: T5Config,
     embedding: Embedding,
-    encoder: Encoder,
+    encoder: EncoderStack,
     decoder: DecoderStack,
-    head: Head,
+    head: T5Head,
     adapter: Option<Arc<LoraAdapter>>,
     trainable: bool,
 }
 
 /// What turns hidden states into scores of tokens.
 #[derive(Debug, Clone)]
-enum Head {
+enum T5Head {
     /// A map of its own, or a frozen copy of the embedding table, turned round.
     Own(Linear),
     /// The embedding table itself, `[vocab_size, d_model]`, while it is trained.
     Shared(Tensor),
 }
 
-impl Head {
+impl T5Head {
     fn load(parameters: &Parameters, config: &T5Config) -> Result<Self> {
         let (width, vocabulary) = (config.d_model, config.vocab_size);
         // A tied checkpoint may hold a copy under the second name, which transformers overwrites.
@@ -71,9 +69,9 @@ impl T5Model {
         Ok(Self {
             config: config.clone(),
             embedding: Embedding::load(&parameters.pp("shared"), config.vocab_size, config.d_model)?,
-            encoder: Encoder::load(&parameters.pp("encoder"), config)?,
+            encoder: EncoderStack::load(&parameters.pp("encoder"), config)?,
             decoder: DecoderStack::load(&parameters.pp("decoder"), config)?,
-            head: Head::load(parameters, config)?,
+            head: T5Head::load(parameters, config)?,
             adapter: parameters.adapter().cloned(),
             trainable: parameters.hands_out_variables(),
         })
@@ -122,7 +120,7 @@ impl T5Model {
         self.encoder.forward(&self.embed(&prompts.ids)?, &prompts.offsets, None)
     }
 
-    pub(super) fn encoder(&self) -> &Encoder {
+    pub(super) fn encoder(&self) -> &EncoderStack {
         &self.encoder
     }
 
@@ -161,69 +159,16 @@ impl T5Model {
         }
         ids
     }
-}
 
-impl LanguageModel for T5Model {
-    fn width(&self) -> usize {
-        self.config.d_model
-    }
-
-    fn vocabulary_size(&self) -> usize {
-        self.config.vocab_size
-    }
-
-    fn context_length(&self) -> usize {
-        self.config.n_positions
-    }
-
-    fn most_target_tokens(&self, _prompt_length: usize) -> usize {
-        self.config.n_positions
-    }
-
-    fn end_of_sequence(&self) -> &[u32] {
-        self.config.eos_token_id.as_slice()
-    }
-
-    fn target_hidden(
-        &self,
-        batch: &PromptTargetBatch,
-        mut dropout: Option<&mut DropoutGenerator>,
-    ) -> Result<Tensor> {
-        batch.check(self.context_length(), |prompt| self.most_target_tokens(prompt))?;
-        let _dropping = self.adapter.as_ref().map(|adapter| adapter.training_dropout(dropout.as_deref_mut()));
-        let (prompts, targets) = (&batch.prompts, &batch.targets);
-        // One look-up for both sides, so that the table gets one gradient.
-        let mut ids = prompts.ids.clone();
-        ids.extend(self.decoder_inputs(targets));
-        let embedded = self.embed(&ids)?;
-        let read = embedded.narrow(0, 0, prompts.ids.len())?;
-        let written = embedded.narrow(0, prompts.ids.len(), targets.ids.len())?;
-        let memory = self.encoder.forward(&read, &prompts.offsets, dropout.as_deref_mut())?;
-        self.decoder.forward(&written, &memory, (&targets.offsets, &prompts.offsets), dropout)
-    }
-
-    fn checkpointed_target_hidden<'a>(
-        &'a self,
-        batch: &PromptTargetBatch,
-        dropout: Option<DropoutGenerator>,
-    ) -> Result<Box<dyn CheckpointedPass + 'a>> {
-        batch.check(self.context_length(), |prompt| self.most_target_tokens(prompt))?;
-        Ok(Box::new(T5Pass::run(self, batch, dropout)?))
-    }
-
-    fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+    /// The scores of all tokens.
+    pub(super) fn scores(&self, hidden: &Tensor) -> Result<Tensor> {
         let scaled = match self.config.output_scale() {
             Some(scale) => (hidden * scale)?,
             None => hidden.clone(),
         };
         match &self.head {
-            Head::Own(linear) => linear.forward(&scaled),
-            Head::Shared(table) => ops::linear_transposed(&scaled, table),
+            T5Head::Own(linear) => linear.forward(&scaled),
+            T5Head::Shared(table) => ops::linear_transposed(&scaled, table),
         }
-    }
-
-    fn decoder<'a>(&'a self, prompts: &TokenBatch) -> Result<Box<dyn Decoder + 'a>> {
-        check_prompts(prompts, self.context_length())?;
-        Ok(Box::new(T5Decoder::new(self, prompts)?))
     }
 }

@@ -6,13 +6,12 @@
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
-use super::super::arguments::{Elements, contiguous_f32, refuse};
+use super::super::arguments::{Elements, check_offsets, contiguous_f32, refuse};
 use super::super::instruction_set::vectorized;
-use super::super::offsets::check_offsets;
 use super::super::parallel::task_count;
 use super::super::softmax::softmax_in_place;
 use super::super::vector_math::dot;
-use super::bias::first_distance;
+use super::operands::first_distance;
 use super::{AttentionConfig, AttentionMask};
 use crate::Result;
 

@@ -1,6 +1,5 @@
 //! The work on one head, and how it is spread over threads.
 
-use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -13,71 +12,11 @@ use super::super::matmul::{Matrix, MatrixMut, multiply};
 use super::super::parallel::task_count;
 use super::super::softmax::softmax_in_place;
 use super::super::vector_math::dot;
-use super::bias::{DistanceBias, DistanceBiasMut, add_bias, add_bias_gradient};
+use super::operands::{
+    DistanceBias, DistanceBiasMut, HeadColumns, HeadColumnsMut, add_bias, add_bias_gradient,
+};
 use super::{AttentionConfig, AttentionMask};
 use crate::Result;
-
-/// Some columns of a row-major matrix: one of query, key and value.
-#[derive(Clone, Copy)]
-pub(super) struct Columns<'a> {
-    data: &'a [f32],
-    start: usize,
-    stride: usize,
-}
-
-impl<'a> Columns<'a> {
-    pub(super) fn new(data: &'a [f32], start: usize, stride: usize) -> Self {
-        Self { data, start, stride }
-    }
-
-    pub(super) fn start(&self) -> usize {
-        self.start
-    }
-
-    pub(super) fn stride(&self) -> usize {
-        self.stride
-    }
-
-    fn head(&self, rows: &Range<usize>, head: usize, head_dim: usize) -> Matrix<'a> {
-        let first = (rows.start * self.stride + self.start + head * head_dim).min(self.data.len());
-        Matrix::new(&self.data[first..], rows.len(), head_dim, self.stride)
-    }
-}
-
-/// Some columns of a row-major matrix, written by many tasks, each on heads of its own.
-pub(super) struct ColumnsMut<'a> {
-    data: *mut f32,
-    length: usize,
-    start: usize,
-    stride: usize,
-    memory: PhantomData<&'a mut [f32]>,
-}
-
-// SAFETY: it is a borrow of its memory for writing; `head` is unsafe and obliges the caller to keep tasks apart.
-unsafe impl Sync for ColumnsMut<'_> {}
-
-impl<'a> ColumnsMut<'a> {
-    pub(super) fn whole(data: &'a mut [f32], stride: usize) -> Self {
-        Self { data: data.as_mut_ptr(), length: data.len(), start: 0, stride, memory: PhantomData }
-    }
-
-    /// Three groups of columns of one matrix.
-    pub(super) fn side_by_side(data: &'a mut [f32], starts: [usize; 3], stride: usize) -> [Self; 3] {
-        // Three views of one borrow: gradients of queries, keys and values lie in the same rows, as the inputs do.
-        let (pointer, length) = (data.as_mut_ptr(), data.len());
-        starts.map(|start| Self { data: pointer, length, start, stride, memory: PhantomData })
-    }
-
-    /// # Safety
-    /// No other task may use this head of these rows meanwhile.
-    pub(super) unsafe fn head(&self, rows: &Range<usize>, head: usize, head_dim: usize) -> MatrixMut<'_> {
-        let first = rows.start * self.stride + self.start + head * head_dim;
-        let end = first + rows.len().saturating_sub(1) * self.stride + head_dim;
-        assert!(rows.is_empty() || end <= self.length, "a head outside of its matrix");
-        // SAFETY: the assertion keeps the block inside of the borrowed memory; the caller keeps it unshared.
-        unsafe { MatrixMut::from_raw(self.data.wrapping_add(first), rows.len(), head_dim, self.stride) }
-    }
-}
 
 /// Attention with its sizes checked.
 pub(super) struct Kernel {
@@ -92,7 +31,7 @@ pub(super) struct Kernel {
 }
 
 /// One sequence and one key-value head, with the rows that they mean.
-struct Task {
+struct HeadTask {
     sequence: usize,
     queries: Range<usize>,
     keys: Range<usize>,
@@ -155,9 +94,9 @@ impl Kernel {
         self.key_value_heads * self.head_dim
     }
 
-    fn task(&self, index: usize) -> Task {
+    fn task(&self, index: usize) -> HeadTask {
         let (sequence, key_value_head) = (index / self.key_value_heads, index % self.key_value_heads);
-        Task {
+        HeadTask {
             sequence,
             queries: self.query_offsets[sequence]..self.query_offsets[sequence + 1],
             keys: self.key_offsets[sequence]..self.key_offsets[sequence + 1],
@@ -167,18 +106,18 @@ impl Kernel {
     }
 
     /// The query heads that share a key-value head.
-    fn query_heads(&self, task: &Task) -> Range<usize> {
+    fn query_heads(&self, task: &HeadTask) -> Range<usize> {
         let group = self.heads / self.key_value_heads;
         task.key_value_head * group..(task.key_value_head + 1) * group
     }
 
     /// The dropout of one head of one sequence; every pair of them has a mask of its own.
-    fn dropout_of(&self, task: &Task, head: usize) -> Option<DropoutMask> {
+    fn dropout_of(&self, task: &HeadTask, head: usize) -> Option<DropoutMask> {
         self.dropout.map(|mask| mask.fork((task.index * self.heads + head) as u64))
     }
 
     /// Runs `work` on all tasks, with buffers that a thread keeps from task to task.
-    fn for_each_task(&self, passes: usize, work: impl Fn(&Task, &mut [Vec<f32>; 3]) + Sync) {
+    fn for_each_task(&self, passes: usize, work: impl Fn(&HeadTask, &mut [Vec<f32>; 3]) + Sync) {
         let tasks = (self.query_offsets.len() - 1) * self.key_value_heads;
         let pairs: usize = self
             .query_offsets
@@ -232,12 +171,12 @@ impl Kernel {
 
     pub(super) fn forward(
         &self,
-        [query, key, value]: [Columns<'_>; 3],
+        [query, key, value]: [HeadColumns<'_>; 3],
         bias: Option<DistanceBias<'_>>,
     ) -> Vec<f32> {
         let tokens = self.query_offsets.last().copied().unwrap_or(0);
         let mut output = vec![0.0f32; tokens * self.query_width()];
-        let output_columns = ColumnsMut::whole(&mut output, self.query_width());
+        let output_columns = HeadColumnsMut::whole(&mut output, self.query_width());
         self.for_each_task(2, |task, [scores, ..]| {
             let size = (task.queries.len(), task.keys.len());
             scores.resize(size.0 * size.1, 0.0);
@@ -262,12 +201,12 @@ impl Kernel {
     /// a distance gets the sum of dS over all pairs that are so far apart.
     pub(super) fn backward(
         &self,
-        [query, key, value]: [Columns<'_>; 3],
+        [query, key, value]: [HeadColumns<'_>; 3],
         bias: Option<(DistanceBias<'_>, &DistanceBiasMut<'_>)>,
         upstream: &[f32],
-        [dq, dk, dv]: &[ColumnsMut<'_>; 3],
+        [dq, dk, dv]: &[HeadColumnsMut<'_>; 3],
     ) {
-        let upstream = Columns::new(upstream, 0, self.query_width());
+        let upstream = HeadColumns::new(upstream, 0, self.query_width());
         self.for_each_task(5, |task, [probabilities, dropped, score_gradients]| {
             let size @ (queries, keys) = (task.queries.len(), task.keys.len());
             probabilities.resize(queries * keys, 0.0);

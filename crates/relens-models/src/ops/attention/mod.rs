@@ -4,18 +4,17 @@
 //! heads. Every (sequence, key-value head) is one task, which holds the scores of one head at a time. The backward
 //! pass recomputes the probabilities, so nothing of quadratic size is kept between the passes.
 
-mod bias;
 mod cached;
 mod kernel;
+mod operands;
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 
-use self::bias::{DistanceBias, DistanceBiasMut};
 pub use self::cached::{CachedSequence, cached_attention};
-use self::kernel::{Columns, ColumnsMut, Kernel};
-use super::arguments::{Elements, contiguous_f32, elements, expect_dims, refuse, tensor_from};
+use self::kernel::Kernel;
+use self::operands::{DistanceBias, DistanceBiasMut, HeadColumns, HeadColumnsMut};
+use super::arguments::{Elements, check_offsets, contiguous_f32, elements, expect_dims, refuse, tensor_from};
 use super::dropout::DropoutMask;
-use super::offsets::check_offsets;
 use super::vector_math::add_row;
 use crate::Result;
 
@@ -62,7 +61,7 @@ impl AttentionConfig {
 pub fn attention(qkv: &Tensor, offsets: &[usize], config: &AttentionConfig) -> Result<Tensor> {
     const NAME: &str = "attention";
     let kernel = packed_kernel(NAME, qkv, offsets, config)?;
-    Ok(contiguous_f32(NAME, qkv)?.apply_op1(Packed(kernel))?)
+    Ok(contiguous_f32(NAME, qkv)?.apply_op1(PackedAttention(kernel))?)
 }
 
 /// As [`attention`], with a bias added to the scores that depends on head and distance: the relative positions of T5
@@ -93,7 +92,7 @@ pub fn attention_with_bias(
         return Err(refuse(NAME, expected, format!("{:?}", bias.dims())));
     }
     let bias = contiguous_f32(NAME, bias)?;
-    Ok(contiguous_f32(NAME, qkv)?.apply_op2(&bias, Packed(kernel))?)
+    Ok(contiguous_f32(NAME, qkv)?.apply_op2(&bias, PackedAttention(kernel))?)
 }
 
 fn packed_kernel(
@@ -153,21 +152,21 @@ pub fn attention_separate(
     check_offsets(NAME, key_offsets, key_tokens)?;
     let kernel = Kernel::new(NAME, config, head_dim, query_offsets, key_offsets)?;
     let (key, value) = (contiguous_f32(NAME, key)?, contiguous_f32(NAME, value)?);
-    Ok(contiguous_f32(NAME, query)?.apply_op3(&key, &value, Separate(kernel))?)
+    Ok(contiguous_f32(NAME, query)?.apply_op3(&key, &value, SeparateAttention(kernel))?)
 }
 
 /// Queries, keys and values side by side in one row.
-struct Packed(Kernel);
+struct PackedAttention(Kernel);
 
-impl Packed {
-    fn split<'a>(&self, qkv: &'a [f32]) -> [Columns<'a>; 3] {
+impl PackedAttention {
+    fn split<'a>(&self, qkv: &'a [f32]) -> [HeadColumns<'a>; 3] {
         let stride = self.0.query_width() + 2 * self.0.key_width();
         let starts = [0, self.0.query_width(), self.0.query_width() + self.0.key_width()];
-        starts.map(|start| Columns::new(qkv, start, stride))
+        starts.map(|start| HeadColumns::new(qkv, start, stride))
     }
 }
 
-impl Packed {
+impl PackedAttention {
     fn forward(
         &self,
         qkv: &CpuStorage,
@@ -190,14 +189,17 @@ impl Packed {
         let values = values.get()?;
         let mut gradient = vec![0.0f32; values.len()];
         let split = self.split(values);
-        let outputs =
-            ColumnsMut::side_by_side(&mut gradient, split.map(|columns| columns.start()), split[0].stride());
+        let outputs = HeadColumnsMut::side_by_side(
+            &mut gradient,
+            split.map(|columns| columns.start()),
+            split[0].stride(),
+        );
         self.0.backward(split, bias, upstream.get()?, &outputs);
         tensor_from(gradient, qkv)
     }
 }
 
-impl CustomOp1 for Packed {
+impl CustomOp1 for PackedAttention {
     fn name(&self) -> &'static str {
         "attention"
     }
@@ -211,7 +213,7 @@ impl CustomOp1 for Packed {
     }
 }
 
-impl CustomOp2 for Packed {
+impl CustomOp2 for PackedAttention {
     fn name(&self) -> &'static str {
         "attention-with-bias"
     }
@@ -251,19 +253,19 @@ impl CustomOp2 for Packed {
 }
 
 /// Queries, keys and values in tensors of their own.
-struct Separate(Kernel);
+struct SeparateAttention(Kernel);
 
-impl Separate {
-    fn split<'a>(&self, query: &'a [f32], key: &'a [f32], value: &'a [f32]) -> [Columns<'a>; 3] {
+impl SeparateAttention {
+    fn split<'a>(&self, query: &'a [f32], key: &'a [f32], value: &'a [f32]) -> [HeadColumns<'a>; 3] {
         [
-            Columns::new(query, 0, self.0.query_width()),
-            Columns::new(key, 0, self.0.key_width()),
-            Columns::new(value, 0, self.0.key_width()),
+            HeadColumns::new(query, 0, self.0.query_width()),
+            HeadColumns::new(key, 0, self.0.key_width()),
+            HeadColumns::new(value, 0, self.0.key_width()),
         ]
     }
 }
 
-impl CustomOp3 for Separate {
+impl CustomOp3 for SeparateAttention {
     fn name(&self) -> &'static str {
         "attention-separate"
     }
@@ -296,9 +298,9 @@ impl CustomOp3 for Separate {
         let mut gradients = [query, key, value].map(|tensor| vec![0.0f32; tensor.elem_count()]);
         let [dq, dk, dv] = &mut gradients;
         let outputs = [
-            ColumnsMut::whole(dq, self.0.query_width()),
-            ColumnsMut::whole(dk, self.0.key_width()),
-            ColumnsMut::whole(dv, self.0.key_width()),
+            HeadColumnsMut::whole(dq, self.0.query_width()),
+            HeadColumnsMut::whole(dk, self.0.key_width()),
+            HeadColumnsMut::whole(dv, self.0.key_width()),
         ];
         self.0.backward(split, None, guards.3.get()?, &outputs);
         let [dq, dk, dv] = gradients;

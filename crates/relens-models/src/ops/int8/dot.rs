@@ -69,7 +69,7 @@ impl DotProduct {
         // The panel is padded to whole groups, and so are the rows.
         let groups = panel.len() / (PANEL * GROUP);
         assert!((1..=TILE_ROWS).contains(&count) && rows.len() >= (count - 1) * stride + groups * GROUP);
-        let tile = Tile { rows, stride, panel, groups };
+        let tile = DotTile { rows, stride, panel, groups };
         let mut first = 0;
         while first < count {
             let sums = &mut sums[first..];
@@ -105,14 +105,14 @@ impl DotProduct {
 }
 
 /// Some rows and a panel of weights.
-struct Tile<'a> {
+struct DotTile<'a> {
     rows: &'a [u8],
     stride: usize,
     panel: &'a [i8],
     groups: usize,
 }
 
-impl Tile<'_> {
+impl DotTile<'_> {
     /// One row; returns 1. All kernels return how many rows they did.
     fn portable(&self, first: usize, sums: &mut [[i32; PANEL]]) -> usize {
         let row = &self.rows[first * self.stride..][..self.groups * GROUP];
@@ -169,7 +169,7 @@ impl Tile<'_> {
     }
 
     /// # Safety
-    /// As [`Tile::vnni_512`].
+    /// As [`DotTile::vnni_512`].
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,avxvnni")]
     unsafe fn vnni_256<const R: usize>(&self, first: usize, sums: &mut [[i32; PANEL]]) -> usize {
@@ -207,7 +207,7 @@ impl Tile<'_> {
     }
 
     /// # Safety
-    /// As [`Tile::vnni_512`].
+    /// As [`DotTile::vnni_512`].
     #[cfg(target_arch = "aarch64")]
     #[target_feature(enable = "neon,dotprod")]
     unsafe fn neon<const R: usize>(&self, first: usize, sums: &mut [[i32; PANEL]]) -> usize {

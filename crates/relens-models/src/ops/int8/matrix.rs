@@ -19,21 +19,21 @@ const MAX_INPUTS: usize = 1 << 16;
 /// Weights of one group of inputs for sixteen outputs: a register, on a cache line of its own.
 #[derive(Clone, Copy, Zeroable, Pod)]
 #[repr(C, align(64))]
-struct Line([i8; 64]);
+struct WeightLine([i8; 64]);
 
 /// A linear map's weight, rounded to −127…127 with a scale for each output. Cloning shares it.
 #[derive(Clone)]
 pub struct Int8Matrix {
     inputs: usize,
     outputs: usize,
-    packed: Arc<Packed>,
+    packed: Arc<PackedInt8>,
 }
 
 /// Panels of 64 outputs; what pads the last one, and the last group of inputs, is zero.
 #[derive(Default)]
-struct Packed {
+struct PackedInt8 {
     /// `[panels, groups, 64, 4]`
-    quants: Vec<Line>,
+    quants: Vec<WeightLine>,
     /// What a unit is worth, for each output.
     scales: Vec<f32>,
     /// Σ of the rounded weights of each output, which a row's zero point is multiplied by.
@@ -57,8 +57,8 @@ impl Int8Matrix {
         }
         let (panels, groups) = (outputs.div_ceil(PANEL), inputs.div_ceil(GROUP));
         let panel_length = groups * PANEL * GROUP;
-        let mut packed = Packed {
-            quants: vec![Line([0; 64]); panels * panel_length / 64],
+        let mut packed = PackedInt8 {
+            quants: vec![WeightLine([0; 64]); panels * panel_length / 64],
             scales: vec![0.0; panels * PANEL],
             sums: vec![0; panels * PANEL],
         };
@@ -94,7 +94,7 @@ impl Int8Matrix {
         if !whole_panels || parts.iter().any(|part| part.inputs != first.inputs) {
             return None;
         }
-        let mut packed = Packed::default();
+        let mut packed = PackedInt8::default();
         for part in parts {
             packed.quants.extend_from_slice(&part.packed.quants);
             packed.scales.extend_from_slice(&part.packed.scales);

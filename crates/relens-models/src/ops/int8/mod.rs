@@ -8,13 +8,12 @@
 mod dot;
 mod matrix;
 mod product;
-mod rows;
 
 use candle_core::{Device, Tensor};
 
 pub use self::matrix::Int8Matrix;
 use super::arguments::{Elements, contiguous_f32, expect_dims, last_dim, refuse};
-use super::linear::{Epilogue, Finish};
+use super::epilogue::{Epilogue, Finish};
 use crate::Result;
 
 /// activation(x·W + b) + residual with W in eight bits, each step if it is there.

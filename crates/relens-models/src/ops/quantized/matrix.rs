@@ -7,27 +7,8 @@ use candle_core::{Device, Tensor};
 
 use super::super::arguments::refuse;
 use super::super::parallel::for_row_blocks;
-use super::blocks::{BLOCK, decode_rows, quantize_block};
+use super::blocks::{BLOCK, QuantizedBlocks, QuantizedFormat, decode_rows, quantize_block};
 use crate::Result;
-
-/// How many bits an element takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum QuantizedFormat {
-    /// Eight: scale · q, with −127 ≤ q ≤ 127.
-    Q8,
-    /// Four: scale · q + minimum, with 0 ≤ q ≤ 15.
-    Q4,
-}
-
-impl QuantizedFormat {
-    /// Bytes that the elements of a block take, scales aside.
-    pub(super) fn block_bytes(self) -> usize {
-        match self {
-            Self::Q8 => BLOCK,
-            Self::Q4 => BLOCK / 2,
-        }
-    }
-}
 
 /// A linear map's weight in blocks of 32 along its inputs. Cloning shares it.
 #[derive(Clone)]
@@ -35,16 +16,7 @@ pub struct QuantizedMatrix {
     inputs: usize,
     outputs: usize,
     format: QuantizedFormat,
-    blocks: Arc<Blocks>,
-}
-
-/// Block after block, row after row; a row is one output.
-#[derive(Default)]
-pub(super) struct Blocks {
-    pub(super) quants: Vec<u8>,
-    pub(super) scales: Vec<f32>,
-    /// One for each block of [`QuantizedFormat::Q4`], none otherwise.
-    pub(super) minimums: Vec<f32>,
+    blocks: Arc<QuantizedBlocks>,
 }
 
 impl QuantizedMatrix {
@@ -60,7 +32,7 @@ impl QuantizedMatrix {
     pub fn quantize(values: &[f32], outputs: usize, inputs: usize, format: QuantizedFormat) -> Result<Self> {
         check(inputs, values.len() == outputs * inputs, || format!("{} values", values.len()))?;
         let count = values.len() / BLOCK;
-        let mut blocks = Blocks {
+        let mut blocks = QuantizedBlocks {
             quants: Vec::with_capacity(count * format.block_bytes()),
             scales: Vec::with_capacity(count),
             minimums: Vec::new(),
@@ -73,7 +45,7 @@ impl QuantizedMatrix {
 
     /// Takes blocks as they are.
     pub(super) fn from_blocks(
-        blocks: Blocks,
+        blocks: QuantizedBlocks,
         outputs: usize,
         inputs: usize,
         format: QuantizedFormat,
@@ -93,7 +65,7 @@ impl QuantizedMatrix {
         if parts.iter().any(|part| part.inputs != first.inputs || part.format != first.format) {
             return None;
         }
-        let mut blocks = Blocks::default();
+        let mut blocks = QuantizedBlocks::default();
         for part in parts {
             blocks.quants.extend_from_slice(&part.blocks.quants);
             blocks.scales.extend_from_slice(&part.blocks.scales);

@@ -6,13 +6,15 @@
 //! the cache and multiplied as any other matrix.
 
 mod blocks;
+mod ggml;
 mod matrix;
 mod product;
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
-pub(crate) use self::blocks::GgmlLayout;
-pub use self::matrix::{QuantizedFormat, QuantizedMatrix};
+pub use self::blocks::QuantizedFormat;
+pub(crate) use self::ggml::GgmlLayout;
+pub use self::matrix::QuantizedMatrix;
 use super::arguments::{Elements, contiguous_f32, elements, expect_dims, last_dim, refuse};
 use crate::Result;
 

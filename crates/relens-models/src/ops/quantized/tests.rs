@@ -1,7 +1,7 @@
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor, Var};
 
-use super::blocks::GgmlLayout;
+use super::ggml::GgmlLayout;
 use super::{QuantizedFormat, QuantizedMatrix, quantized_linear};
 
 const INPUTS: usize = 256;

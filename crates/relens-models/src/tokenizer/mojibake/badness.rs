@@ -3,20 +3,20 @@
 use super::category::Category as C;
 
 /// What may stand at one place of a sequence: a character of these classes, or one of these characters.
-struct Place(C, &'static str);
+struct SequencePlace(C, &'static str);
 
-impl Place {
+impl SequencePlace {
     fn takes(&self, character: char, category: C) -> bool {
         self.0.meets(category) || self.1.contains(character)
     }
 }
 
-const fn class(categories: C) -> Place {
-    Place(categories, "")
+const fn class(categories: C) -> SequencePlace {
+    SequencePlace(categories, "")
 }
 
-const fn one_of(characters: &'static str) -> Place {
-    Place(C::NONE, characters)
+const fn one_of(characters: &'static str) -> SequencePlace {
+    SequencePlace(C::NONE, characters)
 }
 
 const ACCENTED: C = C::LOWER_ACCENTED.or(C::UPPER_ACCENTED);
@@ -27,11 +27,11 @@ const ODD: C = ACCENTED.or(C::BOX).or(PUNCTUATION).or(C::CURRENCY).or(C::NUMERIC
 /// The second of two bytes of a Cyrillic or Greek letter.
 const SECOND_BYTE: C = C::C1.or(C::BAD).or(PUNCTUATION).or(C::CURRENCY);
 /// The second of two bytes of an Arabic letter.
-const SECOND_ARABIC: Place =
-    Place(C::COMMON.or(C::CURRENCY).or(C::BAD).or(C::NUMERIC).or(C::START_PUNCTUATION), "ŸŠ®°µ»");
+const SECOND_ARABIC: SequencePlace =
+    SequencePlace(C::COMMON.or(C::CURRENCY).or(C::BAD).or(C::NUMERIC).or(C::START_PUNCTUATION), "ŸŠ®°µ»");
 
 /// Sequences that are much likelier mojibake than meant.
-const UNLIKELY: &[&[Place]] = &[
+const UNLIKELY: &[&[SequencePlace]] = &[
     &[class(C::C1)],
     &[class(ODD.or(C::BAD)), class(C::BAD)],
     &[class(ASCII_LETTER), class(C::LOWER_COMMON.or(C::UPPER_COMMON)), class(C::BAD)],
@@ -71,7 +71,7 @@ const UNLIKELY: &[&[Place]] = &[
     &[one_of("Œœ"), class(C::NOT_ASCII_LETTER)],
     &[class(C::UPPER_ACCENTED), one_of("°")],
     // Two bytes read as Windows-1252.
-    &[one_of("ÂÃÎÐ"), Place(PUNCTUATION, "€œŠš¢£Ÿž\u{a0}\u{ad}®©°·»–—´")],
+    &[one_of("ÂÃÎÐ"), SequencePlace(PUNCTUATION, "€œŠš¢£Ÿž\u{a0}\u{ad}®©°·»–—´")],
     &[one_of("×"), one_of("²³")],
     // Two Arabic letters read so. One alone could be meant.
     &[one_of("ØÙ"), SECOND_ARABIC, one_of("ØÙ"), SECOND_ARABIC],
@@ -85,7 +85,7 @@ const UNLIKELY: &[&[Place]] = &[
     // Punctuation read as Windows-1251.
     &[one_of("в"), one_of("Ђ")],
     // Latin or Cyrillic read so: the pairs may be meant, three in a row hardly.
-    &[one_of("ВГРС"), Place(SECOND_BYTE, "°µ"), one_of("ВГРС")],
+    &[one_of("ВГРС"), SequencePlace(SECOND_BYTE, "°µ"), one_of("ВГРС")],
     // Decoded with two wrong encodings, one after the other.
     &[
         one_of("Г"),
@@ -94,27 +94,31 @@ const UNLIKELY: &[&[Place]] = &[
         one_of("Ђ"),
         one_of("В"),
         class(C::NOT_LINE_END),
-        Place(ASCII_LETTER, " "),
+        SequencePlace(ASCII_LETTER, " "),
     ],
     &[one_of("Ã"), one_of("\u{a0}¡")],
     &[class(C::ASCII_LOWER), one_of("ÃÂ"), one_of(" ")],
     &[class(C::ASCII_LOWER), class(C::SPACE), one_of("ÃÂ"), one_of(" ")],
     // A byte too many before a character that is the same in both encodings.
-    &[Place(C::ASCII_LOWER.or(C::END_PUNCTUATION), ".,?!"), one_of("Â"), Place(PUNCTUATION, " ")],
+    &[
+        SequencePlace(C::ASCII_LOWER.or(C::END_PUNCTUATION), ".,?!"),
+        one_of("Â"),
+        SequencePlace(PUNCTUATION, " "),
+    ],
     // Punctuation read as Windows-1253, then Latin or Greek read so.
     &[one_of("β"), one_of("€"), one_of("™\u{a0}Ά\u{ad}®°")],
-    &[one_of("ΒΓΞΟ"), Place(SECOND_BYTE, "°"), one_of("ΒΓΞΟ")],
+    &[one_of("ΒΓΞΟ"), SequencePlace(SECOND_BYTE, "°"), one_of("ΒΓΞΟ")],
     // Punctuation read as Windows-1257.
     &[one_of("ā"), one_of("€")],
 ];
 
 /// What is unlikely at the beginning of a text.
-const UNLIKELY_START: &[Place] = &[one_of("ÃÂ"), one_of(" ")];
+const UNLIKELY_START: &[SequencePlace] = &[one_of("ÃÂ"), one_of(" ")];
 
 /// Whether a sequence of characters occurs that is likely to be mojibake.
 pub(super) fn is_bad(text: &str) -> bool {
     let characters: Vec<(char, C)> = text.chars().map(|character| (character, C::of(character))).collect();
-    let begins = |sequence: &[Place], characters: &[(char, C)]| {
+    let begins = |sequence: &[SequencePlace], characters: &[(char, C)]| {
         sequence.len() <= characters.len()
             && sequence
                 .iter()

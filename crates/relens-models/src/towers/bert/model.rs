@@ -14,8 +14,8 @@ use crate::{ModelError, Result};
 /// A BERT encoder without pooler: token ids in, hidden states out.
 #[derive(Debug, Clone)]
 pub struct BertModel {
-    embeddings: Embeddings,
-    layers: Vec<Layer>,
+    embeddings: BertEmbeddings,
+    layers: Vec<BertLayer>,
 }
 
 impl BertModel {
@@ -26,9 +26,9 @@ impl BertModel {
     pub fn load(parameters: &Parameters, config: &BertConfig) -> Result<Self> {
         let encoder = parameters.pp("encoder.layer");
         Ok(Self {
-            embeddings: Embeddings::load(&parameters.pp("embeddings"), config)?,
+            embeddings: BertEmbeddings::load(&parameters.pp("embeddings"), config)?,
             layers: (0..config.num_hidden_layers)
-                .map(|i| Layer::load(&encoder.pp(i), config))
+                .map(|i| BertLayer::load(&encoder.pp(i), config))
                 .collect::<Result<_>>()?,
         })
     }
@@ -80,7 +80,7 @@ impl BertModel {
 }
 
 #[derive(Debug, Clone)]
-struct Embeddings {
+struct BertEmbeddings {
     words: Embedding,
     positions: Embedding,
     segments: Embedding,
@@ -88,7 +88,7 @@ struct Embeddings {
     dropout: Dropout,
 }
 
-impl Embeddings {
+impl BertEmbeddings {
     fn load(parameters: &Parameters, config: &BertConfig) -> Result<Self> {
         let width = config.hidden_size;
         let table = |name: &str, rows| Embedding::load(&parameters.pp(name), rows, width);
@@ -123,7 +123,7 @@ impl Embeddings {
 }
 
 #[derive(Debug, Clone)]
-struct Layer {
+struct BertLayer {
     attention: SelfAttention,
     attention_norm: LayerNorm,
     intermediate: Linear,
@@ -133,7 +133,7 @@ struct Layer {
     dropout: Dropout,
 }
 
-impl Layer {
+impl BertLayer {
     fn load(parameters: &Parameters, config: &BertConfig) -> Result<Self> {
         let (width, inner, eps) = (config.hidden_size, config.intermediate_size, config.layer_norm_eps);
         let attention = parameters.pp("attention");

@@ -11,14 +11,14 @@ use crate::parameters::Parameters;
 
 /// An inverted residual (Sandler et al., 2018): expand, filter each channel, project; or, for the first block, a
 /// depthwise separable convolution, which does not expand.
-pub(super) struct Block {
+pub(super) struct InvertedResidual {
     config: BlockConfig,
     expansion: Option<NormalizedConvolution>,
     depthwise: NormalizedConvolution,
     projection: NormalizedConvolution,
 }
 
-impl Block {
+impl InvertedResidual {
     pub(super) fn new(config: BlockConfig, eps: f64, parameters: &Parameters) -> Result<Self> {
         let (inputs, expanded, outputs, kernel) =
             (config.inputs, config.expanded(), config.outputs, config.kernel);

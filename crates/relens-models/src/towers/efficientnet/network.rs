@@ -4,16 +4,16 @@ use std::sync::OnceLock;
 
 use candle_core::{Device, Tensor};
 
-use super::block::{Block, pack_pointwise};
+use super::block::{InvertedResidual, pack_pointwise};
 use super::config::EfficientNetConfig;
 use super::convolution::NormalizedConvolution;
-use super::fused::{FusedNetwork, Pictures};
+use super::fused::{FusedNetwork, Images};
 use crate::Result;
 use crate::ops::arguments::{Elements, contiguous_f32, refuse};
 use crate::ops::{mean_pool, relu6};
 use crate::parameters::Parameters;
 
-const PICTURE_CHANNELS: usize = 3;
+const IMAGE_CHANNELS: usize = 3;
 const STEM_KERNEL: usize = 3;
 const STEM_STRIDE: usize = 2;
 
@@ -25,7 +25,7 @@ const STEM_STRIDE: usize = 2;
 pub struct EfficientNet {
     config: EfficientNetConfig,
     stem: NormalizedConvolution,
-    blocks: Vec<Block>,
+    blocks: Vec<InvertedResidual>,
     head: NormalizedConvolution,
     /// How many leading blocks are frozen.
     frozen_blocks: usize,
@@ -43,12 +43,12 @@ impl EfficientNet {
         let read = |convolution: &str, norm: &str, dims: [usize; 4]| {
             NormalizedConvolution::new(parameters, convolution, norm, dims, eps)
         };
-        let stem_dims = [config.stem_channels, PICTURE_CHANNELS, STEM_KERNEL, STEM_KERNEL];
+        let stem_dims = [config.stem_channels, IMAGE_CHANNELS, STEM_KERNEL, STEM_KERNEL];
         let stem = read("conv_stem", "bn1", stem_dims)?;
         let head_inputs = config.channels_before(config.blocks.len());
         let head = read("conv_head", "bn2", [config.head_channels, head_inputs, 1, 1])?;
         let block = |block: &super::BlockConfig| {
-            Block::new(*block, eps, &parameters.pp("blocks").pp(block.stage).pp(block.position))
+            InvertedResidual::new(*block, eps, &parameters.pp("blocks").pp(block.stage).pp(block.position))
         };
         let blocks = config.blocks.iter().map(block).collect::<Result<Vec<_>>>()?;
         let frozen_blocks = match stem.is_trainable() {
@@ -80,35 +80,35 @@ impl EfficientNet {
     /// The head's output, averaged over all positions.
     ///
     /// # Shapes
-    /// - `pictures`: `[batch, height, width, 3]`, normalised
+    /// - `images`: `[batch, height, width, 3]`, normalised
     /// - returns: `[batch, 1280]`
     ///
     /// # Errors
     /// [`crate::ModelError::Argument`] for another shape or type.
-    pub fn pooled(&self, pictures: &Tensor) -> Result<Tensor> {
-        let pictures = check_pictures(pictures)?;
-        match self.fused_for(&pictures)?.filter(|fused| fused.has_head()) {
+    pub fn pooled(&self, images: &Tensor) -> Result<Tensor> {
+        let images = check_images(images)?;
+        match self.fused_for(&images)?.filter(|fused| fused.has_head()) {
             Some(fused) => {
-                let (values, channels) = with_pictures(&pictures, |pictures| fused.pooled(pictures))?;
-                Ok(Tensor::from_vec(values, (pictures.dim(0)?, channels), &Device::Cpu)?)
+                let (values, channels) = with_images(&images, |images| fused.pooled(images))?;
+                Ok(Tensor::from_vec(values, (images.dim(0)?, channels), &Device::Cpu)?)
             }
-            None => self.pooled_from(&self.forward_until(&pictures, self.blocks.len())?, self.blocks.len()),
+            None => self.pooled_from(&self.forward_until(&images, self.blocks.len())?, self.blocks.len()),
         }
     }
 
     /// The head's output at every position.
     ///
     /// # Shapes
-    /// - `pictures`: `[batch, height, width, 3]`, normalised
+    /// - `images`: `[batch, height, width, 3]`, normalised
     /// - returns: `[batch, ⌈height / 32⌉, ⌈width / 32⌉, 1280]`
     ///
     /// # Errors
     /// As [`Self::pooled`].
-    pub fn forward_features(&self, pictures: &Tensor) -> Result<Tensor> {
-        let pictures = check_pictures(pictures)?;
-        match self.fused_for(&pictures)?.filter(|fused| fused.has_head()) {
-            Some(fused) => tensor_of(&pictures, with_pictures(&pictures, |p| fused.head_features(p))?),
-            None => self.forward_from(&self.forward_until(&pictures, self.blocks.len())?, self.blocks.len()),
+    pub fn forward_features(&self, images: &Tensor) -> Result<Tensor> {
+        let images = check_images(images)?;
+        match self.fused_for(&images)?.filter(|fused| fused.has_head()) {
+            Some(fused) => tensor_of(&images, with_images(&images, |p| fused.head_features(p))?),
+            None => self.forward_from(&self.forward_until(&images, self.blocks.len())?, self.blocks.len()),
         }
     }
 
@@ -116,21 +116,21 @@ impl EfficientNet {
     /// for the blocks that it leaves alone.
     ///
     /// # Shapes
-    /// - `pictures`: `[batch, height, width, 3]`, normalised
+    /// - `images`: `[batch, height, width, 3]`, normalised
     /// - returns: `[batch, rows, columns, channels]`
     ///
     /// # Errors
     /// As [`Self::pooled`], and if there is no such block.
-    pub fn forward_until(&self, pictures: &Tensor, block: usize) -> Result<Tensor> {
+    pub fn forward_until(&self, images: &Tensor, block: usize) -> Result<Tensor> {
         self.check_block(block)?;
-        let pictures = check_pictures(pictures)?;
-        let fused = self.fused_for(&pictures)?;
+        let images = check_images(images)?;
+        let fused = self.fused_for(&images)?;
         let fused_blocks = fused.map_or(0, FusedNetwork::block_count).min(block);
         let mut features = match fused {
             Some(fused) if fused_blocks > 0 => {
-                tensor_of(&pictures, with_pictures(&pictures, |p| fused.features(p, fused_blocks))?)?
+                tensor_of(&images, with_images(&images, |p| fused.features(p, fused_blocks))?)?
             }
-            _ => relu6(&self.stem.dense(&pictures, STEM_STRIDE)?)?,
+            _ => relu6(&self.stem.dense(&images, STEM_STRIDE)?)?,
         };
         for block in &self.blocks[fused_blocks..block] {
             features = block.forward(&features)?;
@@ -171,8 +171,8 @@ impl EfficientNet {
     }
 
     /// The fused blocks, if pictures may go through them.
-    fn fused_for(&self, pictures: &Tensor) -> Result<Option<&FusedNetwork>> {
-        if self.frozen_blocks == 0 || pictures.track_op() {
+    fn fused_for(&self, images: &Tensor) -> Result<Option<&FusedNetwork>> {
+        if self.frozen_blocks == 0 || images.track_op() {
             return Ok(None);
         }
         if let Some(fused) = self.fused.get() {
@@ -195,22 +195,22 @@ impl EfficientNet {
     }
 }
 
-fn check_pictures(pictures: &Tensor) -> Result<Tensor> {
-    match pictures.dims() {
-        &[_, height, width, PICTURE_CHANNELS] if height > 0 && width > 0 => {
-            contiguous_f32("EfficientNet", pictures)
+fn check_images(images: &Tensor) -> Result<Tensor> {
+    match images.dims() {
+        &[_, height, width, IMAGE_CHANNELS] if height > 0 && width > 0 => {
+            contiguous_f32("EfficientNet", images)
         }
         dims => Err(refuse("EfficientNet", "pictures [batch, height, width, 3]", format!("{dims:?}"))),
     }
 }
 
-fn with_pictures<T>(pictures: &Tensor, compute: impl FnOnce(Pictures<'_>) -> T) -> Result<T> {
-    let (_, height, width, _) = pictures.dims4()?;
-    let elements = Elements::of(pictures);
-    Ok(compute(Pictures { data: elements.get()?, height, width }))
+fn with_images<T>(images: &Tensor, compute: impl FnOnce(Images<'_>) -> T) -> Result<T> {
+    let (_, height, width, _) = images.dims4()?;
+    let elements = Elements::of(images);
+    Ok(compute(Images { data: elements.get()?, height, width }))
 }
 
-fn tensor_of(pictures: &Tensor, (values, dims): (Vec<f32>, [usize; 3])) -> Result<Tensor> {
+fn tensor_of(images: &Tensor, (values, dims): (Vec<f32>, [usize; 3])) -> Result<Tensor> {
     let [height, width, channels] = dims;
-    Ok(Tensor::from_vec(values, (pictures.dim(0)?, height, width, channels), &Device::Cpu)?)
+    Ok(Tensor::from_vec(values, (images.dim(0)?, height, width, channels), &Device::Cpu)?)
 }

@@ -4,12 +4,10 @@
 //! a norm inside each part before its last map (sub-LN).
 
 mod block;
-mod rotary_grid;
 
 use candle_core::Tensor;
 
-use self::block::Eva02Block;
-use self::rotary_grid::RotaryGrid;
+use self::block::{Eva02Block, RotaryGrid};
 use crate::layers::{LayerNorm, Linear, PatchEmbedding};
 use crate::parameters::Parameters;
 use crate::{ModelError, Result};

@@ -11,14 +11,14 @@ const EPS: f64 = 1e-5;
 /// A square convolution without bias, then batch normalisation with frozen statistics, which is an affine map of each
 /// channel and is folded into weight and bias.
 #[derive(Debug, Clone)]
-pub(super) struct NormalizedConvolution {
+pub(super) struct FoldedConvolution {
     /// `[outputs, inputs, kernel, kernel]`, or `[inputs, outputs]` for a 1×1 kernel.
     weight: Tensor,
     bias: Tensor,
     kernel: usize,
 }
 
-impl NormalizedConvolution {
+impl FoldedConvolution {
     /// Reads `{convolution}.weight` and the four tensors of the normalisation.
     pub(super) fn load(
         parameters: &Parameters,

@@ -3,8 +3,7 @@
 //! It differs from a plain ResNet in a stem of three convolutions, in strides that are average pools before the
 //! convolutions (anti-aliasing), and in attention instead of a mean at the end.
 
-mod attention_pool;
-mod bottleneck;
+mod blocks;
 mod convolution;
 mod fused;
 
@@ -12,9 +11,8 @@ use std::sync::{Arc, OnceLock};
 
 use candle_core::{Device, Tensor};
 
-use self::attention_pool::AttentionPool;
-use self::bottleneck::Bottleneck;
-use self::convolution::{NormalizedConvolution, average_pool};
+use self::blocks::{AttentionPool, Bottleneck};
+use self::convolution::{FoldedConvolution, average_pool};
 use self::fused::FusedTrunk;
 use crate::ops::TensorElements;
 use crate::ops::arguments::contiguous_f32;
@@ -46,7 +44,7 @@ pub struct ModifiedResNetConfig {
 #[derive(Debug, Clone)]
 pub struct ModifiedResNet {
     image_size: usize,
-    stem: [NormalizedConvolution; 3],
+    stem: [FoldedConvolution; 3],
     blocks: Vec<Bottleneck>,
     pool: AttentionPool,
     fused: Arc<OnceLock<FusedTrunk>>,
@@ -61,7 +59,7 @@ impl ModifiedResNet {
         let width = config.width;
         let stem = |index: usize, inputs: usize, outputs: usize| {
             let names = (format!("conv{index}"), format!("bn{index}"));
-            NormalizedConvolution::load(parameters, (&names.0, &names.1), (inputs, outputs), 3)
+            FoldedConvolution::load(parameters, (&names.0, &names.1), (inputs, outputs), 3)
         };
         let mut blocks = Vec::new();
         let mut inputs = width;
@@ -115,7 +113,7 @@ impl ModifiedResNet {
 
     /// The fused trunk, if pictures may go through it: nothing in it or before it asks for gradients.
     fn fused_for(&self, images: &Tensor) -> Result<Option<&FusedTrunk>> {
-        let trainable = self.stem.iter().any(NormalizedConvolution::is_trainable)
+        let trainable = self.stem.iter().any(FoldedConvolution::is_trainable)
             || self.blocks.iter().any(Bottleneck::is_trainable);
         if images.track_op() || trainable {
             return Ok(None);
@@ -129,7 +127,7 @@ impl ModifiedResNet {
 }
 
 /// The trunk layer by layer, which gradients can follow.
-fn run_layers(stem: &[NormalizedConvolution; 3], blocks: &[Bottleneck], images: &Tensor) -> Result<Tensor> {
+fn run_layers(stem: &[FoldedConvolution; 3], blocks: &[Bottleneck], images: &Tensor) -> Result<Tensor> {
     let [first, second, third] = stem;
     let mut x = first.forward(images, 2)?.relu()?;
     x = second.forward(&x, 1)?.relu()?;

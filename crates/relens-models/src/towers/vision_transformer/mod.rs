@@ -5,13 +5,13 @@
 //! [`VisionTransformerConfig`] holds the sizes, [`VisionTransformerNames`] what a checkpoint calls the tensors.
 
 mod config;
-mod names;
 mod pooling;
 
 use candle_core::Tensor;
 
-pub use config::{ImagePooling, VisionTransformerConfig};
-pub use names::{AttentionPoolNames, PoolProjectionNames, VisionTransformerNames};
+pub use config::{
+    AttentionPoolNames, ImagePooling, PoolProjectionNames, VisionTransformerConfig, VisionTransformerNames,
+};
 
 use self::pooling::{Pooling, even_offsets};
 use crate::layers::{LayerNorm, PatchEmbedding, PreNormBlock};
@@ -78,10 +78,10 @@ impl VisionTransformer {
     pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
         let side = self.image_size;
         let &[count, height, width, 3] = images.dims() else {
-            return Err(wrong_pictures(side, images));
+            return Err(wrong_images(side, images));
         };
         if (height, width) != (side, side) {
-            return Err(wrong_pictures(side, images));
+            return Err(wrong_images(side, images));
         }
         let embedded = self.embed(images, count)?;
         let (_, tokens, width) = embedded.dims3()?;
@@ -106,7 +106,7 @@ impl VisionTransformer {
     }
 }
 
-fn wrong_pictures(side: usize, images: &Tensor) -> ModelError {
+fn wrong_images(side: usize, images: &Tensor) -> ModelError {
     ModelError::Argument {
         operation: "VisionTransformer",
         expected: format!("pictures of shape [images, {side}, {side}, 3]"),

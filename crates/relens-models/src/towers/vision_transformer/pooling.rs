@@ -2,8 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::config::{ImagePooling, VisionTransformerConfig};
-use super::names::{AttentionPoolNames, PoolProjectionNames};
+use super::config::{AttentionPoolNames, ImagePooling, PoolProjectionNames, VisionTransformerConfig};
 use crate::Result;
 use crate::layers::{CrossAttention, FeedForward, LayerNorm, Linear};
 use crate::ops;

@@ -12,6 +12,7 @@ use super::phrases::woven;
 use crate::english::lemma::plural;
 use crate::english::{Correction, Vocabulary};
 use crate::error::Result;
+use crate::knowledge::Knowledge;
 use crate::knowledge::wordnet::WordNet;
 
 /// How much is generated.
@@ -129,8 +130,8 @@ impl Generator {
     }
 
     /// What it knows of things and words.
-    pub fn knowledge(&self) -> &crate::knowledge::Knowledge {
-        self.materials.finder.knowledge()
+    pub fn knowledge(&self) -> &Knowledge {
+        self.finder.knowledge()
     }
 
     /// The candidates of every query, none of them the query itself and none twice.

@@ -94,7 +94,7 @@ impl Record {
 }
 
 fn assembled(word: String, language: &str, mut ranked: Vec<Ranked>) -> Word {
-    ranked.sort_by(|left, right| (left.0, left.1).cmp(&(right.0, right.1)));
+    ranked.sort_by_key(|left| (left.0, left.1));
     let meanings = ranked.into_iter().map(|(_, _, meaning)| meaning).collect();
     let mut word = Word { word, language: language.to_owned(), meanings }.normalised();
     word.meanings.truncate(MAX_MEANINGS);

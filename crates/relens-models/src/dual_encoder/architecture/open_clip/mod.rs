@@ -36,7 +36,7 @@ const IRRELEVANT_FIELDS: [&str; 10] = [
 ];
 
 #[derive(Deserialize)]
-struct ConfigFile {
+struct OpenClipConfigFile {
     model_cfg: Value,
     #[serde(default)]
     preprocess_cfg: PreprocessConfig,
@@ -69,7 +69,7 @@ struct NormArguments {
 
 /// Reads the file.
 pub(super) fn read(path: &Path) -> Result<Architecture> {
-    let file: ConfigFile = fields::parse(path, "", Value::Object(fields::read_object(path)?))?;
+    let file: OpenClipConfigFile = fields::parse(path, "", Value::Object(fields::read_object(path)?))?;
     let model: ModelFields = fields::parse(path, "model_cfg", file.model_cfg)?;
     fields::size(path, "model_cfg.embed_dim", model.embed_dim, fields::MAX_WIDTH)?;
     let image = image_side(path, &model)?;

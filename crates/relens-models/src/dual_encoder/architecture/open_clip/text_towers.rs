@@ -12,7 +12,7 @@ use crate::dual_encoder::architecture::fields::refuse;
 use crate::dual_encoder::architecture::projection::ProjectionConfig;
 use crate::dual_encoder::architecture::text_side::{TextSide, TextTowerConfig, TokenPooling};
 use crate::ops::AttentionMask;
-use crate::tokenizer::{TextCleaning, TokenizerFlavour, TokenizerSettings};
+use crate::tokenizer::{TextCleaning, TokenizerConfig, TokenizerFlavour};
 use crate::towers::bert::BertConfig;
 use crate::towers::text_transformer::{TextPooling, TextTransformerConfig, TextTransformerNames};
 
@@ -122,7 +122,7 @@ pub(super) fn hugging_face_text(path: &Path, model: &ModelFields) -> Result<Text
         place: "text.transformer".into(),
         tower: TextTowerConfig::Bert(bert, pooling),
         projection,
-        tokenizer: TokenizerSettings {
+        tokenizer: TokenizerConfig {
             flavour: TokenizerFlavour::HuggingFace,
             context_length: config.context_length,
             cleaning: cleaning(path, &model.text_cfg, "whitespace")?,
@@ -195,13 +195,13 @@ fn native_tokenizer(
     model: &ModelFields,
     context_length: usize,
     pooling: TextPooling,
-) -> Result<TokenizerSettings> {
+) -> Result<TokenizerConfig> {
     let borrowed = model.text_cfg.get("hf_tokenizer_name").is_some_and(|name| !name.is_null() && name != "");
     let (flavour, default) = match borrowed {
         true => (TokenizerFlavour::HuggingFace, "whitespace"),
         false => (TokenizerFlavour::OpenClip, "lower"),
     };
-    Ok(TokenizerSettings {
+    Ok(TokenizerConfig {
         flavour,
         context_length,
         cleaning: cleaning(path, &model.text_cfg, default)?,

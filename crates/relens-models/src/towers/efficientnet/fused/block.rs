@@ -8,22 +8,20 @@
 use rayon::prelude::*;
 
 use super::depthwise::{DepthwiseWeights, convolve_depthwise_panel};
-use super::scratch::{Scratch, ScratchPool};
+use super::tiles::{Geometry, RowTile};
 use crate::ops::SamePadding;
-use crate::ops::panel_convolution::{
-    AlignedBuffer, Destination, Epilogue, ONE_TAP, PANEL, PackedWeights, Pixels, convolve_panel, panel_count,
+use crate::ops::convolution::{
+    AlignedBuffer, Destination, ONE_TAP, PANEL, PackedWeights, PanelEpilogue, Pixels, ScratchPool,
+    convolve_panel, panel_count,
 };
-
-/// Numbers in an expanded panel of a tile: with the depthwise output beside it, it should stay in a core's cache.
-const EXPANDED_TARGET: usize = 40 << 10;
 
 /// Pixels that one thread projects at a time.
 const PROJECTED_PIXELS: usize = 7 * 14;
 
-const PICTURE_CHANNELS: usize = 3;
+const IMAGE_CHANNELS: usize = 3;
 const STEM_KERNEL: usize = 3;
 const STEM_STRIDE: usize = 2;
-const STEM_STEP: usize = STEM_STRIDE * PICTURE_CHANNELS;
+const STEM_STEP: usize = STEM_STRIDE * IMAGE_CHANNELS;
 
 /// What produces the wide activation.
 pub(in crate::towers::efficientnet) enum Expansion {
@@ -44,32 +42,23 @@ pub(in crate::towers::efficientnet) struct FusedBlock {
 
 /// A block's input: panels, or the picture `[height, width, 3]` for the first block.
 #[derive(Clone, Copy)]
-pub(super) struct Plane<'a> {
+pub(super) struct InputPlane<'a> {
     pub(super) data: &'a [f32],
     pub(super) height: usize,
     pub(super) width: usize,
 }
 
-/// Sizes that follow from the input's.
-#[derive(Clone, Copy)]
-struct Geometry {
-    expanded_height: usize,
-    expanded_width: usize,
-    vertical: SamePadding,
-    horizontal: SamePadding,
-}
-
-/// Some rows of a block's output, and the expanded rows that they need.
-#[derive(Clone, Copy)]
-struct Tile {
-    first_row: usize,
-    rows: usize,
-    /// Rows of the expanded tile, padding included.
-    expanded_rows: usize,
-    /// The part of them that is not padding, as rows of the expanded activation …
-    valid: (usize, usize),
-    /// … and where it begins in the tile.
-    padding_above: usize,
+/// Buffers of one thread at work.
+#[derive(Default)]
+pub(super) struct BlockBuffers {
+    /// The rows of the picture that a tile of the stem looks at, padding included.
+    pub(super) image: AlignedBuffer,
+    /// One expanded panel of a tile, padding included.
+    pub(super) expanded: AlignedBuffer,
+    /// The depthwise convolution's output for a tile, all panels.
+    pub(super) depthwise: AlignedBuffer,
+    /// A block's input and output, in turns.
+    pub(super) activations: [AlignedBuffer; 2],
 }
 
 impl FusedBlock {
@@ -89,14 +78,14 @@ impl FusedBlock {
     /// - `output`: panels `[⌈channels / 32⌉, height × width, 32]`
     pub(super) fn run(
         &self,
-        input: Plane<'_>,
+        input: InputPlane<'_>,
         output: &mut [f32],
-        scratch: &mut Scratch,
-        pool: &ScratchPool,
+        scratch: &mut BlockBuffers,
+        pool: &ScratchPool<BlockBuffers>,
         threads: usize,
     ) {
         let geometry = self.geometry(input.height, input.width);
-        let tiles = self.tiles(&geometry, threads);
+        let tiles = geometry.tiles(threads);
         let row = geometry.horizontal.outputs * PANEL;
         // A tile writes some rows of every panel: the output is cut so that tiles can run on threads of their own.
         let mut outputs: Vec<Vec<&mut [f32]>> = tiles.iter().map(|_| Vec::new()).collect();
@@ -127,56 +116,27 @@ impl FusedBlock {
     }
 
     fn geometry(&self, height: usize, width: usize) -> Geometry {
-        let (expanded_height, expanded_width) = match self.expansion {
+        let expanded = match self.expansion {
             Expansion::Stem(_) => (height.div_ceil(STEM_STRIDE), width.div_ceil(STEM_STRIDE)),
             Expansion::Pointwise(_) => (height, width),
         };
-        let (kernel, stride) = (self.depthwise.kernel(), self.depthwise.stride());
-        Geometry {
-            expanded_height,
-            expanded_width,
-            vertical: SamePadding::new(expanded_height, kernel, stride),
-            horizontal: SamePadding::new(expanded_width, kernel, stride),
-        }
-    }
-
-    fn tiles(&self, geometry: &Geometry, threads: usize) -> Vec<Tile> {
-        let (kernel, stride) = (self.depthwise.kernel(), self.depthwise.stride());
-        let height = geometry.vertical.outputs;
-        let expanded_rows = (EXPANDED_TARGET / (geometry.horizontal.padded * PANEL)).max(kernel);
-        let fitting = ((expanded_rows - kernel) / stride + 1).clamp(1, height);
-        let mut count = height.div_ceil(fitting);
-        if count > 1 && threads > 1 {
-            // As many tiles for every thread, so that none waits for the last one.
-            count = count.next_multiple_of(threads).min(height);
-        }
-        let rows = height.div_ceil(count);
-        let tile = |first_row: usize| {
-            let rows = rows.min(height - first_row);
-            let expanded_rows = (rows - 1) * stride + kernel;
-            let top = first_row * stride;
-            let before = geometry.vertical.before;
-            let bottom = (top + expanded_rows).saturating_sub(before);
-            let valid = (top.saturating_sub(before), bottom.min(geometry.expanded_height));
-            Tile { first_row, rows, expanded_rows, valid, padding_above: before.saturating_sub(top) }
-        };
-        (0..height).step_by(rows).map(tile).collect()
+        Geometry::new(expanded, self.depthwise.kernel(), self.depthwise.stride())
     }
 }
 
 struct BlockTask<'a> {
     block: &'a FusedBlock,
-    input: Plane<'a>,
+    input: InputPlane<'a>,
     geometry: Geometry,
 }
 
 impl BlockTask<'_> {
-    fn run_tile(&self, tile: Tile, outputs: Vec<&mut [f32]>, scratch: &mut Scratch) {
+    fn run_tile(&self, tile: RowTile, outputs: Vec<&mut [f32]>, scratch: &mut BlockBuffers) {
         let panel_length = self.prepare(tile, scratch);
-        let Scratch { picture, expanded, depthwise, .. } = scratch;
+        let BlockBuffers { image, expanded, depthwise, .. } = scratch;
         let panels = depthwise.as_mut_slice().chunks_exact_mut(panel_length);
         for (panel, output) in panels.take(self.panels()).enumerate() {
-            self.expand_and_convolve(tile, panel, picture.as_slice(), expanded, output);
+            self.expand_and_convolve(tile, panel, image.as_slice(), expanded, output);
         }
         for (panel, output) in outputs.into_iter().enumerate() {
             self.project(tile, panel, depthwise.as_slice(), 0, output);
@@ -185,14 +145,14 @@ impl BlockTask<'_> {
 
     fn run_tile_on_all_threads(
         &self,
-        tile: Tile,
+        tile: RowTile,
         outputs: Vec<&mut [f32]>,
-        scratch: &mut Scratch,
-        pool: &ScratchPool,
+        scratch: &mut BlockBuffers,
+        pool: &ScratchPool<BlockBuffers>,
     ) {
         let panel_length = self.prepare(tile, scratch);
-        let Scratch { picture, depthwise, .. } = scratch;
-        let picture = picture.as_slice();
+        let BlockBuffers { image, depthwise, .. } = scratch;
+        let image = image.as_slice();
         depthwise.as_mut_slice()[..self.panels() * panel_length]
             .par_chunks_exact_mut(panel_length)
             .enumerate()
@@ -203,7 +163,7 @@ impl BlockTask<'_> {
                 |loan, (panel, output)| {
                     let expanded = &mut loan.scratch.expanded;
                     expanded.grow(self.expanded_length(tile));
-                    self.expand_and_convolve(tile, panel, picture, expanded, output);
+                    self.expand_and_convolve(tile, panel, image, expanded, output);
                 },
             );
         let depthwise = depthwise.as_slice();
@@ -218,36 +178,36 @@ impl BlockTask<'_> {
         panel_count(self.block.depthwise.channels())
     }
 
-    fn expanded_length(&self, tile: Tile) -> usize {
+    fn expanded_length(&self, tile: RowTile) -> usize {
         tile.expanded_rows * self.geometry.horizontal.padded * PANEL
     }
 
     /// Makes room, copies the picture's rows for the stem, and returns the length of a depthwise panel.
-    fn prepare(&self, tile: Tile, scratch: &mut Scratch) -> usize {
+    fn prepare(&self, tile: RowTile, scratch: &mut BlockBuffers) -> usize {
         let panel_length = tile.rows * self.geometry.horizontal.outputs * PANEL;
         scratch.depthwise.grow(self.panels() * panel_length);
         scratch.expanded.grow(self.expanded_length(tile));
         if let Expansion::Stem(_) = self.block.expansion {
-            self.copy_picture(tile, &mut scratch.picture);
+            self.copy_image(tile, &mut scratch.image);
         }
         panel_length
     }
 
     /// Copies the rows of the picture under a tile of the stem, with its padding.
-    fn copy_picture(&self, tile: Tile, picture: &mut AlignedBuffer) {
+    fn copy_image(&self, tile: RowTile, image: &mut AlignedBuffer) {
         let vertical = SamePadding::new(self.input.height, STEM_KERNEL, STEM_STRIDE);
         let horizontal = SamePadding::new(self.input.width, STEM_KERNEL, STEM_STRIDE);
         let (row_length, source_length) =
-            (horizontal.padded * PICTURE_CHANNELS, self.input.width * PICTURE_CHANNELS);
+            (horizontal.padded * IMAGE_CHANNELS, self.input.width * IMAGE_CHANNELS);
         // Neighbouring output rows share a row of the image, because the kernel is one wider than the stride.
         let rows = (tile.valid.1 - tile.valid.0) * STEM_STRIDE + STEM_KERNEL - STEM_STRIDE;
-        picture.grow(rows * row_length);
+        image.grow(rows * row_length);
         let first = tile.valid.0 * STEM_STRIDE;
-        for (target, row) in picture.as_mut_slice().chunks_exact_mut(row_length).take(rows).zip(first..) {
+        for (target, row) in image.as_mut_slice().chunks_exact_mut(row_length).take(rows).zip(first..) {
             target.fill(0.0);
             let source = row.checked_sub(vertical.before).filter(|row| *row < self.input.height);
             if let Some(row) = source {
-                let start = horizontal.before * PICTURE_CHANNELS;
+                let start = horizontal.before * IMAGE_CHANNELS;
                 let source = &self.input.data[row * source_length..(row + 1) * source_length];
                 target[start..start + source_length].copy_from_slice(source);
             }
@@ -256,9 +216,9 @@ impl BlockTask<'_> {
 
     fn expand_and_convolve(
         &self,
-        tile: Tile,
+        tile: RowTile,
         panel: usize,
-        picture: &[f32],
+        image: &[f32],
         expanded: &mut AlignedBuffer,
         output: &mut [f32],
     ) {
@@ -269,14 +229,14 @@ impl BlockTask<'_> {
         // The expansion writes past the padding, so that the depthwise kernel needs no case for edges.
         let inside = &mut expanded[start * PANEL..];
         match &self.block.expansion {
-            Expansion::Stem(weights) => self.expand_picture(tile, weights, picture, inside),
+            Expansion::Stem(weights) => self.expand_image(tile, weights, image, inside),
             Expansion::Pointwise(weights) => self.expand_pixels(tile, weights, panel, inside),
         }
         let size = (tile.rows, geometry.horizontal.outputs);
         convolve_depthwise_panel(&self.block.depthwise, panel, expanded, size, output);
     }
 
-    fn clear_padding(&self, tile: Tile, expanded: &mut [f32]) {
+    fn clear_padding(&self, tile: RowTile, expanded: &mut [f32]) {
         let horizontal = self.geometry.horizontal;
         let valid = tile.padding_above..tile.padding_above + (tile.valid.1 - tile.valid.0);
         let (left, right) =
@@ -291,7 +251,7 @@ impl BlockTask<'_> {
         }
     }
 
-    fn expand_pixels(&self, tile: Tile, weights: &PackedWeights, panel: usize, inside: &mut [f32]) {
+    fn expand_pixels(&self, tile: RowTile, weights: &PackedWeights, panel: usize, inside: &mut [f32]) {
         let geometry = &self.geometry;
         let width = geometry.expanded_width;
         let pixels = Pixels::<PANEL> {
@@ -305,29 +265,36 @@ impl BlockTask<'_> {
         // Rows of the input lie side by side; in the tile padding stands between them.
         let gap = (geometry.horizontal.padded - width) * PANEL;
         let mut destination = Destination { data: inside, row: width, gap };
-        convolve_panel(weights, panel, pixels, &mut destination, Epilogue::Relu6);
+        convolve_panel(weights, panel, pixels, &mut destination, PanelEpilogue::Relu6);
     }
 
-    fn expand_picture(&self, tile: Tile, weights: &PackedWeights, picture: &[f32], inside: &mut [f32]) {
+    fn expand_image(&self, tile: RowTile, weights: &PackedWeights, image: &[f32], inside: &mut [f32]) {
         let horizontal = SamePadding::new(self.input.width, STEM_KERNEL, STEM_STRIDE);
-        let row_length = horizontal.padded * PICTURE_CHANNELS;
+        let row_length = horizontal.padded * IMAGE_CHANNELS;
         for row in 0..tile.valid.1 - tile.valid.0 {
             let pixels = Pixels::<STEM_STEP> {
-                data: &picture[row * STEM_STRIDE * row_length..],
+                data: &image[row * STEM_STRIDE * row_length..],
                 count: self.geometry.expanded_width,
                 // Three pixels of a row are nine numbers in a row: the kernel's rows are the segments.
-                segment_length: STEM_KERNEL * PICTURE_CHANNELS,
+                segment_length: STEM_KERNEL * IMAGE_CHANNELS,
                 segment_step: row_length,
                 taps: ONE_TAP,
             };
             let data = &mut inside[row * self.geometry.horizontal.padded * PANEL..];
             let mut destination = Destination { data, row: self.geometry.expanded_width, gap: 0 };
-            convolve_panel(weights, 0, pixels, &mut destination, Epilogue::Relu6);
+            convolve_panel(weights, 0, pixels, &mut destination, PanelEpilogue::Relu6);
         }
     }
 
     /// Projects the pixels of a tile from `first_pixel` on into `output`.
-    fn project(&self, tile: Tile, panel: usize, depthwise: &[f32], first_pixel: usize, output: &mut [f32]) {
+    fn project(
+        &self,
+        tile: RowTile,
+        panel: usize,
+        depthwise: &[f32],
+        first_pixel: usize,
+        output: &mut [f32],
+    ) {
         let width = self.geometry.horizontal.outputs;
         let count = output.len() / PANEL;
         let pixels = Pixels::<PANEL> {
@@ -340,9 +307,9 @@ impl BlockTask<'_> {
         let epilogue = if self.block.residual {
             let panel_start = panel * self.input.height * self.input.width;
             let start = (panel_start + tile.first_row * width + first_pixel) * PANEL;
-            Epilogue::Residual(&self.input.data[start..])
+            PanelEpilogue::Residual(&self.input.data[start..])
         } else {
-            Epilogue::Linear
+            PanelEpilogue::Linear
         };
         let mut destination = Destination { data: output, row: count, gap: 0 };
         convolve_panel(&self.block.projection, panel, pixels, &mut destination, epilogue);

@@ -2,7 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use crate::ops::panel_convolution::{AlignedBuffer, HALF_PANEL, PANEL, load, panel_count, panel_width};
+use crate::ops::convolution::{AlignedBuffer, HALF_PANEL, PANEL, load, panel_count, panel_width};
 
 /// Weights and bias of a depthwise convolution, in panels `[panels, kernel × kernel, 32]`.
 pub(in crate::towers::efficientnet) struct DepthwiseWeights {

@@ -3,8 +3,8 @@
 use pulp::{Simd, WithSimd};
 
 use super::depthwise::{self, DepthwiseWeights, Fixed};
-use crate::ops::panel_convolution::{
-    Destination, Epilogue, ONE_TAP, PANEL, PackedWeights, Pixels, checked, panel_width,
+use crate::ops::convolution::{
+    Destination, ONE_TAP, PANEL, PackedWeights, PanelEpilogue, Pixels, checked, panel_width,
 };
 
 /// Calls `run` once for each instruction set.
@@ -60,7 +60,9 @@ fn panel_products_equal_plain_loops() {
                 taps: ONE_TAP,
             };
             for (number, epilogue) in
-                [Epilogue::Linear, Epilogue::Relu6, Epilogue::Residual(&residual)].into_iter().enumerate()
+                [PanelEpilogue::Linear, PanelEpilogue::Relu6, PanelEpilogue::Residual(&residual)]
+                    .into_iter()
+                    .enumerate()
             {
                 for_each_instruction_set!(simd => {
                     for panel in 0..packed.panels() {

@@ -2,24 +2,15 @@
 
 use rayon::prelude::*;
 
-use super::super::convolution::NormalizedConvolution;
-use super::plane::{Plane, Shape};
+use super::super::convolution::FoldedConvolution;
+use super::plane::{MapPlane, MapShape};
 use crate::Result;
-use crate::ops::panel_convolution::{
-    AlignedBuffer, Destination, Epilogue, ONE_TAP, PANEL, PackedWeights, Pixels, convolve_panel,
+use crate::ops::convolution::{
+    AlignedBuffer, Destination, ONE_TAP, PANEL, PackedWeights, PanelEpilogue, Pixels, convolve_panel,
 };
 
 /// Numbers of the input that are multiplied with all panels of weights one after the other: half a core's cache.
 const CACHED_NUMBERS: usize = 64 << 10;
-
-/// What happens to the sums before they are written.
-#[derive(Clone, Copy)]
-pub(super) enum Activation<'a> {
-    None,
-    Relu,
-    /// A feature map of the output's shape is added first.
-    ReluWithResidual(&'a [f32]),
-}
 
 /// A 1×1 or 3×3 convolution with stride 1.
 pub(in crate::towers::modified_resnet) struct Convolution {
@@ -28,14 +19,14 @@ pub(in crate::towers::modified_resnet) struct Convolution {
 }
 
 /// The pieces that a convolution is computed in: some rows of one panel of the output.
-struct Piece<'a> {
+struct RowPiece<'a> {
     panel: usize,
     first_row: usize,
     rows: &'a mut [f32],
 }
 
 impl Convolution {
-    pub(in crate::towers::modified_resnet) fn new(convolution: &NormalizedConvolution) -> Result<Self> {
+    pub(in crate::towers::modified_resnet) fn new(convolution: &FoldedConvolution) -> Result<Self> {
         let (weight, bias, kernel) = (convolution.stored()?, convolution.bias()?, convolution.kernel());
         let (outputs, taps) = (bias.len(), kernel * kernel);
         let inputs = weight.len() / (outputs * taps).max(1);
@@ -56,13 +47,13 @@ impl Convolution {
         self.weights.outputs()
     }
 
-    /// Convolves `input` of shape `from`, which has a border if the kernel needs one.
+    /// Convolves `input` of shape `from`, which has a border if the kernel needs one; a residual is of the output's shape.
     pub(super) fn run(
         &self,
         input: &[f32],
-        from: Shape,
-        to: &mut Plane<'_>,
-        activation: Activation<'_>,
+        from: MapShape,
+        to: &mut MapPlane<'_>,
+        epilogue: PanelEpilogue<'_>,
         threads: usize,
     ) {
         let taps: Vec<usize> = match self.kernel {
@@ -73,7 +64,8 @@ impl Convolution {
                 (0..kernel * kernel).map(|tap| tap / kernel * from.row() + tap % kernel * PANEL).collect()
             }
         };
-        let task = Task { weights: &self.weights, input, from, taps: &taps, to: to.shape, activation };
+        let task =
+            ConvolutionTask { weights: &self.weights, input, from, taps: &taps, to: to.shape, epilogue };
         let rows = (CACHED_NUMBERS / (from.row() * from.channels.div_ceil(PANEL))).max(1);
         let pieces = pieces(to, rows);
         if threads > 1 {
@@ -85,14 +77,14 @@ impl Convolution {
 }
 
 /// Cuts a feature map into pieces of `rows` rows, those of the same rows one after the other.
-fn pieces<'a>(plane: &'a mut Plane<'_>, rows: usize) -> Vec<Piece<'a>> {
+fn pieces<'a>(plane: &'a mut MapPlane<'_>, rows: usize) -> Vec<RowPiece<'a>> {
     let shape = plane.shape;
     let mut pieces = Vec::new();
     for (panel, data) in plane.data.chunks_exact_mut(shape.panel()).enumerate() {
         let first = shape.border * shape.row();
         let inside = &mut data[first..first + shape.height * shape.row()];
         for (piece, data) in inside.chunks_mut(rows * shape.row()).enumerate() {
-            pieces.push(Piece { panel, first_row: piece * rows, rows: data });
+            pieces.push(RowPiece { panel, first_row: piece * rows, rows: data });
         }
     }
     // All panels of weights meet the same rows of the input one after the other, while these are in the cache.
@@ -100,19 +92,19 @@ fn pieces<'a>(plane: &'a mut Plane<'_>, rows: usize) -> Vec<Piece<'a>> {
     pieces
 }
 
-struct Task<'a> {
+struct ConvolutionTask<'a> {
     weights: &'a PackedWeights,
     input: &'a [f32],
-    from: Shape,
+    from: MapShape,
     taps: &'a [usize],
-    to: Shape,
-    activation: Activation<'a>,
+    to: MapShape,
+    epilogue: PanelEpilogue<'a>,
 }
 
-impl Task<'_> {
-    fn run(&self, piece: Piece<'_>) {
+impl ConvolutionTask<'_> {
+    fn run(&self, piece: RowPiece<'_>) {
         let (from, to) = (self.from, self.to);
-        let Piece { panel, first_row, rows } = piece;
+        let RowPiece { panel, first_row, rows } = piece;
         let count = rows.len() / to.row();
         // Without a border rows lie side by side, and all of them are one long row.
         let (runs, run_rows) = if from.border == 0 { (1, count) } else { (count, 1) };
@@ -125,13 +117,7 @@ impl Task<'_> {
                 segment_step: from.panel(),
                 taps: self.taps,
             };
-            let epilogue = match self.activation {
-                Activation::None => Epilogue::Linear,
-                Activation::Relu => Epilogue::Relu,
-                Activation::ReluWithResidual(residual) => {
-                    Epilogue::ResidualRelu(&residual[panel * to.panel() + row * to.row()..])
-                }
-            };
+            let epilogue = self.epilogue.starting_at(panel * to.panel() + row * to.row());
             let start = run * to.row() + to.border * PANEL;
             let data = &mut rows[start..];
             let mut destination = Destination { data, row: to.width, gap: 2 * to.border * PANEL };
@@ -148,7 +134,7 @@ const KERNEL: usize = 3;
 const STRIDE: usize = 2;
 
 impl StemConvolution {
-    pub(super) fn new(convolution: &NormalizedConvolution) -> Result<Self> {
+    pub(super) fn new(convolution: &FoldedConvolution) -> Result<Self> {
         let (weight, bias) = (convolution.stored()?, convolution.bias()?);
         // From `[outputs, channel, row, column]` to a picture's order: row, column, channel.
         let weights = PackedWeights::new(KERNEL * KERNEL * CHANNELS, &bias, |input, output| {
@@ -165,10 +151,10 @@ impl StemConvolution {
     /// Convolves a picture `[side, side, 3]`; `padded` is working memory.
     pub(super) fn run(
         &self,
-        picture: &[f32],
+        image: &[f32],
         side: usize,
         padded: &mut AlignedBuffer,
-        to: &mut Plane<'_>,
+        to: &mut MapPlane<'_>,
         threads: usize,
     ) {
         let row_length = (side + 2) * CHANNELS;
@@ -178,12 +164,12 @@ impl StemConvolution {
             // The image gets its border here, once for all panels of the stem.
             row.fill(0.0);
             if (1..=side).contains(&number) {
-                let source = &picture[(number - 1) * side * CHANNELS..number * side * CHANNELS];
+                let source = &image[(number - 1) * side * CHANNELS..number * side * CHANNELS];
                 row[CHANNELS..row_length - CHANNELS].copy_from_slice(source);
             }
         }
         let (padded, shape) = (padded.as_slice(), to.shape);
-        let run = |piece: Piece<'_>| {
+        let run = |piece: RowPiece<'_>| {
             for (run, row) in piece.rows.chunks_exact_mut(shape.row()).enumerate() {
                 let pixels = Pixels::<{ STRIDE * CHANNELS }> {
                     data: &padded[(piece.first_row + run) * STRIDE * row_length..],
@@ -194,7 +180,7 @@ impl StemConvolution {
                 };
                 let data = &mut row[shape.border * PANEL..];
                 let mut destination = Destination { data, row: shape.width, gap: 0 };
-                convolve_panel(&self.0, piece.panel, pixels, &mut destination, Epilogue::Relu);
+                convolve_panel(&self.0, piece.panel, pixels, &mut destination, PanelEpilogue::Relu);
             }
         };
         let pieces = pieces(to, 8);

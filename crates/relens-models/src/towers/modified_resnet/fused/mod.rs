@@ -5,23 +5,19 @@ mod plane;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Mutex, PoisonError};
-
 use rayon::prelude::*;
 
 pub(super) use self::convolution::Convolution;
-use self::convolution::{Activation, StemConvolution};
-use self::plane::{Plane, Shape, average_pool};
+use self::convolution::StemConvolution;
+use self::plane::{MapPlane, MapShape, average_pool};
 use crate::Result;
-use crate::ops::panel_convolution::{AlignedBuffer, unpack};
+use crate::ops::convolution::{AlignedBuffer, PanelEpilogue, ScratchPool, unpack};
 
 /// The trunk, up to the attention pool.
 pub(super) struct FusedTrunk {
     stem: (StemConvolution, [Convolution; 2]),
     blocks: Vec<FusedBottleneck>,
-    /// Working memory that is not in use. A thread that waits inside a parallel loop may start another picture, so
-    /// it belongs to a piece of work, not to a thread.
-    idle: Mutex<Vec<Scratch>>,
+    pool: ScratchPool<TrunkBuffers>,
 }
 
 /// A bottleneck with its normalisations folded in.
@@ -35,70 +31,67 @@ pub(super) struct FusedBottleneck {
 
 /// Buffers that one picture passes through.
 #[derive(Default)]
-struct Scratch {
+struct TrunkBuffers {
     /// A block's input and output, in turns.
     activations: [AlignedBuffer; 2],
     /// Inside a block: behind the first convolution, behind the second, pooled, the pooled input, the shortcut.
     inner: [AlignedBuffer; 5],
-    picture: AlignedBuffer,
+    image: AlignedBuffer,
 }
 
 impl FusedTrunk {
-    pub(super) fn new(
-        stem: [&super::NormalizedConvolution; 3],
-        blocks: &[super::Bottleneck],
-    ) -> Result<Self> {
+    pub(super) fn new(stem: [&super::FoldedConvolution; 3], blocks: &[super::Bottleneck]) -> Result<Self> {
         let [first, second, third] = stem;
         Ok(Self {
             stem: (StemConvolution::new(first)?, [Convolution::new(second)?, Convolution::new(third)?]),
             blocks: blocks.iter().map(super::Bottleneck::fuse).collect::<Result<_>>()?,
-            idle: Mutex::default(),
+            pool: ScratchPool::default(),
         })
     }
 
     /// The last feature map of pictures of `side` × `side` pixels.
     ///
     /// # Shapes
-    /// - `pictures`: `[pictures, side, side, 3]`
-    /// - returns: `[pictures, side / 32, side / 32, channels]`, and channels
-    pub(super) fn features(&self, pictures: &[f32], side: usize) -> (Vec<f32>, usize) {
-        let picture_length = side * side * 3;
-        let count = pictures.len() / picture_length.max(1);
+    /// - `images`: `[images, side, side, 3]`
+    /// - returns: `[images, side / 32, side / 32, channels]`, and channels
+    pub(super) fn features(&self, images: &[f32], side: usize) -> (Vec<f32>, usize) {
+        let image_length = side * side * 3;
+        let count = images.len() / image_length.max(1);
         let channels = self.blocks.last().map_or(0, |block| block.expand.outputs());
         let places = super::final_side(side).pow(2);
         let mut features = vec![0.0; count * places * channels];
         let available = rayon::current_num_threads();
         // With at least as many pictures as threads each is one thread's, otherwise all work on one.
         let threads = if count >= available { 1 } else { available };
-        let run = |(picture, output): (&[f32], &mut [f32])| {
-            let mut scratch =
-                self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-            let shape = self.run(picture, side, &mut scratch, threads);
+        let run = |(image, output): (&[f32], &mut [f32])| {
+            let mut loan = self.pool.lend();
+            let scratch = &mut loan.scratch;
+            let shape = self.run(image, side, scratch, threads);
             unpack(&scratch.activations[0].as_slice()[..shape.length()], channels, output);
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
         };
         let output_length = (places * channels).max(1);
         if threads > 1 {
-            pictures.chunks_exact(picture_length).zip(features.chunks_exact_mut(output_length)).for_each(run);
+            images.chunks_exact(image_length).zip(features.chunks_exact_mut(output_length)).for_each(run);
         } else {
             let outputs = features.par_chunks_exact_mut(output_length);
-            pictures.par_chunks_exact(picture_length).zip(outputs).for_each(run);
+            images.par_chunks_exact(image_length).zip(outputs).for_each(run);
         }
         (features, channels)
     }
 
     /// Leaves the last feature map in the first of the scratch's activations.
-    fn run(&self, picture: &[f32], side: usize, scratch: &mut Scratch, threads: usize) -> Shape {
-        let Scratch { activations: [input, output], inner: [first, second, ..], picture: padded } = scratch;
+    fn run(&self, image: &[f32], side: usize, scratch: &mut TrunkBuffers, threads: usize) -> MapShape {
+        let TrunkBuffers { activations: [input, output], inner: [first, second, ..], image: padded } =
+            scratch;
         let (stem, [middle, last]) = &self.stem;
         let half = side.div_ceil(2);
-        let shape = |channels, border| Shape { channels, height: half, width: half, border };
+        let shape = |channels, border| MapShape { channels, height: half, width: half, border };
         let (narrow, wide) = (shape(stem.outputs(), 1), shape(last.outputs(), 0));
-        stem.run(picture, side, padded, &mut Plane::bordered(first, narrow), threads);
-        let mut to = Plane::bordered(second, narrow);
-        middle.run(first.as_slice(), narrow, &mut to, Activation::Relu, threads);
-        let mut to = Plane::new(first, wide);
-        last.run(second.as_slice(), narrow, &mut to, Activation::Relu, threads);
+        stem.run(image, side, padded, &mut MapPlane::bordered(first, narrow), threads);
+        let mut to = MapPlane::bordered(second, narrow);
+        middle.run(first.as_slice(), narrow, &mut to, PanelEpilogue::Relu, threads);
+        let mut to = MapPlane::new(first, wide);
+        last.run(second.as_slice(), narrow, &mut to, PanelEpilogue::Relu, threads);
         let mut shape = average_pool(first.as_slice(), wide, 2, input);
         for block in &self.blocks {
             shape = block.run(input, shape, output, &mut scratch.inner, threads);
@@ -113,18 +106,18 @@ impl FusedBottleneck {
     fn run(
         &self,
         input: &AlignedBuffer,
-        shape: Shape,
+        shape: MapShape,
         output: &mut AlignedBuffer,
         [reduced, convolved, pooled, pooled_input, shortcut]: &mut [AlignedBuffer; 5],
         threads: usize,
-    ) -> Shape {
-        let inner = Shape { channels: self.reduce.outputs(), border: 1, ..shape };
+    ) -> MapShape {
+        let inner = MapShape { channels: self.reduce.outputs(), border: 1, ..shape };
         // The first convolution writes into a bordered map, because the 3×3 one that reads it needs the zeros.
-        let mut to = Plane::bordered(reduced, inner);
-        self.reduce.run(input.as_slice(), shape, &mut to, Activation::Relu, threads);
-        let flat = Shape { border: 0, ..inner };
-        let mut to = Plane::new(convolved, flat);
-        self.spatial.run(reduced.as_slice(), inner, &mut to, Activation::Relu, threads);
+        let mut to = MapPlane::bordered(reduced, inner);
+        self.reduce.run(input.as_slice(), shape, &mut to, PanelEpilogue::Relu, threads);
+        let flat = MapShape { border: 0, ..inner };
+        let mut to = MapPlane::new(convolved, flat);
+        self.spatial.run(reduced.as_slice(), inner, &mut to, PanelEpilogue::Relu, threads);
         // Both branches are pooled alike, so they stay in step.
         let (spatial, source, small, narrow) = if self.stride > 1 {
             let narrow = average_pool(convolved.as_slice(), flat, self.stride, pooled);
@@ -133,18 +126,18 @@ impl FusedBottleneck {
         } else {
             (&*convolved, input, shape, flat)
         };
-        let outputs = Shape { channels: self.expand.outputs(), ..narrow };
+        let outputs = MapShape { channels: self.expand.outputs(), ..narrow };
         let residual = match &self.shortcut {
             None => source,
             Some(convolution) => {
-                let mut to = Plane::new(shortcut, outputs);
-                convolution.run(source.as_slice(), small, &mut to, Activation::None, threads);
+                let mut to = MapPlane::new(shortcut, outputs);
+                convolution.run(source.as_slice(), small, &mut to, PanelEpilogue::Linear, threads);
                 &*shortcut
             }
         };
-        let activation = Activation::ReluWithResidual(residual.as_slice());
-        let mut to = Plane::new(output, outputs);
-        self.expand.run(spatial.as_slice(), narrow, &mut to, activation, threads);
+        let epilogue = PanelEpilogue::ResidualRelu(residual.as_slice());
+        let mut to = MapPlane::new(output, outputs);
+        self.expand.run(spatial.as_slice(), narrow, &mut to, epilogue, threads);
         outputs
     }
 }

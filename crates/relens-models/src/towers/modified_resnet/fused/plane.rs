@@ -1,11 +1,11 @@
 //! Feature maps in panels of channels, with or without a border of zeros.
 
 use crate::ops::add_row;
-use crate::ops::panel_convolution::{AlignedBuffer, PANEL, panel_count};
+use crate::ops::convolution::{AlignedBuffer, PANEL, panel_count};
 
 /// The sizes of a feature map `[⌈channels / 32⌉, height + 2·border, width + 2·border, 32]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Shape {
+pub(super) struct MapShape {
     pub(super) channels: usize,
     pub(super) height: usize,
     pub(super) width: usize,
@@ -13,7 +13,7 @@ pub(super) struct Shape {
     pub(super) border: usize,
 }
 
-impl Shape {
+impl MapShape {
     /// Numbers of a row, its borders included.
     pub(super) fn row(&self) -> usize {
         (self.width + 2 * self.border) * PANEL
@@ -31,20 +31,20 @@ impl Shape {
 }
 
 /// A feature map to be written.
-pub(super) struct Plane<'a> {
+pub(super) struct MapPlane<'a> {
     pub(super) data: &'a mut [f32],
-    pub(super) shape: Shape,
+    pub(super) shape: MapShape,
 }
 
-impl<'a> Plane<'a> {
+impl<'a> MapPlane<'a> {
     /// A feature map in a buffer that grows if need be.
-    pub(super) fn new(buffer: &'a mut AlignedBuffer, shape: Shape) -> Self {
+    pub(super) fn new(buffer: &'a mut AlignedBuffer, shape: MapShape) -> Self {
         buffer.grow(shape.length());
         Self { data: &mut buffer.as_mut_slice()[..shape.length()], shape }
     }
 
     /// The same, its border cleared.
-    pub(super) fn bordered(buffer: &'a mut AlignedBuffer, shape: Shape) -> Self {
+    pub(super) fn bordered(buffer: &'a mut AlignedBuffer, shape: MapShape) -> Self {
         let plane = Self::new(buffer, shape);
         // The buffer held another block's map; only the border is cleared, the inside is about to be written.
         let edge = shape.border * PANEL;
@@ -65,9 +65,14 @@ impl<'a> Plane<'a> {
 }
 
 /// The mean of each `stride` × `stride` square; what exceeds a multiple of the stride is left out.
-pub(super) fn average_pool(input: &[f32], shape: Shape, stride: usize, output: &mut AlignedBuffer) -> Shape {
-    let pooled = Shape { height: shape.height / stride, width: shape.width / stride, ..shape };
-    let target = Plane::new(output, pooled);
+pub(super) fn average_pool(
+    input: &[f32],
+    shape: MapShape,
+    stride: usize,
+    output: &mut AlignedBuffer,
+) -> MapShape {
+    let pooled = MapShape { height: shape.height / stride, width: shape.width / stride, ..shape };
+    let target = MapPlane::new(output, pooled);
     let factor = 1.0 / (stride * stride) as f32;
     let panels = input.chunks_exact(shape.panel().max(1));
     for (panel, target) in panels.zip(target.data.chunks_exact_mut(pooled.panel().max(1))) {

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 
-use super::super::convolution::NormalizedConvolution;
+use super::super::convolution::FoldedConvolution;
 use super::super::{Bottleneck, run_layers};
 use super::FusedTrunk;
 
@@ -10,13 +10,13 @@ fn numbers(count: usize, seed: usize) -> Vec<f32> {
     (0..count).map(|i| (((i + seed) * 7919 + i / 7 * 13) % 1009) as f32 / 504.5 - 1.0).collect()
 }
 
-fn convolution((inputs, outputs): (usize, usize), kernel: usize, seed: usize) -> NormalizedConvolution {
+fn convolution((inputs, outputs): (usize, usize), kernel: usize, seed: usize) -> FoldedConvolution {
     let count = outputs * inputs * kernel * kernel;
     let scale = 1.5 / ((inputs * kernel * kernel) as f32).sqrt();
     let weight = numbers(count, seed).into_iter().map(|x| x * scale).collect();
     let weight = Tensor::from_vec(weight, (outputs, inputs, kernel, kernel), &Device::Cpu).unwrap();
     let bias = Tensor::from_vec(numbers(outputs, seed + 1), outputs, &Device::Cpu).unwrap();
-    NormalizedConvolution::from_folded(&weight, bias).unwrap()
+    FoldedConvolution::from_folded(&weight, bias).unwrap()
 }
 
 fn bottleneck(inputs: usize, inner: usize, stride: usize, seed: usize) -> Bottleneck {
@@ -46,11 +46,11 @@ fn the_fused_trunk_equals_the_layers_one_by_one() {
             blocks.push(bottleneck(inputs, inner, stride, blocks.len()));
             inputs = 4 * inner;
         }
-        let pictures = numbers(count * side * side * 3, 5);
-        let images = Tensor::from_slice(&pictures, (count, side, side, 3), &Device::Cpu).unwrap();
+        let pixels = numbers(count * side * side * 3, 5);
+        let images = Tensor::from_slice(&pixels, (count, side, side, 3), &Device::Cpu).unwrap();
         let expected = run_layers(&stem, &blocks, &images).unwrap();
         let trunk = FusedTrunk::new(stem.each_ref(), &blocks).unwrap();
-        let (found, channels) = trunk.features(&pictures, side);
+        let (found, channels) = trunk.features(&pixels, side);
         assert_eq!(expected.dims(), [count, side / 32, side / 32, channels]);
         let expected: Vec<f32> = expected.flatten_all().unwrap().to_vec1().unwrap();
         let largest = expected.iter().fold(0.0f32, |a, b| a.max(b.abs()));

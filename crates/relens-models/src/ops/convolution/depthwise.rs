@@ -2,11 +2,11 @@
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 
+use super::super::arguments::{Elements, contiguous_f32, elements, expect_dims, refuse, tensor_from};
+use super::super::instruction_set::vectorized;
+use super::super::parallel::{for_row_blocks, reduce_rows};
+use super::super::vector_math::add_assign;
 use super::SamePadding;
-use super::arguments::{Elements, contiguous_f32, elements, expect_dims, refuse, tensor_from};
-use super::instruction_set::vectorized;
-use super::parallel::{for_row_blocks, reduce_rows};
-use super::vector_math::add_assign;
 use crate::Result;
 
 /// Sizes of one call. Activations are `[batch, height, width, channels]`, so that the innermost loop runs over
@@ -104,7 +104,7 @@ impl DepthwiseConvolution {
                     pixel.copy_from_slice(bias);
                 }
                 let start = row * self.output_row();
-                let product = |joined: Joined| Product {
+                let product = |joined: Joined| TapProduct {
                     sum: joined.output - start,
                     left: joined.input,
                     right: joined.tap,
@@ -124,7 +124,7 @@ impl DepthwiseConvolution {
         for_row_blocks(&mut gradient, row_length, self.taps(), |first, block| {
             for (gradient, row) in block.chunks_exact_mut(row_length).zip(first..) {
                 let start = row * row_length;
-                let product = |joined: Joined| Product {
+                let product = |joined: Joined| TapProduct {
                     sum: joined.input - start,
                     left: joined.output,
                     right: joined.tap,
@@ -147,7 +147,7 @@ impl DepthwiseConvolution {
             add_rows(bias, &upstream[rows.start * self.output_row()..rows.end * self.output_row()]);
             for row in rows {
                 let product =
-                    |joined: Joined| Product { sum: joined.tap, left: joined.input, right: joined.output };
+                    |joined: Joined| TapProduct { sum: joined.tap, left: joined.input, right: joined.output };
                 let products: Vec<_> = self.joined_by_taps(row).into_iter().map(product).collect();
                 add_products(taps, x, upstream, self.channels, &products);
             }
@@ -172,14 +172,14 @@ struct Joined {
 }
 
 /// Where the channels of the two factors, and of the sum that their product goes to, begin.
-struct Product {
+struct TapProduct {
     sum: usize,
     left: usize,
     right: usize,
 }
 
 vectorized! {
-    fn add_products(sums: &mut [f32], left: &[f32], right: &[f32], channels: usize, products: &[Product]) {
+    fn add_products(sums: &mut [f32], left: &[f32], right: &[f32], channels: usize, products: &[TapProduct]) {
         for product in products {
             let sums = &mut sums[product.sum..product.sum + channels];
             let left = &left[product.left..product.left + channels];

@@ -1,4 +1,20 @@
-//! TensorFlow's "same" padding.
+//! Convolutions: one that is differentiable, and what the fused networks for inference are made of.
+//!
+//! [`depthwise_conv2d`] is an operation like the others. The fused trunks share a layout of activations in panels of 32
+//! channels, and the product of consecutive pixels with a panel of weights, several pixels in registers at a time, with
+//! bias, residual and activation applied before anything is written.
+
+mod depthwise;
+mod operands;
+mod panels;
+mod product;
+
+pub use depthwise::depthwise_conv2d;
+pub(crate) use operands::{Destination, ONE_TAP, PackedWeights, PanelEpilogue, Pixels};
+pub(crate) use panels::{AlignedBuffer, HALF_PANEL, PANEL, ScratchPool, panel_count, panel_width, unpack};
+#[cfg(test)]
+pub(crate) use product::checked;
+pub(crate) use product::{convolve_panel, load};
 
 /// One axis of a convolution: how many outputs it has, and how many zeros go before the inputs.
 ///

@@ -4,6 +4,8 @@
 //! `[panels, pixels, 32]`. A kernel that walks along the pixels of a panel then addresses memory with constant
 //! steps, and one panel of an activation fits into the fastest caches. What pads the last panel is never read.
 
+use std::sync::{Mutex, PoisonError};
+
 use bytemuck::{Pod, Zeroable};
 
 /// Channels of a panel: two registers of AVX-512, four of AVX2.
@@ -65,5 +67,33 @@ pub(crate) fn unpack(panels: &[f32], channels: usize, pixels: &mut [f32]) {
             let start = panel * panel_length + pixel * PANEL;
             values.copy_from_slice(&panels[start..start + values.len()]);
         }
+    }
+}
+
+/// Buffers that are not in use. A thread that waits inside a parallel loop may start another image, so buffers belong
+/// to a piece of work, not to a thread.
+#[derive(Default)]
+pub(crate) struct ScratchPool<T> {
+    idle: Mutex<Vec<T>>,
+}
+
+impl<T: Default> ScratchPool<T> {
+    /// Lends buffers until the loan is dropped.
+    pub(crate) fn lend(&self) -> ScratchLoan<'_, T> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        ScratchLoan { pool: self, scratch: idle.unwrap_or_default() }
+    }
+}
+
+/// Buffers on loan.
+pub(crate) struct ScratchLoan<'a, T: Default> {
+    pool: &'a ScratchPool<T>,
+    pub(crate) scratch: T,
+}
+
+impl<T: Default> Drop for ScratchLoan<'_, T> {
+    fn drop(&mut self) {
+        let scratch = std::mem::take(&mut self.scratch);
+        self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
     }
 }
