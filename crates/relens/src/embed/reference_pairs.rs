@@ -1,4 +1,4 @@
-//! Embedded pairs of captions and pictures that are already known: what queries are enriched and calibrated by.
+//! Embedded pairs of captions and pictures that are already known: what moves queries and lowers hubs.
 
 use std::collections::BTreeMap;
 use std::path::Path;
