@@ -293,7 +293,8 @@ mod tests {
     fn talk_is_dropped_and_told() {
         for (typed, expected) in [
             ("find me the one where two mutts run", "the one where two mutts run"),
-            ("can you show me a picture of a dog in snow, please?", "a dog in snow"),
+            // "A picture of" is filler, which is dropped after talk.
+            ("can you show me a picture of a dog in snow, please?", "a picture of a dog in snow"),
             ("the girl in red on a swing, got it?", "the girl in red on a swing"),
             ("hey, where's that pic of the little dogs in the yard?", "the little dogs in the yard"),
             ("I think it was a man with a kite. Any idea where it is?", "a man with a kite."),

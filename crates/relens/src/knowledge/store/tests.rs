@@ -163,8 +163,8 @@ fn another_file_is_not_taken_for_a_knowledge_base() {
     assert!(matches!(KnowledgeStore::open(&other), Err(Error::Corrupt { .. })));
     let (newer, _) = (directory.path().join("newer.db"), ());
     drop(KnowledgeStore::open(&newer).unwrap());
-    Connection::open(&newer).unwrap().pragma_update(None, "user_version", 2).unwrap();
-    assert!(matches!(KnowledgeStore::open(&newer), Err(Error::NewerFormat { found: 2, supported: 1, .. })));
+    Connection::open(&newer).unwrap().pragma_update(None, "user_version", 3).unwrap();
+    assert!(matches!(KnowledgeStore::open(&newer), Err(Error::NewerFormat { found: 3, supported: 2, .. })));
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn a_process_killed_between_edit_and_history_leaves_neither() {
     store.edit("add", "robot", |_| Ok(Some(robot()))).unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "--ignored", "--nocapture"])
-        .arg("evd::store::tests::child_that_is_killed_between_edit_and_history")
+        .arg("knowledge::store::tests::child_that_is_killed_between_edit_and_history")
         .env(KILLED_PATH, store.path())
         .stdout(Stdio::piped())
         .spawn()
