@@ -80,8 +80,13 @@ fn what_an_entity_looks_like_can_be_changed() {
     workplace.output(&["kb", "edit", "wedding", "--drop", "gold phoenix crown", "--alias", "nuptials"]);
     assert_eq!(descriptions(&workplace, "nuptials"), ["bride in red silk robe"]);
     workplace.output(&["kb", "remove", "wedding"]);
+    let left = workplace.output(&["kb", "show", "wedding"]);
+    assert!(
+        left.contains("a word") && !left.contains("red silk"),
+        "the word stays, the entity is gone: {left}"
+    );
     workplace
-        .relens(&["kb", "show", "wedding"])
+        .relens(&["kb", "show", "weddin"])
         .assert()
         .code(1)
         .stderr(predicate::str::contains("did you mean"));

@@ -6,10 +6,9 @@
 //!
 //! ```no_run
 //! use relens::progress::Silent;
-//! use relens_training::stages::rewriter::RewriterStage;
 //! use relens_training::stages::sft::{self, SftConfig};
 //!
-//! let config = SftConfig::read("configs/sft.toml".as_ref())?;
+//! let config = SftConfig::read("configs/mgqre/sft.toml".as_ref())?;
 //! let summary = sft::run(&config, &mut Silent)?;
 //! println!("{} has {:?}", summary.model.display(), summary.metrics);
 //! # Ok::<(), relens_training::TrainingError>(())
