@@ -29,7 +29,7 @@ pub trait Decoder: Send {
     ///
     /// # Errors
     /// When there is another number of slices than of rows, a slice is empty, an id is outside of the vocabulary, or
-    /// a row grows beyond the context ([`ModelError::Sample`](crate::ModelError::Sample)).
+    /// a row grows beyond the context ([`ModelError::Sample`]).
     fn step(&mut self, tokens: &[&[u32]]) -> Result<Tensor>;
 
     /// Replaces the rows: the new row `i` goes on from what was row `rows[i]`. Rows may be dropped and repeated.

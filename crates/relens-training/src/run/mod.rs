@@ -1,4 +1,4 @@
-//! What every stage stands on: one loop over a [`Stage`](stage::Stage), with checkpoints, logs and what a run ends with.
+//! What every stage stands on: one loop over a `Stage`, with checkpoints, logs and what a run ends with.
 
 pub mod checkpoint;
 pub(crate) mod finished_model;

@@ -39,10 +39,10 @@ use crate::{Result, TrainingError};
 /// A finished run is left as it is and its summary returned.
 ///
 /// # Errors
-/// [`TrainingError::RunChanged`](crate::TrainingError::RunChanged) and
-/// [`TrainingError::RunLocked`](crate::TrainingError::RunLocked) for the run directory; data, pictures or weights that
+/// [`TrainingError::RunChanged`] and
+/// [`TrainingError::RunLocked`] for the run directory; data, pictures or weights that
 /// cannot be read; a loss or gradient that is not finite, with its step; a full disk;
-/// [`TrainingError::Interrupted`](crate::TrainingError::Interrupted) where `progress` asked for it. The last
+/// [`TrainingError::Interrupted`] where `progress` asked for it. The last
 /// checkpoint stays in every case.
 pub fn run(config: &SftConfig, progress: &mut dyn Progress) -> Result<RunSummary> {
     learn(config, &config.method.policy, progress, |policy, environment, progress| {

@@ -1,7 +1,7 @@
 //! English inflection, so that what is known of a word holds for its forms: "pooch" → "dog" gives "pooches" → "dogs",
 //! and "leap" → "jump" gives "leapt" → "jumped".
 //!
-//! As in [`lemma`](super::lemma), tables of exceptions come first and rules after; both propose, and the words that are
+//! As in [`lemma`], tables of exceptions come first and rules after; both propose, and the words that are
 //! known decide.
 
 use super::lemma;

@@ -6,9 +6,9 @@
 //! - [`json_lines`]: the file format that is exchanged; [`descriptors`] and [`records`] are read as well.
 //! - [`lookup`]: finds the entities of a query, longest match first, by lemma.
 //! - [`sense`]: which of several senses a query means.
-//! - [`knowledge`]: all of it in memory, as enhancers use it.
+//! - [`knowledge_base`]: all of it in memory, as enhancers use it.
 //! - [`collection`]: asks a language model for entities and descriptions; [`builder`]: puts a knowledge base together;
-//!   [`vocabulary`]: the words that captions use; [`word_list`]: words that are spelled right all the same.
+//!   [`vocabulary`](crate::english::vocabulary): the words that captions use; [`word_list`](crate::english::word_list): words that are spelled right all the same.
 //! - [`lint`]: what a person should look at again.
 //!
 //! ```

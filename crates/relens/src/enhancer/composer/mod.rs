@@ -5,7 +5,7 @@
 //! another name, and 0 to 3 descriptions of each entity woven in where they read naturally. The retriever's feedback may
 //! choose among the candidates (mining does); the enhancer [`Composer`] chooses by what captions use.
 //!
-//! Before that, talk around the request is dropped ([`chat`]) and keywords become a phrase ([`keywords`]); words that the
+//! Before that, talk around the request is dropped (`chat`) and keywords become a phrase ([`keywords`]); words that the
 //! retriever has hardly seen are replaced by words that it knows ([`wording`]), in two ways where a word has two
 //! meanings, and the more of a query that is, the less the query itself counts.
 
