@@ -16,12 +16,14 @@ use relens::evaluation::{
     BootstrapOptions, Evaluation, PairedBootstrap, Statistic, evaluate, paired_bootstrap,
 };
 use relens::ranking::Pipeline;
+use relens_models::regular_file::{self, FileKind};
 use serde::{Deserialize, Serialize};
 
 use crate::image_embedding::embed_dataset;
 use crate::library_location;
 use crate::model_choice::ModelArguments;
 use crate::output::Output;
+use crate::output_file::{check_output, write_whole};
 use crate::progress::{self, Progress};
 
 /// Recall@k is compared for these k.
@@ -175,7 +177,10 @@ struct Aside<'a> {
 
 impl CompareArguments {
     pub(crate) fn run(self) -> Result<()> {
-        let text = fs_err::read_to_string(&self.config)?;
+        if let Some(path) = &self.json {
+            check_output(path, &[&self.config, &self.annotations, &self.images])?;
+        }
+        let text = regular_file::read_to_string(&self.config, FileKind::Settings)?;
         let comparison: Comparison =
             toml::from_str(&text).with_context(|| format!("{} cannot be used", self.config.display()))?;
         let directory = self.config.parent().unwrap_or(Path::new("")).to_owned();
@@ -214,7 +219,7 @@ impl CompareArguments {
         progress.finish();
         progress::note(&format!("{} different texts were embedded", measured.embedder.len()));
         if let Some(path) = &self.json {
-            fs_err::write(path, serde_json::to_vec_pretty(&rows)?)?;
+            write_whole(path, &serde_json::to_vec_pretty(&rows)?)?;
         }
         show(&rows)
     }

@@ -17,7 +17,7 @@ use crate::enhancer_choice::EnhancerOption;
 use crate::image_embedding::embed_dataset;
 use crate::model_choice::ModelArguments;
 use crate::output::Output;
-use crate::output_file::write_whole;
+use crate::output_file::{check_output, write_whole};
 use crate::progress::Progress;
 use crate::query_results::QueryResults;
 use crate::{interrupt, model_choice};
@@ -82,6 +82,10 @@ impl EvalArguments {
     pub(crate) fn run(self) -> Result<()> {
         let start = Instant::now();
         interrupt::watch();
+        if let Some(path) = self.json.as_deref().filter(|path| *path != Path::new("-")) {
+            let inputs = std::iter::once(&self.annotations).chain(&self.images).map(PathBuf::as_path);
+            check_output(path, &inputs.collect::<Vec<_>>())?;
+        }
         let beside = self.annotations.parent().unwrap_or(Path::new(""));
         let mut dataset = Dataset::open(&self.annotations, self.images.as_deref().unwrap_or(beside))?;
         if let Some(split) = &self.split {

@@ -16,7 +16,7 @@ use crate::enhancer_choice::EnhancerOption;
 use crate::interrupt;
 use crate::model_choice::ModelArguments;
 use crate::output::{self, Output};
-use crate::output_file::write_streaming;
+use crate::output_file::{check_output, write_streaming};
 use crate::progress::Progress;
 use crate::usage::usage_error;
 
@@ -76,6 +76,10 @@ struct Rewritten<'a> {
 
 impl RewriteArguments {
     pub(crate) fn run(self) -> Result<()> {
+        if let Some(path) = &self.output {
+            let inputs = self.annotations.iter().chain(&self.images).map(PathBuf::as_path);
+            check_output(path, &inputs.collect::<Vec<_>>())?;
+        }
         let queries = self.queries()?;
         let pipeline = self.enhancer.open(Arc::new(self.model.open()?))?;
         let name = pipeline.name();
