@@ -10,56 +10,22 @@ use super::checkpointing::T5Pass;
 use super::decoder::DecoderStack;
 use super::encoder::Encoder;
 use super::incremental::T5Decoder;
+use super::writer::{Memory, Writer};
 use crate::Result;
 use crate::dual_encoder::architecture::open_weights;
 use crate::language_model::{CheckpointedPass, Decoder, LanguageModel, PromptTargetBatch, check_prompts};
-use crate::layers::{DropoutGenerator, Embedding, Linear};
+use crate::layers::DropoutGenerator;
 use crate::lora::LoraAdapter;
-use crate::ops;
 use crate::parameters::Parameters;
 use crate::tokenizer::TokenBatch;
 
 /// A T5 with its output layer.
 #[derive(Debug, Clone)]
 pub struct T5Model {
-    pub(super) config: T5Config,
-    embedding: Embedding,
     encoder: Encoder,
-    decoder: DecoderStack,
-    head: Head,
+    writer: Writer,
     adapter: Option<Arc<LoraAdapter>>,
     trainable: bool,
-}
-
-/// What turns hidden states into scores of tokens.
-#[derive(Debug, Clone)]
-enum Head {
-    /// A map of its own, or a frozen copy of the embedding table, turned round.
-    Own(Linear),
-    /// The embedding table itself, `[vocab_size, d_model]`, while it is trained.
-    Shared(Tensor),
-}
-
-impl Head {
-    fn load(parameters: &Parameters, config: &T5Config) -> Result<Self> {
-        let (width, vocabulary) = (config.d_model, config.vocab_size);
-        // A tied checkpoint may hold a copy under the second name, which transformers overwrites.
-        if config.output_scale().is_none() && parameters.contains("lm_head.weight") {
-            return Ok(Self::Own(Linear::load_without_bias(&parameters.pp("lm_head"), width, vocabulary)?));
-        }
-        if parameters.is_trainable("shared.weight") {
-            return Ok(Self::Shared(parameters.tensor("shared.weight", &[vocabulary, width])?));
-        }
-        Ok(Self::Own(Linear::load_without_bias(&parameters.pp("shared"), width, vocabulary)?))
-    }
-
-    fn detached(&self) -> Result<Self> {
-        Ok(Self::Own(match self {
-            Self::Own(linear) => linear.detached(),
-            // Turned round once: decoding multiplies with it at every token.
-            Self::Shared(table) => Linear::new(table.detach().t()?.contiguous()?, None),
-        }))
-    }
 }
 
 impl T5Model {
@@ -68,12 +34,11 @@ impl T5Model {
     /// # Errors
     /// When a tensor is missing, of another shape or type, or not finite.
     pub fn load(parameters: &Parameters, config: &T5Config) -> Result<Self> {
+        // The table first: its error names the vocabulary and the width.
+        let writer = Writer::load(parameters, config, false)?;
         Ok(Self {
-            config: config.clone(),
-            embedding: Embedding::load(&parameters.pp("shared"), config.vocab_size, config.d_model)?,
             encoder: Encoder::load(&parameters.pp("encoder"), config)?,
-            decoder: DecoderStack::load(&parameters.pp("decoder"), config)?,
-            head: Head::load(parameters, config)?,
+            writer,
             adapter: parameters.adapter().cloned(),
             trainable: parameters.hands_out_variables(),
         })
@@ -90,32 +55,11 @@ impl T5Model {
 
     /// The sizes.
     pub fn config(&self) -> &T5Config {
-        &self.config
-    }
-
-    /// Whether training moves any of the weights.
-    pub(super) fn is_trainable(&self) -> bool {
-        self.trainable
-    }
-
-    /// A copy that no gradient reaches, with the weights of this moment.
-    ///
-    /// # Errors
-    /// The tensor library failed to copy.
-    pub(super) fn detached(&self) -> Result<Self> {
-        Ok(Self {
-            config: self.config.clone(),
-            embedding: self.embedding.detached(),
-            encoder: self.encoder.detached()?,
-            decoder: self.decoder.detached()?,
-            head: self.head.detached()?,
-            adapter: self.adapter.clone(),
-            trainable: false,
-        })
+        self.writer.config()
     }
 
     pub(super) fn embed(&self, ids: &[u32]) -> Result<Tensor> {
-        self.embedding.forward(ids)
+        self.writer.embed(ids)
     }
 
     pub(super) fn encode(&self, prompts: &TokenBatch) -> Result<Tensor> {
@@ -132,7 +76,7 @@ impl T5Model {
     }
 
     pub(super) fn decoder_stack(&self) -> &DecoderStack {
-        &self.decoder
+        self.writer.stack()
     }
 
     /// What the last attention to the encoder reads: what the encoder made of the prompts, `[prompt_tokens, d_model]`,
@@ -144,44 +88,36 @@ impl T5Model {
         batch.check(self.context_length(), |prompt| self.most_target_tokens(prompt))?;
         let (prompts, targets) = (&batch.prompts, &batch.targets);
         let memory = self.encode(prompts)?;
-        let written = self.embed(&self.decoder_inputs(targets))?;
+        let written = self.embed(&self.writer.inputs(targets))?;
         let offsets = (targets.offsets.as_slice(), prompts.offsets.as_slice());
-        let states = self.decoder.last_query_inputs(&written, &memory, offsets)?;
+        let states = self.writer.stack().last_query_inputs(&written, &memory, offsets)?;
         Ok((memory, states))
     }
 
-    /// What the decoder reads to predict the targets: they, moved by one, after the token that starts it.
-    pub(super) fn decoder_inputs(&self, targets: &TokenBatch) -> Vec<u32> {
-        let mut ids = Vec::with_capacity(targets.ids.len());
-        for target in (0..targets.len()).filter_map(|i| targets.sequence(i)) {
-            if let Some((_, before)) = target.split_last() {
-                ids.push(self.config.decoder_start());
-                ids.extend_from_slice(before);
-            }
-        }
-        ids
+    pub(super) fn writer(&self) -> &Writer {
+        &self.writer
     }
 }
 
 impl LanguageModel for T5Model {
     fn width(&self) -> usize {
-        self.config.d_model
+        self.config().d_model
     }
 
     fn vocabulary_size(&self) -> usize {
-        self.config.vocab_size
+        self.config().vocab_size
     }
 
     fn context_length(&self) -> usize {
-        self.config.n_positions
+        self.config().n_positions
     }
 
     fn most_target_tokens(&self, _prompt_length: usize) -> usize {
-        self.config.n_positions
+        self.config().n_positions
     }
 
     fn end_of_sequence(&self) -> &[u32] {
-        self.config.eos_token_id.as_slice()
+        self.config().eos_token_id.as_slice()
     }
 
     fn target_hidden(
@@ -194,12 +130,13 @@ impl LanguageModel for T5Model {
         let (prompts, targets) = (&batch.prompts, &batch.targets);
         // One look-up for both sides, so that the table gets one gradient.
         let mut ids = prompts.ids.clone();
-        ids.extend(self.decoder_inputs(targets));
+        ids.extend(self.writer.inputs(targets));
         let embedded = self.embed(&ids)?;
         let read = embedded.narrow(0, 0, prompts.ids.len())?;
         let written = embedded.narrow(0, prompts.ids.len(), targets.ids.len())?;
-        let memory = self.encoder.forward(&read, &prompts.offsets, dropout.as_deref_mut())?;
-        self.decoder.forward(&written, &memory, (&targets.offsets, &prompts.offsets), dropout)
+        let states = self.encoder.forward(&read, &prompts.offsets, dropout.as_deref_mut())?;
+        let memory = Memory { states, written: None };
+        self.writer.hidden(&written, &memory, (&targets.offsets, &prompts.offsets), dropout)
     }
 
     fn checkpointed_target_hidden<'a>(
@@ -212,18 +149,19 @@ impl LanguageModel for T5Model {
     }
 
     fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        let scaled = match self.config.output_scale() {
-            Some(scale) => (hidden * scale)?,
-            None => hidden.clone(),
-        };
-        match &self.head {
-            Head::Own(linear) => linear.forward(&scaled),
-            Head::Shared(table) => ops::linear_transposed(&scaled, table),
-        }
+        self.writer.logits(hidden)
     }
 
     fn decoder<'a>(&'a self, prompts: &TokenBatch) -> Result<Box<dyn Decoder + 'a>> {
         check_prompts(prompts, self.context_length())?;
-        Ok(Box::new(T5Decoder::new(self, prompts)?))
+        let states = match self.trainable {
+            true => {
+                let embedded = self.embed(&prompts.ids)?.detach();
+                self.encoder.detached()?.forward(&embedded, &prompts.offsets, None)?
+            }
+            false => self.encode(prompts)?,
+        };
+        let memory = Memory { states, written: None };
+        Ok(Box::new(T5Decoder::new(&self.writer, self.trainable, &memory, prompts)?))
     }
 }
