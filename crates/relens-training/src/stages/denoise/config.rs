@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use relens::enhancer::rewriter::RewriterSettings;
+use relens::enhancer::rewriter::RewriterModelConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::data::noise::NoiseConfig;
@@ -32,7 +32,7 @@ pub struct DenoiseMethod {
     pub fresh: FreshModel,
     /// How the finished directory says that it should be used.
     #[serde(default)]
-    pub rewriter: RewriterSettings,
+    pub rewriter: RewriterModelConfig,
     /// What is done to captions.
     #[serde(default)]
     pub noise: NoiseConfig,

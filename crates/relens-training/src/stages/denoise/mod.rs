@@ -39,7 +39,7 @@ pub fn run(config: &DenoiseConfig, progress: &mut dyn Progress) -> Result<RunSum
 }
 
 /// A text, and the captions that say the same.
-struct Source {
+struct CaptionSource {
     text: String,
     siblings: Vec<String>,
 }
@@ -47,7 +47,7 @@ struct Source {
 /// The stage's own part.
 struct Denoising {
     config: DenoiseConfig,
-    sources: Vec<Source>,
+    sources: Vec<CaptionSource>,
     words: Vec<String>,
     validation: Vec<Example>,
     batches: EpochBatches,
@@ -60,8 +60,9 @@ impl Denoising {
         for query in candidates::read_records(&config.method.extra_texts, corpus)? {
             let texts: Vec<String> =
                 query.candidates.iter().map(|candidate| candidate.text.clone()).collect();
-            sources.extend(texts.iter().map(|text| Source { text: text.clone(), siblings: Vec::new() }));
-            sources.push(Source { text: query.query, siblings: texts });
+            sources
+                .extend(texts.iter().map(|text| CaptionSource { text: text.clone(), siblings: Vec::new() }));
+            sources.push(CaptionSource { text: query.query, siblings: texts });
         }
         let validation = validation_pairs(&config, corpus);
         let validation = encode_pairs(policy, &validation)?.into_iter().flatten().collect();
@@ -71,7 +72,7 @@ impl Denoising {
         Ok(Self { config, sources, words, validation, batches })
     }
 
-    fn pair(&self, source: &Source, step: u64, place: usize) -> (String, String) {
+    fn pair(&self, source: &CaptionSource, step: u64, place: usize) -> (String, String) {
         let mut rng = stream(self.config.seed, "noise", (step << 20) + place as u64);
         let copies =
             self.config.method.random_words > 0.0 && rng.random_bool(self.config.method.random_words);
@@ -138,14 +139,14 @@ impl LearningStep for Denoising {
     }
 }
 
-fn sources_of(pictures: &[DatasetImage]) -> Vec<Source> {
-    let of = |picture: &DatasetImage| -> Vec<Source> {
+fn sources_of(pictures: &[DatasetImage]) -> Vec<CaptionSource> {
+    let of = |picture: &DatasetImage| -> Vec<CaptionSource> {
         let others = |own: usize| {
             let all = picture.captions.iter().enumerate();
             all.filter(move |(other, _)| *other != own).map(|(_, caption)| caption.clone()).collect()
         };
         let captions = picture.captions.iter().enumerate();
-        captions.map(|(own, text)| Source { text: text.clone(), siblings: others(own) }).collect()
+        captions.map(|(own, text)| CaptionSource { text: text.clone(), siblings: others(own) }).collect()
     };
     pictures.iter().flat_map(of).collect()
 }
