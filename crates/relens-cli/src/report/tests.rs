@@ -1,5 +1,5 @@
-use relens_training::mining::highlights::Highlights;
 use relens_training::mining::record::MinedQuery;
+use relens_training::mining::summary::Highlights;
 use relens_training::mining::summary::Summary;
 use serde_json::{Value, json};
 

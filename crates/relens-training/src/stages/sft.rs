@@ -14,12 +14,11 @@
 //! # Ok::<(), relens_training::TrainingError>(())
 //! ```
 
-use std::path::PathBuf;
-
 use rand::RngExt;
 use relens::progress::Progress;
 use serde::{Deserialize, Serialize};
 
+use crate::config_file::ConfigTable;
 use crate::data::CandidateQuery;
 use crate::data::candidates::CandidateConfig;
 use crate::random::stream;
@@ -84,7 +83,7 @@ impl SupervisedFineTuning {
             ));
         }
         progress.message(&format!("{} examples", examples.len()));
-        let batches = config.batches(examples.len());
+        let batches = config.run.batches(examples.len());
         Ok(Self { config, examples, batches })
     }
 }
@@ -92,7 +91,7 @@ impl SupervisedFineTuning {
 /// (query, target): up to `targets_per_query` candidates that beat the query, the best first; and for a share of the
 /// other queries the query itself.
 fn training_pairs<'a>(queries: &'a [CandidateQuery], config: &SftConfig) -> Vec<(&'a str, &'a str)> {
-    let mut rng = stream(config.seed, "kept queries", 0);
+    let mut rng = stream(config.run.seed, "kept queries", 0);
     let mut pairs = Vec::new();
     for query in queries {
         let mut better: Vec<(f32, &str)> = query
@@ -129,7 +128,7 @@ impl LearningStep for SupervisedFineTuning {
         let examples: Vec<Example> =
             batch.into_iter().filter_map(|index| self.examples.get(index).cloned()).collect();
         let config = &self.config;
-        let micro_batch = config.optimization.micro_batch(config.batch_size);
+        let micro_batch = config.run.micro_batch();
         let (gradients, report) = supervised_gradients(
             policy,
             trainer,
@@ -183,12 +182,16 @@ impl RewritingMethod for SftMethod {
     /// EvdCLIP; MGQRe has 32.
     const BATCH_SIZE: usize = 8;
 
-    fn start_from(&mut self) -> Option<&mut PathBuf> {
-        Some(&mut self.policy.start_from)
+    fn read(fields: &mut ConfigTable<'_>) -> Result<Self> {
+        fields.take()
     }
 
-    fn mined(&mut self) -> Option<&mut Vec<PathBuf>> {
-        Some(&mut self.candidates.mined)
+    fn policy(&mut self) -> Option<&mut PolicyConfig> {
+        Some(&mut self.policy)
+    }
+
+    fn candidates(&mut self) -> Option<&mut CandidateConfig> {
+        Some(&mut self.candidates)
     }
 
     fn check(&self) -> Result<()> {
@@ -206,7 +209,7 @@ impl RewritingMethod for SftMethod {
 
     fn plan(config: &SftConfig) -> Result<Plan> {
         let shape = PlanShape {
-            examples: queries_at_hand(Some(&config.method.candidates), &config.data)?,
+            examples: queries_at_hand(Some(&config.method.candidates), &config.run.data)?,
             targets: config.method.targets_per_query,
             updates: 1,
             samples: false,

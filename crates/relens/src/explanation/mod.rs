@@ -8,7 +8,6 @@
 //! The pixel methods ask a [`DifferentiableScore`] only; [`RetrievalScore`] is the one of a retriever, whatever its
 //! image tower.
 
-mod baseline;
 pub mod faithfulness;
 pub mod integrated_gradients;
 pub mod mask;
@@ -17,6 +16,6 @@ mod score;
 mod upsampling;
 pub mod words;
 
-pub use baseline::Baseline;
 pub use saliency::{Cells, SaliencyMap};
+pub use score::Baseline;
 pub use score::{DifferentiableScore, PixelGrid, RetrievalScore, ScoredGradients};

@@ -18,7 +18,6 @@
 
 mod block;
 mod config;
-mod convolution;
 mod fused;
 mod network;
 

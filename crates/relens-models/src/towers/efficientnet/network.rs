@@ -4,9 +4,9 @@ use std::sync::OnceLock;
 
 use candle_core::{Device, Tensor};
 
+use super::block::NormalizedConvolution;
 use super::block::{InvertedResidual, pack_pointwise};
 use super::config::EfficientNetConfig;
-use super::convolution::NormalizedConvolution;
 use super::fused::{FusedNetwork, Images};
 use crate::Result;
 use crate::ops::arguments::{Elements, contiguous_f32, refuse};

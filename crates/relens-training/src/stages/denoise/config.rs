@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use relens::enhancer::rewriter::RewriterModelConfig;
 use serde::{Deserialize, Serialize};
 
+use crate::config_file::ConfigTable;
 use crate::data::noise::NoiseConfig;
 use crate::stages::rewriter::config::in_range;
 use crate::stages::rewriter::plan::{plan, queries_at_hand};
@@ -114,12 +115,8 @@ impl RewritingMethod for DenoiseMethod {
         RewriterEvaluation { metric: RewriterMetric::Loss, ..RewriterEvaluation::default() }
     }
 
-    fn start_from(&mut self) -> Option<&mut PathBuf> {
-        None
-    }
-
-    fn mined(&mut self) -> Option<&mut Vec<PathBuf>> {
-        None
+    fn read(fields: &mut ConfigTable<'_>) -> Result<Self> {
+        fields.take()
     }
 
     fn check(&self) -> Result<()> {
@@ -160,7 +157,7 @@ impl RewritingMethod for DenoiseMethod {
                 PolicyConfig::of(sizes.path())
             }
         };
-        let examples = queries_at_hand(None, &config.data)?;
+        let examples = queries_at_hand(None, &config.run.data)?;
         let mut found =
             plan(config, &policy, PlanShape { examples, targets: 1, updates: 1, samples: false })?;
         if method.start_from.is_none() {

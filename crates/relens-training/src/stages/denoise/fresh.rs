@@ -30,7 +30,7 @@ pub(super) fn starting_point(config: &DenoiseConfig, progress: &mut dyn Progress
     let start_from = match &config.method.start_from {
         Some(directory) => directory.clone(),
         None => {
-            let directory = config.output.join(INITIAL);
+            let directory = config.run.output.join(INITIAL);
             if !directory.exists() {
                 progress.message("learning a vocabulary and drawing initial weights");
                 write(config, &directory)?;
@@ -43,12 +43,12 @@ pub(super) fn starting_point(config: &DenoiseConfig, progress: &mut dyn Progress
 }
 
 fn write(config: &DenoiseConfig, directory: &Path) -> Result<()> {
-    let partial = config.output.join(PARTIAL);
+    let partial = config.run.output.join(PARTIAL);
     if partial.exists() {
         fs_err::remove_dir_all(&partial)?;
     }
     fs_err::create_dir_all(&partial)?;
-    let corpus = RewritingCorpus::read(&config.data)?;
+    let corpus = RewritingCorpus::read(&config.run.data)?;
     let extra = candidates::read_records(&config.method.extra_texts, &corpus)?;
     let captions = corpus.training.iter().flat_map(|picture| &picture.captions).map(String::as_str);
     let recorded = extra.iter().flat_map(|query| {
@@ -57,7 +57,7 @@ fn write(config: &DenoiseConfig, directory: &Path) -> Result<()> {
     });
     let texts: Vec<&str> = captions.chain(recorded).collect();
     let tokenizer = vocabulary::train(texts.into_iter(), config.method.fresh.vocabulary_size)?;
-    let tensors = initial_weights(&config.method.fresh, config.seed)?;
+    let tensors = initial_weights(&config.method.fresh, config.run.seed)?;
     let files = [
         ("tokenizer.json", tokenizer.clone()),
         ("tokenizer_config.json", vocabulary::tokenizer_config(config.method.fresh.positions).into_bytes()),
@@ -109,7 +109,8 @@ fn give_copying_head(
     let save = |tensors: &BTreeMap<String, Tensor>| -> Result<()> {
         Ok(write_atomically(&path, &tensors_to_bytes(tensors, ElementType::F32)?)?)
     };
-    let subspaces = copying_head::write_previous_token_head(&mut tensors, &config.method.fresh, config.seed)?;
+    let subspaces =
+        copying_head::write_previous_token_head(&mut tensors, &config.method.fresh, config.run.seed)?;
     // The second head is fitted to what the first makes of captions.
     save(&tensors)?;
     copying_head::write_copying_head(&mut tensors, &config.method.fresh, &subspaces, directory, captions)?;

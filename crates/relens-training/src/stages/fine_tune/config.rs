@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::config_file::read_toml;
 use crate::optimizer::AdamWConfig;
 use crate::schedule::Decay;
 use crate::stages::retriever::config::{DataConfig, EvaluationConfig};
-use crate::stages::rewriter::config::{in_range, read_toml};
+use crate::stages::rewriter::config::in_range;
 use crate::{Result, TrainingError};
 
 /// Settings of one run. Defaults are EvdCLIP's ("Implementation Details") where it has them.

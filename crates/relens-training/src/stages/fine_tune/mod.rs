@@ -20,7 +20,6 @@
 //! # Ok::<(), relens_training::TrainingError>(())
 //! ```
 
-mod batches;
 mod config;
 mod network;
 mod plan;
@@ -28,7 +27,6 @@ mod run;
 mod step;
 #[cfg(test)]
 mod tests;
-mod tower_sizes;
 
 pub use config::{FineTuneConfig, FineTuneOptimization, FineTunedModel, FineTunedPart};
 pub use plan::plan;
