@@ -15,8 +15,6 @@
 //! assert_eq!(batch.dims(), [2, 224, 224, 3]);
 //! # Ok::<(), relens_models::ModelError>(())
 //! ```
-//!
-//! A model's `preprocess_cfg`, with open_clip's names and defaults.
 
 mod animation;
 mod decode;

@@ -1,7 +1,5 @@
 //! What reference tokenizers do to a text before they cut it, the repairs of ftfy included, which open_clip applies to
-//! every text.
-//!
-//! HTML entities in text that is not HTML.
+//! every text: HTML entities in text that is not HTML, mojibake, characters that look alike.
 
 use std::borrow::Cow;
 

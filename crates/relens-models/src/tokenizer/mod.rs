@@ -1,6 +1,5 @@
-//! Text to token ids, by a model's own `tokenizer.json`.
-//!
-//! Packed token ids: the texts of a batch one after the other, without padding.
+//! Text to token ids, by a model's own `tokenizer.json`, packed: the texts of a batch one after the other, without
+//! padding.
 
 mod cleaning;
 mod files;

@@ -1,9 +1,7 @@
 //! EVA-02 (Fang et al., 2023), the image tower of EVA-02-CLIP, in timm's layout.
 //!
 //! A vision transformer with two-dimensional rotary positions beside the learned ones, SwiGLU feed-forward parts and
-//! a norm inside each part before its last map (sub-LN).
-//!
-//! A block of EVA-02, and the rotary angles of the patches that its attention turns by.
+//! a norm inside each part before its last map (sub-LN). Attention turns queries and keys by the rotary angles of their patches.
 
 use candle_core::{Device, Tensor};
 

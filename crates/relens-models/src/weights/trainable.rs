@@ -1,6 +1,5 @@
-//! The variables that training moves, by the names that checkpoints give them.
-//!
-//! Writing safetensors so that a kill at any moment leaves the old file or the new one.
+//! The variables that training moves, by the names that checkpoints give them; and how
+//! they are written, so that a kill at any moment leaves the old file or the new one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Debug};

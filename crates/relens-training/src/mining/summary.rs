@@ -1,6 +1,5 @@
-//! What mining found, in numbers: computed from the records alone, so that it is the same after a resumed run.
-//!
-//! What a reader of a mining run should see: where its ranks went, and samples of its records.
+//! What mining found, in numbers: computed from the records alone, so that it is the same after a resumed run;
+//! and what a reader should see of it: where its ranks went, and samples of its records.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,4 @@
-//! A text as words, each with its place.
-//!
-//! Which word a misspelt one was meant to be.
+//! A text as words, each with its place; and which word a misspelt one was meant to be.
 //!
 //! A word is corrected to the most frequent word of the captions' vocabulary that one typing mistake turns into it
 //! (Damerau, 1964), unless it is a word already, or a name with a capital inside the sentence.

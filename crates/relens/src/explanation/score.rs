@@ -1,6 +1,5 @@
-//! What is explained: the score of prepared pictures with one query vector.
-//!
-//! Pictures that show nothing.
+//! What is explained: the score of prepared pictures with one query vector, and the picture that shows nothing
+//! which it is compared with.
 
 use candle_core::{Device, Tensor, Var};
 use image::imageops;

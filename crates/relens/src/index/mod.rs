@@ -1,6 +1,4 @@
-//! Nearest vectors of a query.
-//!
-//! The best k of a stream of scores, by partial selection.
+//! Nearest vectors of a query; the best k of its scores are found by partial selection.
 
 pub mod exact;
 mod vector_file;

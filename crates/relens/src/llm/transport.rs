@@ -1,6 +1,4 @@
-//! One attempt: a request goes out, and what comes back is told apart.
-//!
-//! How long to wait before a request is repeated.
+//! One attempt: a request goes out, and what comes back is told apart; and how long to wait before the next.
 
 use std::sync::Once;
 use std::time::{Duration, SystemTime};

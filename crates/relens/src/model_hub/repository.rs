@@ -1,6 +1,4 @@
-//! Repositories of the hub, in its cache and over the network.
-//!
-//! open_clip's names of pretrained weights.
+//! Repositories of the hub, in its cache and over the network; and open_clip's names of weights.
 
 use std::path::PathBuf;
 

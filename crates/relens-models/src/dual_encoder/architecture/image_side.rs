@@ -1,6 +1,4 @@
-//! The image side of a model.
-//!
-//! From a tower's pooled features to the shared space.
+//! The image side of a model, and how pooled features of either side come to the shared space.
 
 use std::fmt::{self, Display, Formatter};
 

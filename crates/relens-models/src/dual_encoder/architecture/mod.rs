@@ -10,8 +10,6 @@
 //!
 //! All become an [`Architecture`]: which towers there are, where in the checkpoint, and what projects their features
 //! into the shared space.
-//!
-//! Writing a model anew: one safetensors file, another element type, the same layout.
 
 mod chinese_clip;
 pub(super) mod fields;

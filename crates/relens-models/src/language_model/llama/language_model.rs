@@ -1,7 +1,5 @@
 //! A decoder as the rest of the library sees it: opened with its tokenizer, and a language model whose prompt and
-//! target are one sequence.
-//!
-//! Gradient checkpointing of the decoder.
+//! target are one sequence; with gradient checkpointing.
 
 use std::path::Path;
 

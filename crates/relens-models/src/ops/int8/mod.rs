@@ -4,8 +4,6 @@
 //! place of one. Weights are symmetric with a scale for each output (*per channel*), activations have a scale and a
 //! zero point for each row (*per token, dynamic*), which a GELU's lopsided range needs. Sums are exact, so all kernels
 //! give the same bits; only scaling, bias and activation are in f32. For inference: there is no backward pass.
-//!
-//! A linear map's weight in eight bits.
 
 mod dot;
 mod product;

@@ -1,6 +1,4 @@
-//! Reading the blocks of GGML.
-//!
-//! Blocks of 32 elements: their formats, rounding and widening.
+//! Blocks of 32 elements: their formats, rounding and widening, and how those of GGML are read.
 
 use half::f16;
 

@@ -4,8 +4,6 @@
 //! kept in blocks of 32 with a scale each (the layouts of GGML's Q8_0 and Q4_1) and widened in registers; the
 //! activations stay f32, so nothing but the weights is rounded. With many rows, tiles of the matrix are widened into
 //! the cache and multiplied as any other matrix.
-//!
-//! A matrix in blocks of few bits.
 
 mod ggml;
 mod product;

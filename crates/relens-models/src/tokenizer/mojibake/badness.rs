@@ -1,6 +1,5 @@
-//! Whether a text looks as if it had been decoded with a wrong encoding.
-//!
-//! What the characters that occur in mojibake are when they stand for themselves.
+//! Whether a text looks as if it had been decoded with a wrong encoding: characters that occur in mojibake,
+//! next to others beside which they do not stand for themselves.
 
 use std::ops::BitOr;
 

@@ -1,6 +1,4 @@
-//! UTF-8 whose bytes were altered on the way.
-//!
-//! Mojibake in the middle of text that is none.
+//! UTF-8 whose bytes were altered on the way, and mojibake in the middle of text that is none.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

@@ -1,6 +1,5 @@
-//! The two kinds of block, as differentiable tensor operations.
-//!
-//! Convolutions with the normalisation that follows them folded in.
+//! The two kinds of block, as differentiable tensor operations, and their convolutions, with the
+//! normalisation that follows folded in.
 
 use candle_core::Tensor;
 

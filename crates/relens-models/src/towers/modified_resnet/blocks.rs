@@ -1,6 +1,5 @@
-//! The block of a modified ResNet, and the attention at its end.
-//!
-//! Convolutions with the normalisation behind them folded in.
+//! The block of a modified ResNet, and the attention at its end; convolutions have the normalisation
+//! behind them folded in.
 
 use candle_core::Tensor;
 

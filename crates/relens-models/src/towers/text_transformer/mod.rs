@@ -2,9 +2,7 @@
 //!
 //! Texts are packed. Under a causal mask nothing after the pooled token matters, so CLIP's padding is not computed.
 //! SigLIP was trained without a mask on texts padded to the full context, and pools the last position: its tokenizer
-//! has to pad.
-//!
-//! The sizes and variants of a text transformer.
+//! has to pad. [`TextTransformerConfig`] holds the sizes and variants.
 
 mod class_token;
 

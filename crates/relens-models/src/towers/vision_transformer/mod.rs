@@ -2,9 +2,8 @@
 //!
 //! One network serves CLIP (class token, norm before the blocks), CoCa (attentional pooling), SigLIP (no class token,
 //! attention-pooling head) and Chinese-CLIP, in the layouts of open_clip, timm and Hugging Face: a
-//! [`VisionTransformerConfig`] holds the sizes, [`VisionTransformerNames`] what a checkpoint calls the tensors.
-//!
-//! How the tokens of a picture become one vector.
+//! [`VisionTransformerConfig`] holds the sizes, [`VisionTransformerNames`] what a checkpoint calls the tensors, and
+//! [`ImagePooling`] how the tokens of a picture become one vector.
 
 mod config;
 

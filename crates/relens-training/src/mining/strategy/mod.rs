@@ -1,6 +1,5 @@
-//! The strategies that ask a language model, one file each; [`super::engine`] carries them out.
-//!
-//! How a model is asked for rewrites, whatever the strategy.
+//! The strategies that ask a language model, one file each; [`super::engine`] carries them out. How a model is
+//! asked is the same whatever the strategy.
 
 mod asking_for_rewrites;
 mod blur;

@@ -13,8 +13,6 @@
 //!
 //! A checkpoint is written under a temporary name, synced, and renamed: it is there whole or not at all. One that was
 //! damaged later is noticed by its manifest, and the one before it is used.
-//!
-//! `manifest.json`: what a checkpoint's files must be.
 
 mod store;
 

@@ -1,6 +1,5 @@
-//! What a run will need, before it begins. Nothing is trained; where the weights are not there, sizes are enough.
-//!
-//! How large towers are and what one picture or text costs in them, roughly, from their configuration alone.
+//! What a run will need, before it begins. Nothing is trained; where the weights are not there, sizes are enough:
+//! how large towers are, and roughly what one picture or text costs in them.
 
 use std::path::Path;
 

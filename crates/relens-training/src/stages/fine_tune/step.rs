@@ -1,6 +1,5 @@
-//! One batch: embeddings, loss, gradients; and what the weights measure.
-//!
-//! Which pairs of a picture and a text make a step; every batch is a function of the seed and its number.
+//! One batch: embeddings, loss, gradients; and what the weights measure. Which pairs of a picture and a text make
+//! it is a function of the seed and its number.
 
 use std::cell::Cell;
 use std::ops::Range;

@@ -1,6 +1,5 @@
-//! The model that training starts with: a finished one, or two towers with fresh heads.
-//!
-//! The finished model: an open_clip directory, f16, with the standardisation inside its weights.
+//! The model that training starts with: a finished one, or two towers with fresh heads; and the
+//! model that it ends with: an open_clip directory, f16, with the standardisation inside its weights.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

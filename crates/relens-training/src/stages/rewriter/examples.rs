@@ -1,7 +1,5 @@
 //! Texts as token ids, prompts and targets that end; and which of them a step sees: a new order each epoch, known from
-//! the step alone.
-//!
-//! One update towards given targets.
+//! the step alone. One update towards the targets of some examples.
 
 use candle_core::{D, Tensor};
 use rand::seq::SliceRandom;

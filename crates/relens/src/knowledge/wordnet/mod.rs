@@ -2,8 +2,6 @@
 //!
 //! Source: Fellbaum, "WordNet: An Electronic Lexical Database" (1998); the formats are those of its manual pages wndb(5)
 //! and morphy(7). Nouns only: definitions for the entities of queries, and the words above them.
-//!
-//! The lines of the dictionary files.
 
 #[cfg(test)]
 pub(crate) mod tests;

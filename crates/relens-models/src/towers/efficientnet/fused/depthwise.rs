@@ -1,6 +1,5 @@
-//! The depthwise convolution of one panel, with bias and ReLU6 applied in registers.
-//!
-//! How a block's output is cut into tiles of rows, and what of its input each of them needs.
+//! The depthwise convolution of one panel, with bias and ReLU6 applied in registers; and how a block's
+//! output is cut into tiles of rows, with what each of them needs of the input.
 
 use pulp::{Simd, WithSimd};
 

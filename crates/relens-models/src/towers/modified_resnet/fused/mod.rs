@@ -1,6 +1,5 @@
 //! The trunk of a modified ResNet for inference: everything in panels of channels, no tensor in between.
-//!
-//! Feature maps in panels of channels, with or without a border of zeros.
+//! A feature map may have a border of zeros, so that a convolution need not ask where the picture ends.
 
 mod convolution;
 #[cfg(test)]
