@@ -13,7 +13,6 @@ pub mod integrated_gradients;
 pub mod mask;
 mod saliency;
 mod score;
-mod upsampling;
 pub mod words;
 
 pub use saliency::{Cells, SaliencyMap};

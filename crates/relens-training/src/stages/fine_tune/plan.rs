@@ -9,8 +9,8 @@ use relens_models::dual_encoder::architecture::{
 };
 use relens_models::weights::Weights;
 
-use super::config::{FineTuneConfig, FineTunedPart};
 use super::network::part_of;
+use super::{FineTuneConfig, FineTunedPart};
 use crate::stages::rewriter::Plan;
 use crate::stages::rewriter::plan::{available_memory, operations_per_second};
 use crate::{Result, TrainingError};

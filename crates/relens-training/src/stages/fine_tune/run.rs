@@ -13,7 +13,7 @@ use relens_models::dual_encoder::architecture::write_changed;
 use relens_models::weights::ElementType;
 use serde_json::{Map, Value, json};
 
-use super::config::FineTuneConfig;
+use super::FineTuneConfig;
 use super::network::TunedNetwork;
 use super::step::PairPlan;
 use super::step::Workbench;

@@ -14,8 +14,8 @@ use relens::progress::Progress;
 use relens_models::dual_encoder::architecture::{ImageEncoder, TextEncoder};
 use relens_models::image_preprocessing::decode_image;
 
-use super::config::{FineTuneConfig, FineTuneOptimization};
 use super::network::TunedNetwork;
+use super::{FineTuneConfig, FineTuneOptimization};
 use crate::objectives::{ContrastiveObjective, ContrastiveTargets, contrastive};
 use crate::optimizer::{Gradients, NamedParameter};
 use crate::run::gradient_cache::{ChunkedEncoder, cached_gradients, chunks};
