@@ -1,158 +1,41 @@
 //! "A" or "an", and where a noun phrase wants one.
 
 use super::lemma::singulars;
+use super::words::is_listed;
 
 /// Nouns that take no article.
-const UNCOUNTED: &[&str] = &[
-    "armor",
-    "bark",
-    "brick",
-    "cloth",
-    "clothing",
-    "concrete",
-    "cream",
-    "denim",
-    "dirt",
-    "dough",
-    "dust",
-    "equipment",
-    "fabric",
-    "fire",
-    "foam",
-    "foliage",
-    "food",
-    "fruit",
-    "fur",
-    "gear",
-    "glass",
-    "gold",
-    "grass",
-    "gravel",
-    "hair",
-    "ice",
-    "jewellery",
-    "jewelry",
-    "lace",
-    "leather",
-    "light",
-    "luggage",
-    "metal",
-    "mud",
-    "music",
-    "paint",
-    "paper",
-    "pavement",
-    "plastic",
-    "plumage",
-    "rain",
-    "rock",
-    "rubber",
-    "sand",
-    "silk",
-    "skin",
-    "sky",
-    "smoke",
-    "snow",
-    "steam",
-    "steel",
-    "stone",
-    "sunlight",
-    "traffic",
-    "underwear",
-    "water",
-    "wood",
-    "wool",
-];
+const UNCOUNTED: &str = "\
+    armor bark brick cloth clothing concrete cream denim dirt dough dust equipment fabric fire foam foliage food \
+    fruit fur gear glass gold grass gravel hair ice jewellery jewelry lace leather light luggage metal mud music \
+    paint paper pavement plastic plumage rain rock rubber sand silk skin sky smoke snow steam steel stone sunlight \
+    traffic underwear water wood wool";
 /// Words before a noun that leave no room for an article.
-const DETERMINERS: &[&str] = &[
-    "a", "all", "an", "another", "any", "both", "dozens", "each", "eight", "every", "few", "five", "four",
-    "her", "his", "hundreds", "its", "many", "multiple", "my", "nine", "no", "one", "our", "rows", "seven",
-    "several", "six", "some", "ten", "that", "the", "their", "these", "this", "those", "three", "two",
-    "various", "your",
-];
+const DETERMINERS: &str = "\
+    a all an another any both dozens each eight every few five four her his hundreds its many multiple my nine no \
+    one our rows seven several six some ten that the their these this those three two various your";
 /// Words that no noun phrase begins with, and those that stand for one.
-const NO_NOUN: &[&str] = &[
-    "above",
-    "across",
-    "against",
-    "along",
-    "among",
-    "around",
-    "as",
-    "at",
-    "behind",
-    "below",
-    "beneath",
-    "beside",
-    "between",
-    "by",
-    "down",
-    "everybody",
-    "everyone",
-    "for",
-    "from",
-    "he",
-    "how",
-    "i",
-    "in",
-    "inside",
-    "into",
-    "is",
-    "it",
-    "near",
-    "nobody",
-    "not",
-    "nothing",
-    "of",
-    "off",
-    "on",
-    "onto",
-    "out",
-    "over",
-    "she",
-    "somebody",
-    "someone",
-    "something",
-    "there",
-    "they",
-    "through",
-    "to",
-    "toward",
-    "towards",
-    "under",
-    "up",
-    "we",
-    "what",
-    "when",
-    "where",
-    "while",
-    "who",
-    "with",
-    "without",
-    "you",
-];
+const NO_NOUN: &str = "\
+    above across against along among around as at behind below beneath beside between by down everybody everyone for \
+    from he how i in inside into is it near nobody not nothing of off on onto out over she somebody someone \
+    something there they through to toward towards under up we what when where while who with without you";
 /// Words behind which a noun phrase is over.
-const ENDS: &[&str] = &[
-    "above", "across", "after", "against", "along", "among", "and", "are", "around", "as", "at", "atop",
-    "before", "behind", "beneath", "beside", "between", "by", "down", "during", "for", "from", "hanging",
-    "held", "in", "inside", "into", "is", "near", "of", "off", "on", "onto", "or", "over", "past", "that",
-    "through", "to", "toward", "towards", "under", "up", "while", "who", "with", "without",
-];
+const ENDS: &str = "\
+    above across after against along among and are around as at atop before behind beneath beside between by down \
+    during for from hanging held in inside into is near of off on onto or over past that through to toward towards \
+    under up while who with without";
 /// Qualities that "and" or a comma joins to others: "red and white scarf".
-const COLOURS: &[&str] = &[
-    "beige", "black", "blue", "brown", "dark", "gold", "golden", "gray", "green", "grey", "light", "maroon",
-    "orange", "pink", "purple", "red", "silver", "tan", "white", "yellow",
-];
+const COLOURS: &str = "\
+    beige black blue brown dark gold golden gray green grey light maroon orange pink purple red silver tan white \
+    yellow";
 /// Beginnings that are written with a vowel and spoken with a consonant.
 const SPOKEN_WITH_A_CONSONANT: &[&str] = &[
     "eu", "ewe", "once", "one", "u-", "ufo", "ukulele", "unic", "unif", "union", "uniq", "unis", "unit",
     "univ", "us", "ut",
 ];
 /// Words that look like adverbs and are none.
-const QUALITIES_IN_LY: &[&str] = &[
-    "bubbly", "burly", "curly", "elderly", "family", "fly", "friendly", "frilly", "hilly", "jelly", "jolly",
-    "lively", "lonely", "lovely", "silly", "smelly", "ugly", "woolly", "wooly",
-];
+const QUALITIES_IN_LY: &str = "\
+    bubbly burly curly elderly family fly friendly frilly hilly jelly jolly lively lonely lovely silly smelly ugly \
+    woolly wooly";
 const SILENT_H: &[&str] = &["heir", "honest", "honor", "honour", "hour"];
 
 /// "a" or "an", by the sound that the next word begins with.
@@ -181,7 +64,7 @@ pub fn indefinite(next: &str) -> &'static str {
 
 /// Whether a word determines the noun behind it, as articles and numbers do.
 pub fn is_determiner(word: &str) -> bool {
-    DETERMINERS.contains(&word)
+    is_listed(DETERMINERS, word)
 }
 
 /// Whether a word, in lower case, is a plural.
@@ -203,31 +86,32 @@ pub fn missing(text: &str) -> Option<&'static str> {
         lower.split_whitespace().map(|word| word.trim_end_matches(['.', ':', '!', '?'])).peekable();
     let first = *words.peek()?;
     let begins_one = first.starts_with(char::is_alphabetic)
-        && !DETERMINERS.contains(&first)
-        && !NO_NOUN.contains(&first)
-        && (!first.ends_with("ly") || QUALITIES_IN_LY.contains(&first));
+        && !is_listed(DETERMINERS, first)
+        && !is_listed(NO_NOUN, first)
+        && (!first.ends_with("ly") || is_listed(QUALITIES_IN_LY, first));
     if !begins_one {
         return None;
     }
     let mut head = "";
     for (position, word) in words.enumerate() {
         let bare = word.trim_end_matches([',', ';']);
-        let joins_qualities = matches!(bare, "and" | "or") && COLOURS.contains(&head);
+        let joins_qualities =
+            matches!(bare, "and" | "or") && (is_listed(COLOURS, head) || head.ends_with("ed"));
         if joins_qualities {
             continue;
         }
-        if position > 0 && (ENDS.contains(&bare) || bare.ends_with("ing")) {
+        if position > 0 && (is_listed(ENDS, bare) || bare.ends_with("ing")) {
             break;
         }
         if is_plural(bare) {
             return None;
         }
         head = bare;
-        if bare.len() < word.len() && !COLOURS.contains(&bare) {
+        if bare.len() < word.len() && !is_listed(COLOURS, bare) {
             break;
         }
     }
-    let counted = !UNCOUNTED.contains(&head) && !head.ends_with("less") && !head.is_empty();
+    let counted = !is_listed(UNCOUNTED, head) && !head.ends_with("less") && !head.is_empty();
     counted.then(|| indefinite(first))
 }
 
@@ -268,6 +152,7 @@ mod tests {
             ("yellow and blue bands on the wings", "yellow and blue bands on the wings"),
             ("scattered yellow, white and purple flowers", "scattered yellow, white and purple flowers"),
             ("red or white ball", "a red or white ball"),
+            ("soft pointed or flat bristles", "soft pointed or flat bristles"),
             ("glass front, wide doors", "a glass front, wide doors"),
             ("thick grey fur", "thick grey fur"),
             ("floating weightless on a tether", "floating weightless on a tether"),

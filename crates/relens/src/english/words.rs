@@ -89,6 +89,11 @@ pub(crate) fn words(text: &str) -> Vec<WordInText<'_>> {
     words
 }
 
+/// Whether a word is in a list of words parted by spaces.
+pub(crate) fn is_listed(list: &str, word: &str) -> bool {
+    list.split(' ').any(|listed| listed == word)
+}
+
 fn lower_case<'a>(text: &'a str, range: &Range<usize>) -> Cow<'a, str> {
     let word = text.get(range.clone()).unwrap_or_default();
     if word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()) {

@@ -113,7 +113,8 @@ fn put_behind_nouns(units: &mut [Unit<'_>]) {
         if behind && in_front && noun {
             if let Some([this, next]) = units.get_mut(position..position + 2) {
                 std::mem::swap(&mut this.text, &mut next.text);
-                std::mem::swap(&mut this.new, &mut next.new);
+                // The article before both fits the noun now.
+                (this.new, next.new) = (true, true);
             }
             position += 1;
         }

@@ -99,7 +99,9 @@ impl WordAnswer {
                 self.plain.iter().map(|plain| (4, self.word.clone(), meaning(plain, MeaningKind::Plain))),
             );
         }
-        found.extend(self.meanings.into_iter().flatten().map(|meaning| (0, self.word.clone(), meaning)));
+        // In the order in which they are stated.
+        let stated = self.meanings.into_iter().flatten().enumerate();
+        found.extend(stated.map(|(place, meaning)| (place, self.word.clone(), meaning)));
         found
     }
 }
