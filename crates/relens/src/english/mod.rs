@@ -1,5 +1,5 @@
-//! What does relens know of the English language? Lemmas and inflections, the words that captions use, words that are
-//! spelled right.
+//! What does relens know of the English language? Lemmas and inflections, the words that captions use and in which
+//! company, words that are spelled right.
 
 pub mod inflection;
 pub mod lemma;
@@ -7,9 +7,11 @@ pub mod sorted_lines;
 pub mod spelling;
 pub mod vocabulary;
 pub mod word_list;
+pub mod word_pairs;
 pub(crate) mod words;
 
 pub use sorted_lines::SortedLines;
 pub use spelling::Correction;
 pub use vocabulary::Vocabulary;
 pub use word_list::WordList;
+pub use word_pairs::WordPairs;

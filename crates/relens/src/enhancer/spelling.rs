@@ -11,9 +11,9 @@ use serde::Deserialize;
 
 use super::open::{EnhancerContext, EnhancerTable};
 use super::{Query, TraceEntry};
-use crate::english::spelling::{Correction, corrected};
+use crate::english::spelling::{Correction, Lexicon, corrected};
 use crate::english::words::WordInText;
-use crate::english::{Vocabulary, WordList};
+use crate::english::{Vocabulary, WordList, WordPairs};
 use crate::error::Result;
 use crate::knowledge::Knowledge;
 use crate::knowledge::words::ENGLISH;
@@ -27,6 +27,8 @@ pub const NAME: &str = "spelling";
 pub struct SpellingConfig {
     /// The words that captions use, `word<TAB>count` a line; default: the bundled ones.
     pub vocabulary: Option<PathBuf>,
+    /// How often captions have one word behind another, sorted; default: the bundled counts, none with a `vocabulary`.
+    pub pairs: Option<PathBuf>,
     /// Words that are spelled right, one a line, sorted; default: the bundled ones.
     pub words: Option<PathBuf>,
     /// The knowledge base, whose names are right.
@@ -38,12 +40,19 @@ pub struct Spelling {
     vocabulary: Arc<Vocabulary>,
     knowledge: Arc<Knowledge>,
     words: Arc<WordList>,
+    pairs: WordPairs,
 }
 
 impl Spelling {
     /// Corrects towards `vocabulary` what neither `knowledge` nor `words` has.
     pub fn new(vocabulary: Arc<Vocabulary>, knowledge: Arc<Knowledge>, words: Arc<WordList>) -> Self {
-        Self { vocabulary, knowledge, words }
+        Self { vocabulary, knowledge, words, pairs: WordPairs::default() }
+    }
+
+    /// The same, with what captions put beside words: it tells which word was meant.
+    #[must_use]
+    pub fn with_pairs(self, pairs: WordPairs) -> Self {
+        Self { pairs, ..self }
     }
 
     /// Opens what the section says.
@@ -54,7 +63,9 @@ impl Spelling {
         let config: SpellingConfig = table.parse()?;
         let knowledge = table.knowledge(config.knowledge.as_ref(), context)?;
         let vocabulary = table.vocabulary(config.vocabulary.as_ref(), &knowledge)?;
-        Ok(Self::new(Arc::new(vocabulary), knowledge, Arc::new(table.word_list(config.words.as_ref())?)))
+        let words = Arc::new(table.word_list(config.words.as_ref())?);
+        let pairs = table.word_pairs(config.pairs.as_ref(), config.vocabulary.as_ref())?;
+        Ok(Self::new(Arc::new(vocabulary), knowledge, words).with_pairs(pairs))
     }
 
     /// The words that captions use.
@@ -72,7 +83,8 @@ impl Spelling {
                 || self.knowledge.words().contains(&word.text, ENGLISH)
                 || !self.knowledge.find(&word.text).is_empty()
         };
-        corrected(text, &self.vocabulary, &self.words, is_known)
+        let lexicon = Lexicon { vocabulary: &self.vocabulary, pairs: &self.pairs, listed: &self.words };
+        corrected(text, &lexicon, is_known)
     }
 
     /// The query without misspelt words, and a step for each of them.
