@@ -5,6 +5,7 @@ pub mod inflection;
 pub mod lemma;
 pub mod sorted_lines;
 pub mod spelling;
+pub(crate) mod stray_marks;
 pub mod vocabulary;
 pub mod word_list;
 pub mod word_pairs;

@@ -1,4 +1,4 @@
-//! Misspelt words, corrected before anything else looks at the query.
+//! Misspelt words and stray marks, corrected before anything else looks at the query.
 //!
 //! A retriever that has learned captions reads "climbign" as pieces that mean nothing, and so does every enhancer behind
 //! it. What the knowledge base has a name for is right; [`crate::english::spelling`] says what is wrong otherwise.
@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::open::{EnhancerContext, EnhancerTable};
 use super::{Query, TraceEntry};
 use crate::english::spelling::{Correction, Lexicon, corrected};
+use crate::english::stray_marks::without_stray_marks;
 use crate::english::words::WordInText;
 use crate::english::{Vocabulary, WordList, WordPairs};
 use crate::error::Result;
@@ -73,9 +74,10 @@ impl Spelling {
         &self.vocabulary
     }
 
-    /// The text without misspelt words, and what was corrected.
+    /// The text without misspelt words and stray marks, and what was corrected.
     pub fn corrected(&self, text: &str) -> (String, Vec<Correction>) {
-        let named = self.knowledge.find(text);
+        let (text, mut corrections) = without_stray_marks(text);
+        let named = self.knowledge.find(&text);
         let is_known = |word: &WordInText<'_>| {
             let within =
                 |range: &Range<usize>| range.start <= word.range.start && word.range.end <= range.end;
@@ -84,7 +86,9 @@ impl Spelling {
                 || !self.knowledge.find(&word.text).is_empty()
         };
         let lexicon = Lexicon { vocabulary: &self.vocabulary, pairs: &self.pairs, listed: &self.words };
-        corrected(text, &lexicon, is_known)
+        let (text, words) = corrected(&text, &lexicon, is_known);
+        corrections.extend(words);
+        (text, corrections)
     }
 
     /// The query without misspelt words, and a step for each of them.
@@ -116,11 +120,11 @@ mod tests {
 
     #[test]
     fn mistakes_are_corrected_and_each_is_a_step() {
-        let query = Query::new("A gril climbign a bench .").unwrap();
+        let query = Query::new("A gril ; climbign a bench .").unwrap();
         let (corrected, trace) = spelling(&[]).correct(&query).unwrap();
         assert_eq!(corrected.text(), "A girl climbing a bench .");
         let replaced = |from: &str, to: &str| TraceEntry::Replaced { from: from.into(), to: to.into() };
-        assert_eq!(trace, [replaced("gril", "girl"), replaced("climbign", "climbing")]);
+        assert_eq!(trace, [replaced(";", ""), replaced("gril", "girl"), replaced("climbign", "climbing")]);
     }
 
     #[test]
