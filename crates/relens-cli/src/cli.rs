@@ -62,6 +62,7 @@ enum Command {
     #[command(subcommand)]
     Train(commands::train::TrainCommand),
     References(commands::references::ReferencesArguments),
+    Familiarity(commands::familiarity::FamiliarityArguments),
     #[command(subcommand)]
     Models(commands::models::ModelsCommand),
 }
@@ -86,6 +87,7 @@ impl Cli {
             Command::Mine(command) => command.run(),
             Command::Train(command) => command.run(),
             Command::References(arguments) => arguments.run(),
+            Command::Familiarity(arguments) => arguments.run(),
             Command::Models(command) => command.run(),
         }
     }

@@ -5,6 +5,7 @@ pub(crate) mod embed;
 pub(crate) mod eval;
 pub(crate) mod explain;
 pub(crate) mod faithfulness;
+pub(crate) mod familiarity;
 pub(crate) mod index;
 pub(crate) mod kb;
 pub(crate) mod mine;

@@ -8,14 +8,17 @@ use relens::dataset::{Dataset, DatasetImage};
 use relens::embed::embeddings::Embeddings;
 use relens::embed::reference_pairs::{REFERENCE_FILE, ReferencePairs};
 use relens::embed::retriever::Retriever;
+use relens::english::Vocabulary;
+use relens::enhancer::composer::wording::FAMILIARITY_FILE;
 use relens::error::Error;
 use relens::progress::Progress;
 
 use crate::image_embedding::embed_dataset;
-use crate::interrupt;
 use crate::model_choice::ModelArguments;
 use crate::output::Output;
+use crate::output_file::write_streaming;
 use crate::reporter::Reporter;
+use crate::{interrupt, progress};
 
 /// Captions that are embedded between two looks at the progress.
 const CAPTIONS_PER_BATCH: usize = 256;
@@ -25,6 +28,9 @@ const CAPTIONS_PER_BATCH: usize = 256;
 /// An enhancer with `[neighbours]` moves a query towards the pictures of the nearest of these captions; one with
 /// `[hubness]` lowers pictures that are near all of them. Take the pairs from training data, never from what is
 /// measured.
+///
+/// Beside the pairs, familiarity.tsv gets the words of all captions of the split with their counts: where it lies in the
+/// model's directory, `composer` takes the retriever to know what these captions use. A file that is there stays.
 #[derive(Debug, Args)]
 pub(crate) struct ReferencesArguments {
     /// The captions.
@@ -57,6 +63,7 @@ impl ReferencesArguments {
         interrupt::watch();
         let wanted = self.captions as usize;
         let mut dataset = Dataset::open(&self.annotations, &self.images)?.split(&self.split)?;
+        let counts = Vocabulary::of_captions(dataset.captions().map(|(_, caption)| caption));
         dataset.images.retain(|image| image.captions.len() >= wanted);
         dataset.ensure_images_exist()?;
         let retriever = self.model.open()?;
@@ -64,6 +71,13 @@ impl ReferencesArguments {
         let captions = embed_captions(&dataset.images, wanted, &retriever)?;
         let (pictures, count) = (images.rows(), captions.rows());
         ReferencePairs::new(captions, images)?.save(&self.out)?;
+        let familiarity = self.out.with_file_name(FAMILIARITY_FILE);
+        if familiarity.exists() {
+            // It may have been measured, which takes longer than counting.
+            progress::note(&format!("{} is there already and stays", familiarity.display()));
+        } else {
+            write_streaming(&familiarity, |writer| Ok(counts.write(1, writer)?))?;
+        }
         let mut output = Output::new();
         writeln!(output.writer, "{count} captions of {pictures} pictures: {}", self.out.display())?;
         Ok(output.writer.flush()?)

@@ -10,6 +10,7 @@ mod editing_knowledge;
 mod embedding;
 mod evaluation;
 mod explaining;
+mod familiarity;
 mod fine_tuning;
 mod indexing;
 mod interruption;

@@ -10,11 +10,12 @@ use crate::error::Result;
 
 /// The vocabulary inside the bundled knowledge base's directory.
 pub const BUNDLED_FILE: &str = "vocabulary.tsv";
-/// Shorter words have too many neighbours for a correction to be trusted; of theirs only [`frequent`](FREQUENT) words
-/// with two letters in another order are.
-const SHORTEST_CORRECTED: usize = 4;
 /// The shortest words that are corrected at all.
-const SHORTEST_SWAPPED: usize = 3;
+const SHORTEST_CORRECTED: usize = 2;
+/// The longest: what is longer is no word.
+const LONGEST_CORRECTED: usize = 40;
+/// Words of so many letters or fewer have so many neighbours that a correction is trusted less.
+pub(crate) const SHORT: usize = 3;
 /// What doubtful corrections have to lead to: a word that is met at least so often.
 const FREQUENT: u64 = 20;
 
@@ -38,15 +39,17 @@ impl Vocabulary {
         vocabulary
     }
 
-    /// Reads lines of a word, a tab and its count.
+    /// Reads lines of a word, a tab and its count; what stands behind a further tab is for people.
     ///
     /// # Errors
     /// [`Error::Dataset`](crate::error::Error::Dataset) naming the line; [`Error::Io`](crate::error::Error::Io).
     pub fn open(path: &Path) -> Result<Self> {
         let mut counts = HashMap::new();
         for_each_line(path, |number, line| {
-            let parsed =
-                line.split_once('\t').and_then(|(word, count)| Some((word, count.trim().parse().ok()?)));
+            let parsed = line.split_once('\t').and_then(|(word, rest)| {
+                let count = rest.split('\t').next()?;
+                Some((word, count.trim().parse().ok()?))
+            });
             let (word, count) = parsed.filter(|(word, _)| !word.is_empty()).ok_or_else(|| {
                 broken_line(
                     path,
@@ -118,26 +121,43 @@ impl Vocabulary {
         self.counts.keys().map(String::as_str)
     }
 
-    /// The most frequent word that one typing mistake turns into `word`: a letter too many, too few, wrong, or two in
-    /// the wrong order (Damerau, 1964). `None` for known words, short ones, and where nothing is near. Words of three
-    /// letters, and those that are met in longer names only, are corrected to frequent words only.
-    pub fn correction(&self, word: &str) -> Option<&str> {
+    /// The words that one typing mistake turns into `word`: a letter too many, too few, wrong, or two in the wrong order
+    /// (Damerau, 1964), or characters in place of letters that look like them ("gr@55"). None for known words. Short words,
+    /// those with such characters, and those that are met in longer names only may be meant for frequent words only.
+    pub fn candidates(&self, word: &str) -> Vec<&str> {
         let letters: Vec<char> = word.chars().collect();
         let part = self.parts.contains(word);
         let known = self.counts.contains_key(word) && !part;
-        if letters.len() < SHORTEST_SWAPPED || known || !letters.iter().all(|c| c.is_alphabetic()) {
-            return None;
+        if !(SHORTEST_CORRECTED..=LONGEST_CORRECTED).contains(&letters.len()) || known {
+            return Vec::new();
         }
-        let short = letters.len() < SHORTEST_CORRECTED;
-        let candidates = if short { swapped(&letters) } else { one_mistake_away(&letters) };
-        let floor = if short || part { FREQUENT } else { 0 };
-        let known = candidates
+        let looks = !letters.iter().all(|letter| letter.is_alphabetic());
+        let mistaken = if looks { read_by_looks(&letters) } else { one_mistake_away(&letters) };
+        let floor = if letters.len() <= SHORT || part || looks { FREQUENT } else { 0 };
+        let mut found: Vec<&str> = mistaken
             .iter()
             .filter_map(|candidate| self.counts.get_key_value(candidate.as_str()))
-            .filter(|(candidate, count)| **count >= floor && candidate.as_str() != word);
-        // The alphabet breaks ties, so that the answer does not depend on the order of candidates.
-        let best = known.max_by(|left, right| left.1.cmp(right.1).then(right.0.cmp(left.0)));
-        best.map(|(word, _)| word.as_str())
+            .filter(|(candidate, count)| **count >= floor && candidate.as_str() != word)
+            .map(|(candidate, _)| candidate.as_str())
+            .collect();
+        // The alphabet gives an order that does not depend on how candidates were made.
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// The most frequent of the [`candidates`](Self::candidates). Of short words, which have too many neighbours for a
+    /// correction to be trusted, only those are corrected that have two letters in another order.
+    pub fn correction(&self, word: &str) -> Option<&str> {
+        let letters: Vec<char> = word.chars().collect();
+        let swaps = (letters.len() <= SHORT).then(|| swapped(&letters));
+        let trusted = |candidate: &&str| {
+            swaps.as_ref().is_none_or(|swaps| {
+                letters.len() == SHORT && swaps.iter().any(|swapped| swapped.as_str() == *candidate)
+            })
+        };
+        let found = self.candidates(word).into_iter().filter(trusted);
+        found.max_by(|left, right| self.count(left).cmp(&self.count(right)).then(right.cmp(left)))
     }
 }
 
@@ -168,6 +188,49 @@ fn one_mistake_away(letters: &[char]) -> Vec<String> {
         }
     }
     found
+}
+
+/// What characters that are no letters are taken for.
+const LOOKS_LIKE: &[(char, &str)] = &[
+    ('0', "o"),
+    ('1', "il"),
+    ('2', "z"),
+    ('3', "e"),
+    ('4', "a"),
+    ('5', "s"),
+    ('6', "b"),
+    ('7', "t"),
+    ('8', "bs"),
+    ('9', "gq"),
+    ('$', "s"),
+    ('@', "a"),
+];
+/// The most readings of one word.
+const MOST_READINGS: usize = 64;
+
+/// Whether a character that is no part of a word may stand for a letter of it.
+pub(crate) fn stands_for_a_letter(character: char) -> bool {
+    matches!(character, '@' | '$')
+}
+
+/// All readings of a word in which some characters stand for letters that look like them; none without any letter.
+fn read_by_looks(letters: &[char]) -> Vec<String> {
+    if !letters.iter().any(|letter| letter.is_alphabetic()) {
+        return Vec::new();
+    }
+    let mut readings = vec![String::new()];
+    for &letter in letters {
+        let known = LOOKS_LIKE.iter().find(|(character, _)| *character == letter);
+        let meant = match known {
+            Some((_, meant)) => (*meant).to_owned(),
+            None if letter.is_alphabetic() => letter.to_string(),
+            None => return Vec::new(),
+        };
+        let extended =
+            readings.iter().flat_map(|reading| meant.chars().map(move |end| format!("{reading}{end}")));
+        readings = extended.take(MOST_READINGS).collect();
+    }
+    readings
 }
 
 #[cfg(test)]
@@ -213,11 +276,32 @@ mod tests {
     }
 
     #[test]
+    fn characters_that_look_like_letters_are_read_as_them() {
+        let vocabulary = Vocabulary::of_captions(["grass sled bike is"; 20].into_iter().chain(["rare"]));
+        for (typed, meant) in [
+            ("gr@55", Some("grass")),
+            ("5led", Some("sled")),
+            ("b1ke", Some("bike")),
+            ("r@re", None),
+            ("1", None),
+        ] {
+            assert_eq!(vocabulary.correction(typed), meant, "{typed}");
+        }
+        for typed in ["2024", "4x4", "11111111111111111111111111111a", "@", ""] {
+            assert_eq!(vocabulary.candidates(typed), [""; 0], "{typed}");
+        }
+        assert_eq!(vocabulary.candidates("iz"), ["is"]);
+        assert_eq!(vocabulary.correction("iz"), None);
+    }
+
+    #[test]
     fn what_is_written_is_read() {
         let vocabulary = Vocabulary::of_captions(["b a b"]);
         let file = tempfile::NamedTempFile::new().unwrap();
         vocabulary.write(1, &mut file.as_file()).unwrap();
         assert_eq!(fs_err::read_to_string(file.path()).unwrap(), "b\t2\na\t1\n");
+        assert_eq!(Vocabulary::open(file.path()).unwrap(), vocabulary);
+        fs_err::write(file.path(), "b\t2\t0.1\t8\na\t1\n").unwrap();
         assert_eq!(Vocabulary::open(file.path()).unwrap(), vocabulary);
         fs_err::write(file.path(), "a\t1\nb 2\n").unwrap();
         assert!(Vocabulary::open(file.path()).unwrap_err().to_string().contains("line 2"));

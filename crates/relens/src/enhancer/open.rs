@@ -20,7 +20,7 @@ use super::mix::Mix;
 use super::rewriter::Rewriter;
 use super::{Identity, QueryEnhancer, spelling};
 use crate::embed::TextEmbedder;
-use crate::english::{Vocabulary, WordList, vocabulary, word_list};
+use crate::english::{Vocabulary, WordList, WordPairs, vocabulary, word_list, word_pairs};
 use crate::error::{Error, Result};
 use crate::knowledge::wordnet::{DEFAULT_DIRECTORY, WordNet};
 use crate::knowledge::{Knowledge, knowledge_base};
@@ -203,6 +203,24 @@ impl EnhancerTable {
             Some(path) => self.path(path),
             None => bundled::model(knowledge_base::BUNDLED)?.join(word_list::BUNDLED_FILE),
         })
+    }
+
+    /// What captions put beside words; none beside a vocabulary of the user's own, unless pairs are named, too.
+    pub(super) fn word_pairs(
+        &self,
+        path: Option<&PathBuf>,
+        vocabulary: Option<&PathBuf>,
+    ) -> Result<WordPairs> {
+        let bundled =
+            || Ok::<_, Error>(bundled::model(knowledge_base::BUNDLED)?.join(word_pairs::BUNDLED_FILE));
+        match (path, vocabulary) {
+            (Some(path), _) => WordPairs::open(&self.path(path)),
+            (None, Some(_)) => Ok(WordPairs::default()),
+            (None, None) => match Some(bundled()?).filter(|file| file.is_file()) {
+                Some(file) => WordPairs::open(&file),
+                None => Ok(WordPairs::default()),
+            },
+        }
     }
 
     pub(super) fn finder(

@@ -1,7 +1,7 @@
-//! Misspelt words, corrected before anything else looks at the query.
+//! Misspelt words and stray marks, corrected before anything else looks at the query.
 //!
 //! A retriever that has learned captions reads "climbign" as pieces that mean nothing, and so does every enhancer behind
-//! it. What the knowledge base has a name for is right; [`crate::english::words`] says what is wrong otherwise.
+//! it. What the knowledge base has a name for is right; [`crate::english::spelling`] says what is wrong otherwise.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -11,9 +11,10 @@ use serde::Deserialize;
 
 use super::open::{EnhancerContext, EnhancerTable};
 use super::{Query, TraceEntry};
+use crate::english::spelling::{Correction, Lexicon, corrected};
+use crate::english::stray_marks::without_stray_marks;
 use crate::english::words::WordInText;
-use crate::english::words::{Correction, corrected};
-use crate::english::{Vocabulary, WordList};
+use crate::english::{Vocabulary, WordList, WordPairs};
 use crate::error::Result;
 use crate::knowledge::Knowledge;
 use crate::knowledge::words::ENGLISH;
@@ -27,6 +28,8 @@ pub const NAME: &str = "spelling";
 pub struct SpellingConfig {
     /// The words that captions use, `word<TAB>count` a line; default: the bundled ones.
     pub vocabulary: Option<PathBuf>,
+    /// How often captions have one word behind another, sorted; default: the bundled counts, none with a `vocabulary`.
+    pub pairs: Option<PathBuf>,
     /// Words that are spelled right, one a line, sorted; default: the bundled ones.
     pub words: Option<PathBuf>,
     /// The knowledge base, whose names are right.
@@ -38,12 +41,19 @@ pub struct Spelling {
     vocabulary: Arc<Vocabulary>,
     knowledge: Arc<Knowledge>,
     words: Arc<WordList>,
+    pairs: WordPairs,
 }
 
 impl Spelling {
     /// Corrects towards `vocabulary` what neither `knowledge` nor `words` has.
     pub fn new(vocabulary: Arc<Vocabulary>, knowledge: Arc<Knowledge>, words: Arc<WordList>) -> Self {
-        Self { vocabulary, knowledge, words }
+        Self { vocabulary, knowledge, words, pairs: WordPairs::default() }
+    }
+
+    /// The same, with what captions put beside words: it tells which word was meant.
+    #[must_use]
+    pub fn with_pairs(self, pairs: WordPairs) -> Self {
+        Self { pairs, ..self }
     }
 
     /// Opens what the section says.
@@ -54,7 +64,9 @@ impl Spelling {
         let config: SpellingConfig = table.parse()?;
         let knowledge = table.knowledge(config.knowledge.as_ref(), context)?;
         let vocabulary = table.vocabulary(config.vocabulary.as_ref(), &knowledge)?;
-        Ok(Self::new(Arc::new(vocabulary), knowledge, Arc::new(table.word_list(config.words.as_ref())?)))
+        let words = Arc::new(table.word_list(config.words.as_ref())?);
+        let pairs = table.word_pairs(config.pairs.as_ref(), config.vocabulary.as_ref())?;
+        Ok(Self::new(Arc::new(vocabulary), knowledge, words).with_pairs(pairs))
     }
 
     /// The words that captions use.
@@ -62,9 +74,10 @@ impl Spelling {
         &self.vocabulary
     }
 
-    /// The text without misspelt words, and what was corrected.
+    /// The text without misspelt words and stray marks, and what was corrected.
     pub fn corrected(&self, text: &str) -> (String, Vec<Correction>) {
-        let named = self.knowledge.find(text);
+        let (text, mut corrections) = without_stray_marks(text);
+        let named = self.knowledge.find(&text);
         let is_known = |word: &WordInText<'_>| {
             let within =
                 |range: &Range<usize>| range.start <= word.range.start && word.range.end <= range.end;
@@ -72,7 +85,10 @@ impl Spelling {
                 || self.knowledge.words().contains(&word.text, ENGLISH)
                 || !self.knowledge.find(&word.text).is_empty()
         };
-        corrected(text, &self.vocabulary, &self.words, is_known)
+        let lexicon = Lexicon { vocabulary: &self.vocabulary, pairs: &self.pairs, listed: &self.words };
+        let (text, words) = corrected(&text, &lexicon, is_known);
+        corrections.extend(words);
+        (text, corrections)
     }
 
     /// The query without misspelt words, and a step for each of them.
@@ -104,11 +120,11 @@ mod tests {
 
     #[test]
     fn mistakes_are_corrected_and_each_is_a_step() {
-        let query = Query::new("A gril climbign a bench .").unwrap();
+        let query = Query::new("A gril ; climbign a bench .").unwrap();
         let (corrected, trace) = spelling(&[]).correct(&query).unwrap();
         assert_eq!(corrected.text(), "A girl climbing a bench .");
         let replaced = |from: &str, to: &str| TraceEntry::Replaced { from: from.into(), to: to.into() };
-        assert_eq!(trace, [replaced("gril", "girl"), replaced("climbign", "climbing")]);
+        assert_eq!(trace, [replaced(";", ""), replaced("gril", "girl"), replaced("climbign", "climbing")]);
     }
 
     #[test]

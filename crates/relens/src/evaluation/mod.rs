@@ -5,6 +5,7 @@
 //! captions; a tie with a wrong answer counts against us. The names in a [`RetrievalReport`] are clip_benchmark's.
 
 mod bootstrap;
+pub mod familiarity;
 mod metrics;
 pub mod perturbation;
 mod ranks;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 use relens::dataset::Dataset;
-use relens::english::{Vocabulary, vocabulary};
+use relens::english::{Vocabulary, vocabulary, word_pairs};
 use relens::enhancer::composer::keywords;
 use relens::knowledge::builder::Aliases;
 use relens::knowledge::collection::{
@@ -27,7 +27,7 @@ use crate::usage::usage_error;
 ///
 /// Entities, their senses and descriptions come from the answers, their frequencies from the captions. Writes
 /// knowledge.jsonl, vocabulary.tsv (the captions' words and their counts), links.tsv (what captions put between two
-/// words) and, with --words, words.tsv (what uncommon words mean) into the output directory.
+/// words), word-pairs.tsv (how often one word is behind another) and, with --words, words.tsv (what uncommon words mean) into the output directory.
 ///
 /// With --llm a language model is asked which entities the captions name and what they look like. Every reply is
 /// recorded before it is used: a stopped run goes on with what is missing, and with --replay (or --replies alone) the
@@ -95,6 +95,9 @@ impl BuildArguments {
         })?;
         write_streaming(&self.output.join(keywords::BUNDLED_FILE), |writer| {
             Ok(keywords::write_links(captions(), writer)?)
+        })?;
+        write_streaming(&self.output.join(word_pairs::BUNDLED_FILE), |writer| {
+            Ok(word_pairs::write_pairs(captions(), writer)?)
         })?;
         if !meanings.is_empty() {
             write_streaming(&self.output.join(words::BUNDLED_FILE), |writer| {

@@ -258,7 +258,9 @@ impl ComposerConfig {
         let words = Arc::new(table.word_list(self.words.as_ref())?);
         let wordnet = self.wordnet.as_ref().map(|place| table.wordnet(Some(place))).transpose()?;
         let finder = EntityFinder::new(knowledge.clone(), context.embedder.clone(), self.entities);
-        let generator = Generator::new(finder, Spelling::new(vocabulary, knowledge, words), self.candidates);
+        let pairs = table.word_pairs(None, self.vocabulary.as_ref())?;
+        let spelling = Spelling::new(vocabulary, knowledge, words).with_pairs(pairs);
+        let generator = Generator::new(finder, spelling, self.candidates);
         let generator = generator.with_wordnet(wordnet);
         Ok(if context.spelling_corrected { generator.for_corrected_queries() } else { generator })
     }
