@@ -35,18 +35,27 @@ struct WordAnswer {
 type Ranked = (usize, std::cmp::Reverse<u64>, Meaning);
 
 /// Collects the words of several files of answers, or of files that [`super::super::store::KnowledgeStore`] exports.
-/// What comes first in `paths` comes first among a word's meanings.
+/// What comes first in `paths` comes first among a word's meanings; a word whose `meanings` a file states has no others
+/// from the files behind it.
 ///
 /// # Errors
 /// [`Error::Dataset`](crate::error::Error::Dataset) naming the line; [`Error::Io`](crate::error::Error::Io).
 pub fn read(paths: &[&Path], language: &str, captions: &Vocabulary) -> Result<Vec<Word>> {
     let mut found: HashMap<(String, String), Vec<Ranked>> = HashMap::new();
+    let mut stated: HashMap<(String, String), usize> = HashMap::new();
     for (file, path) in paths.iter().enumerate() {
         for_each_line(path, |number, line| {
             let record: WordAnswer = parse_line(path, number, line)?;
             let language = record.language.clone().unwrap_or_else(|| language.to_owned());
+            if !record.meanings.is_empty() {
+                stated.entry((language.clone(), phrase(&record.word))).or_insert(file);
+            }
             for (place, word, meaning) in record.meanings_of_words() {
                 let word = phrase(&word);
+                let stated_by = stated.get(&(language.clone(), word.clone()));
+                if stated_by.is_some_and(|&stated_by| stated_by < file) {
+                    continue;
+                }
                 let meaning = Meaning { text: phrase(&meaning.text), ..meaning };
                 if word.is_empty() || meaning.text.is_empty() || word == meaning.text && language == ENGLISH {
                     continue;
@@ -125,8 +134,10 @@ mod tests {
             r#"{"word": "tot", "meanings": [{"text": "toddler", "kind": "name", "source": "person"}]}"#,
         ];
         fs_err::write(file.path(), lines.join("\n")).unwrap();
+        let behind = tempfile::NamedTempFile::new().unwrap();
+        fs_err::write(behind.path(), r#"{"word": "sum", "alternatives": ["tot"]}"#).unwrap();
         let captions = Vocabulary::of_captions(["boy boy son"]);
-        let words = read(&[file.path()], ENGLISH, &captions).unwrap();
+        let words = read(&[file.path(), behind.path()], ENGLISH, &captions).unwrap();
         let told: Vec<String> = words
             .iter()
             .map(|word| {
