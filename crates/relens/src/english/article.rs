@@ -8,8 +8,8 @@ const UNCOUNTED: &[&str] = &[
     "equipment", "fabric", "fire", "foam", "foliage", "food", "fruit", "fur", "gear", "glass", "gold",
     "grass", "gravel", "hair", "ice", "jewellery", "jewelry", "lace", "leather", "light", "luggage", "metal",
     "mud", "music", "paint", "paper", "pavement", "plastic", "plumage", "rain", "rock", "rubber", "sand",
-    "silk", "skin", "sky", "smoke", "snow", "steam", "steel", "stone", "sunlight", "traffic", "water",
-    "wood", "wool",
+    "silk", "skin", "sky", "smoke", "snow", "steam", "steel", "stone", "sunlight", "traffic", "underwear",
+    "water", "wood", "wool",
 ];
 /// Words before a noun that leave no room for an article.
 const DETERMINERS: &[&str] = &[
@@ -41,6 +41,11 @@ const COLOURS: &[&str] = &[
 /// Beginnings that are written with a vowel and spoken with a consonant.
 const SPOKEN_WITH_A_CONSONANT: &[&str] =
     &["eu", "ewe", "once", "one", "u-", "ufo", "ukulele", "unic", "unif", "union", "uniq", "unis", "unit", "univ", "us", "ut"];
+/// Words that look like adverbs and are none.
+const QUALITIES_IN_LY: &[&str] = &[
+    "bubbly", "burly", "curly", "elderly", "family", "fly", "friendly", "frilly", "hilly", "jelly", "jolly",
+    "lively", "lonely", "lovely", "silly", "smelly", "ugly", "woolly", "wooly",
+];
 const SILENT_H: &[&str] = &["heir", "honest", "honor", "honour", "hour"];
 
 /// "a" or "an", by the sound that the next word begins with.
@@ -90,7 +95,7 @@ pub fn missing(text: &str) -> Option<&'static str> {
     let begins_one = first.starts_with(char::is_alphabetic)
         && !DETERMINERS.contains(&first)
         && !NO_NOUN.contains(&first)
-        && !first.ends_with("ly");
+        && (!first.ends_with("ly") || QUALITIES_IN_LY.contains(&first));
     if !begins_one {
         return None;
     }

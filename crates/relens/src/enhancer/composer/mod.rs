@@ -46,8 +46,8 @@ use crate::model_hub::bundled;
 pub struct ChoiceConfig {
     /// A word that captions use at most so often is unfamiliar to the retriever; default 10.
     pub unfamiliar_up_to: u64,
-    /// The share of a query that is reworded, if hardly anything of it is unfamiliar; it falls to nothing where all is.
-    /// Default 0.6.
+    /// The share of a query that is reworded, if hardly anything of it is unfamiliar; it falls to nothing where all is,
+    /// with the square of what is familiar. Default 0.6.
     pub reworded_share: f32,
     /// An entity that captions name at most so often is explained; more frequent ones the retriever knows. Default 20.
     pub explained_up_to: u64,
@@ -146,7 +146,7 @@ impl Composer {
             to: replaced.to.clone(),
             seen: replaced.seen,
         }));
-        let share = self.choice.reworded_share * (1.0 - reworded.unfamiliarity);
+        let share = self.choice.reworded_share * (1.0 - reworded.unfamiliarity).powi(2);
         let second = if reworded.other == reworded.text { 0.0 } else { SHARE_OF_SECOND_MEANINGS };
         let mut rewrites = vec![WeightedText { text: reworded.text.clone(), weight: 1.0 - second }];
         if second > 0.0 {

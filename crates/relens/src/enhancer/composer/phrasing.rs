@@ -11,9 +11,9 @@ use crate::english::article::{is_determiner, is_plural, missing};
 const BEHIND_THE_NOUN: &[&str] = &["in", "with", "on", "without"];
 /// What a garment is like: "blue-hatted" is in a blue hat.
 const OF_GARMENTS: &[&str] = &[
-    "beige", "black", "blue", "brown", "checkered", "dark", "floral", "gold", "golden", "gray", "green",
-    "grey", "light", "orange", "pink", "plaid", "purple", "red", "silver", "striped", "tan", "white",
-    "yellow",
+    "beige", "black", "blue", "brown", "checkered", "dark", "denim", "floral", "gold", "golden", "gray",
+    "green", "grey", "leather", "light", "orange", "pink", "plaid", "purple", "red", "silk", "silver",
+    "striped", "tan", "white", "yellow",
 ];
 
 /// A stretch of the new text: what stands before it in the old one, and itself.
@@ -85,7 +85,7 @@ fn put_behind_nouns(units: &mut [Unit<'_>]) {
             !this.joins || is_determiner(&word) || word == "of"
         };
         let in_front = before.is_none_or(may_follow);
-        let noun = !ends_phrase(&next.text) && next.joins && !next.text.contains(' ');
+        let noun = next.joins && !next.text.split(' ').any(ends_phrase);
         let behind = this.new && this.text.contains(' ') && BEHIND_THE_NOUN.contains(&first);
         if behind && in_front && noun {
             if let Some([this, next]) = units.get_mut(position..position + 2) {

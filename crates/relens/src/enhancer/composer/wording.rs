@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use crate::english::Vocabulary;
 use crate::english::article::with_article;
+use crate::english::inflection::readings;
 use crate::english::words::{WordInText, words};
 use crate::enhancer::LONGEST_QUERY;
-use crate::knowledge::words::{Form, LONGEST_PHRASE, MeaningKind};
+use crate::knowledge::words::{ENGLISH, Form, LONGEST_PHRASE, MeaningKind};
 use crate::knowledge::{Source, Words};
 
 use super::phrasing::{Unit, fluent};
@@ -132,12 +133,20 @@ impl Wording {
         let has_digit = || joined.chars().any(char::is_numeric);
         // A person's word counts however familiar it is.
         let taught = || {
-            let word = knowledge.get(&joined, crate::knowledge::words::ENGLISH);
+            let word = knowledge.get(&joined, ENGLISH);
             word.is_some_and(|word| word.meanings.iter().any(|meaning| meaning.source == Source::Person))
         };
         // A phrase is met less often than its rarest word.
         let seldom = if length > 1 { seen < 2 * self.familiar_from } else { seen < self.familiar_from };
         if !seldom && !taught() || has_digit() {
+            return None;
+        }
+        // "Roofs" are known where "roof" is, unless something is known of them in particular.
+        let known_by_its_base = || {
+            !knowledge.contains(&joined, ENGLISH)
+                && readings(&joined).iter().any(|(base, _)| self.familiarity.count(base) >= self.familiar_from)
+        };
+        if length == 1 && known_by_its_base() {
             return None;
         }
         let mut meanings = knowledge.meanings(&joined, &self.familiarity);

@@ -26,8 +26,8 @@ struct WordAnswer {
     alternatives: Vec<String>,
     #[serde(default)]
     forms: Vec<String>,
-    #[serde(default)]
-    meanings: Vec<Meaning>,
+    /// All that the word means; none leaves it alone.
+    meanings: Option<Vec<Meaning>>,
 }
 
 /// A meaning of a word and how far it comes first: by the place of the word among the alternatives, then by how often
@@ -36,7 +36,7 @@ type Ranked = (usize, std::cmp::Reverse<u64>, Meaning);
 
 /// Collects the words of several files of answers, or of files that [`super::super::store::KnowledgeStore`] exports.
 /// What comes first in `paths` comes first among a word's meanings; a word whose `meanings` a file states has no others
-/// from the files behind it.
+/// from the files behind it, and with none at all it is left alone.
 ///
 /// # Errors
 /// [`Error::Dataset`](crate::error::Error::Dataset) naming the line; [`Error::Io`](crate::error::Error::Io).
@@ -47,8 +47,10 @@ pub fn read(paths: &[&Path], language: &str, captions: &Vocabulary) -> Result<Ve
         for_each_line(path, |number, line| {
             let record: WordAnswer = parse_line(path, number, line)?;
             let language = record.language.clone().unwrap_or_else(|| language.to_owned());
-            if !record.meanings.is_empty() {
-                stated.entry((language.clone(), phrase(&record.word))).or_insert(file);
+            if record.meanings.is_some() {
+                let key = (language.clone(), phrase(&record.word));
+                found.entry(key.clone()).or_default();
+                stated.entry(key).or_insert(file);
             }
             for (place, word, meaning) in record.meanings_of_words() {
                 let word = phrase(&word);
@@ -97,7 +99,9 @@ impl WordAnswer {
                 self.plain.iter().map(|plain| (4, self.word.clone(), meaning(plain, MeaningKind::Plain))),
             );
         }
-        found.extend(self.meanings.into_iter().map(|meaning| (0, self.word.clone(), meaning)));
+        found.extend(
+            self.meanings.into_iter().flatten().map(|meaning| (0, self.word.clone(), meaning)),
+        );
         found
     }
 }
@@ -135,7 +139,11 @@ mod tests {
         ];
         fs_err::write(file.path(), lines.join("\n")).unwrap();
         let behind = tempfile::NamedTempFile::new().unwrap();
-        fs_err::write(behind.path(), r#"{"word": "sum", "alternatives": ["tot"]}"#).unwrap();
+        let lines = [
+            r#"{"word": "sum", "alternatives": ["tot", "love"]}"#,
+            r#"{"word": "love", "meanings": []}"#,
+        ];
+        fs_err::write(behind.path(), lines.join("\n")).unwrap();
         let captions = Vocabulary::of_captions(["boy boy son"]);
         let words = read(&[file.path(), behind.path()], ENGLISH, &captions).unwrap();
         let told: Vec<String> = words
@@ -149,6 +157,7 @@ mod tests {
             told,
             [
                 "lad: boy, son",
+                "love: sum",
                 "snarling: showing teeth, mouth open with teeth",
                 "son: boy",
                 "tot: toddler",
@@ -156,6 +165,19 @@ mod tests {
                 "young ster: boy"
             ]
         );
+    }
+
+    #[test]
+    fn a_word_without_meanings_is_left_alone() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let lines = [r#"{"word": "love", "meanings": []}"#, r#"{"word": "hug", "alternatives": ["x"]}"#];
+        fs_err::write(file.path(), lines.join("\n")).unwrap();
+        let behind = tempfile::NamedTempFile::new().unwrap();
+        fs_err::write(behind.path(), r#"{"word": "hug", "alternatives": ["love"]}"#).unwrap();
+        let words = read(&[file.path(), behind.path()], ENGLISH, &Vocabulary::default()).unwrap();
+        let told: Vec<(&str, usize)> =
+            words.iter().map(|word| (word.word.as_str(), word.meanings.len())).collect();
+        assert_eq!(told, [("love", 0), ("x", 1)]);
     }
 
     #[test]
