@@ -232,3 +232,43 @@ fn a_knowledge_base_is_built_from_captions_by_a_language_models_replies() {
         "what is not visual is not judged again: {built}"
     );
 }
+
+#[test]
+fn what_a_person_says_of_a_word_changes_the_next_query_and_can_be_undone() {
+    let workplace = Workplace::new();
+    let rewrite = || workplace.output(&["rewrite", "a zorblat on grass", "--enhancer", "composer"]);
+    assert_eq!(rewrite(), "1.0000\ta zorblat on grass\n");
+    workplace.output(&["kb", "add", "zorblat", "--means", "dog"]);
+    assert!(rewrite().contains("\ta dog on grass\n"), "{}", rewrite());
+    // A word that is no entity is shown, too.
+    let shown = workplace.output(&["kb", "show", "zorblat"]);
+    assert!(shown.contains("dog"), "{shown}");
+    let shown = workplace.output(&["kb", "show", "snarling", "--json"]);
+    assert!(shown.contains("\"word\":\"snarling\"") && shown.contains("teeth"), "{shown}");
+    workplace.output(&["kb", "undo"]);
+    assert_eq!(rewrite(), "1.0000\ta zorblat on grass\n");
+}
+
+#[test]
+fn glosses_that_cannot_be_taken_are_refused_and_nothing_is_lost() {
+    let workplace = Workplace::new();
+    workplace.output(&["kb", "add", "zorblat", "--means", "dog"]);
+    let before = workplace.output(&["kb", "export", "--words"]);
+    for (word, meaning) in [("zorblat", "zorblat"), ("zorblat", "<b>dog</b>"), ("zorblat", "a\u{7}dog"), (" ", "dog")] {
+        let refused = workplace.relens(&["kb", "add", word, "--means", meaning]).assert().code(1);
+        let stderr = errors(&refused);
+        assert!(stderr.contains("expected") && stderr.lines().count() <= 3, "{word} → {meaning}: {stderr}");
+    }
+    let long = format!("{{\"word\": \"ok\", \"short\": \"fine\"}}\n{{\"word\": \"zap\", \"short\": \"{}\"}}\n", "x".repeat(1 << 20));
+    fs_err::write(workplace.path("long.jsonl"), long).unwrap();
+    let refused = workplace.relens(&["kb", "import", "--words", "long.jsonl"]).assert().code(1);
+    let stderr = errors(&refused);
+    assert!(stderr.contains("long.jsonl") && stderr.contains("line 2") && stderr.len() < 2000, "{stderr}");
+    assert_eq!(workplace.output(&["kb", "export", "--words"]), before);
+    // Words that mean each other end with one replacement each.
+    let circle = "{\"word\": \"zib\", \"short\": \"zab\"}\n{\"word\": \"zab\", \"short\": \"zib\"}\n";
+    fs_err::write(workplace.path("circle.jsonl"), circle).unwrap();
+    workplace.output(&["kb", "import", "--words", "circle.jsonl"]);
+    let rewritten = workplace.output(&["rewrite", "the zib and the zab", "--enhancer", "composer"]);
+    assert!(rewritten.contains("\tthe zab and the zib\n"), "{rewritten}");
+}

@@ -1,6 +1,7 @@
-//! What does relens know of the English language? Lemmas and inflections, the words that captions use, words that are
+//! What does relens know of the English language? Articles, lemmas and inflections, the words that captions use, words that are
 //! spelled right.
 
+pub mod article;
 pub mod inflection;
 pub mod lemma;
 pub mod sorted_lines;

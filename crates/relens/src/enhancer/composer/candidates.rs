@@ -12,7 +12,7 @@ use super::phrases::woven;
 use crate::english::lemma::plural;
 use crate::english::{Correction, Vocabulary};
 use crate::error::Result;
-use crate::knowledge::Knowledge;
+use crate::knowledge::{Knowledge, Mention};
 use crate::knowledge::wordnet::WordNet;
 
 /// How much is generated.
@@ -207,8 +207,27 @@ impl Generator {
         Ok(names)
     }
 
+    /// Where a description of a mention goes: behind the nouns that the mention tells of, as behind "tables" in "square
+    /// tables".
+    fn with_its_noun(&self, text: &str, mention: &Mention, all: &[Mention]) -> Mention {
+        let mut wider = mention.clone();
+        while let Some(next) = all.iter().find(|next| {
+            let gap = text.get(wider.range.end..next.range.start);
+            gap.is_some_and(|gap| !gap.is_empty() && gap.bytes().all(|byte| matches!(byte, b' ' | b'-')))
+        }) {
+            wider.range.end = next.range.end;
+        }
+        wider
+    }
+
     /// One description of one entity, then several of one, then one of each of two entities.
     fn describe(&self, text: &str, found: &[FoundEntity<'_>], candidates: &mut Candidates) {
+        let all = self.knowledge().find(text);
+        let found: Vec<FoundEntity<'_>> = found
+            .iter()
+            .map(|found| FoundEntity { mention: self.with_its_noun(text, &found.mention, &all), ..found.clone() })
+            .collect();
+        let found = &found;
         let described = |found: &FoundEntity<'_>, description: &str| Rewording::Described {
             entity: found.entity.name.clone(),
             description: description.to_owned(),

@@ -1,6 +1,7 @@
 //! Words that show nothing.
 
 use super::candidates::Rewording;
+use crate::english::article::indefinite;
 
 /// Beginnings that ask for a picture instead of saying what it shows, the longest first.
 const REQUESTS: &[&str] = &[
@@ -134,10 +135,7 @@ fn after<'a>(text: &'a str, request: &str) -> Option<&'a str> {
 
 /// Makes "a" or "an" fit the word that now follows.
 pub(super) fn mend(article: &mut String, next: &str) {
-    let vowel = next.starts_with(['a', 'e', 'i', 'o', 'u', 'A', 'E', 'I', 'O', 'U']);
-    match (article.as_str(), vowel) {
-        ("a", true) => *article = "an".to_owned(),
-        ("an", false) => *article = "a".to_owned(),
-        _ => {}
+    if matches!(article.as_str(), "a" | "an") {
+        *article = indefinite(next).to_owned();
     }
 }

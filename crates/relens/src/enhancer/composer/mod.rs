@@ -14,6 +14,7 @@ mod chat;
 mod clean;
 pub mod keywords;
 mod phrases;
+mod phrasing;
 pub mod preferences;
 pub mod wording;
 
@@ -32,6 +33,7 @@ use super::mix::{Mix, equally_weighted};
 use super::open::{EnhancerContext, EnhancerTable};
 use super::spelling::Spelling;
 use super::{EnhancedQuery, Query, QueryEnhancer, TraceEntry, WeightedText};
+use crate::english::article::with_article;
 use crate::english::{Vocabulary, vocabulary};
 use crate::error::Result;
 use crate::index::Index;
@@ -44,8 +46,8 @@ use crate::model_hub::bundled;
 pub struct ChoiceConfig {
     /// A word that captions use at most so often is unfamiliar to the retriever; default 10.
     pub unfamiliar_up_to: u64,
-    /// The share of a query that is reworded, if hardly anything of it is unfamiliar; it falls to nothing where all is.
-    /// Default 0.6.
+    /// The share of a query that is reworded, if hardly anything of it is unfamiliar; it falls to nothing where all is,
+    /// with the square of what is familiar. Default 0.6.
     pub reworded_share: f32,
     /// An entity that captions name at most so often is explained; more frequent ones the retriever knows. Default 20.
     pub explained_up_to: u64,
@@ -106,7 +108,7 @@ pub struct Language {
 }
 
 /// How much of the weight of rewordings the second one has, which takes every word in its second meaning.
-const SHARE_OF_SECOND_MEANINGS: f32 = 0.4;
+const SHARE_OF_SECOND_MEANINGS: f32 = 0.25;
 
 impl Composer {
     /// Chooses among what `generator` offers.
@@ -118,8 +120,10 @@ impl Composer {
     fn asked_for(&self, query: &Query) -> Result<(Query, Vec<TraceEntry>)> {
         let (text, dropped) = chat::without_chat(query.text());
         let mut trace: Vec<TraceEntry> = dropped.iter().map(Rewording::trace).collect();
+        let text = if dropped.is_empty() { text } else { with_article(&text) };
         let text = match self.language.links.phrase(&text) {
             Some(phrase) => {
+                let phrase = with_article(&phrase);
                 trace.push(TraceEntry::Replaced { from: text, to: phrase.clone() });
                 phrase
             }
@@ -142,13 +146,13 @@ impl Composer {
             to: replaced.to.clone(),
             seen: replaced.seen,
         }));
-        let share = self.choice.reworded_share * (1.0 - reworded.unfamiliarity);
+        let share = self.choice.reworded_share * (1.0 - reworded.unfamiliarity).powi(2);
         let second = if reworded.other == reworded.text { 0.0 } else { SHARE_OF_SECOND_MEANINGS };
         let mut rewrites = vec![WeightedText { text: reworded.text.clone(), weight: 1.0 - second }];
         if second > 0.0 {
             rewrites.push(WeightedText { text: reworded.other, weight: second });
         }
-        let added = described.texts.iter().filter(|text| text.text != query.text());
+        let added = described.texts.iter().filter(|text| text.text != reworded.renamed);
         let added: Vec<WeightedText> = added.cloned().collect();
         if !added.is_empty() {
             trace.extend(
@@ -277,16 +281,25 @@ impl QueryEnhancer for Composer {
 
     fn enhance_batch(&self, queries: &[Query], _: Option<&dyn Index>) -> Result<Vec<EnhancedQuery>> {
         let asked = queries.iter().map(|query| self.asked_for(query)).collect::<Result<Vec<_>>>()?;
-        let (queries, traces): (Vec<Query>, Vec<Vec<TraceEntry>>) = asked.into_iter().unzip();
-        let candidates = self.generator.generate(&queries)?;
-        let vocabulary = self.generator.vocabulary();
         let words = self.generator.knowledge().words();
-        let enhanced = queries.iter().zip(&candidates).zip(traces).map(|((query, all), mut trace)| {
-            let chosen = self.choose(query, all, vocabulary);
-            let reworded =
-                self.language.wording.as_ref().and_then(|wording| wording.reword(query.text(), words));
+        let reword = |query: &Query| {
+            let (text, _) = clean::without_filler(query.text());
+            self.language.wording.as_ref().and_then(|wording| wording.reword(&text, words))
+        };
+        let reworded: Vec<Option<Reworded>> = asked.iter().map(|(query, _)| reword(query)).collect();
+        // What a query calls by another name once it is reworded is not described as well.
+        let named = asked.iter().zip(&reworded).map(|((query, _), reworded)| match reworded {
+            Some(reworded) => Query::new(&reworded.renamed),
+            None => Ok(query.clone()),
+        });
+        let named = named.collect::<Result<Vec<Query>>>()?;
+        let candidates = self.generator.generate(&named)?;
+        let vocabulary = self.generator.vocabulary();
+        let asked = asked.into_iter().zip(named.iter().zip(reworded)).zip(&candidates);
+        let enhanced = asked.map(|(((query, mut trace), (named, reworded)), candidates)| {
+            let chosen = self.choose(named, candidates, vocabulary);
             match reworded {
-                Some(reworded) => self.reworded(query, reworded, &chosen, trace),
+                Some(reworded) => self.reworded(&query, reworded, &chosen, trace),
                 None if trace.is_empty() => chosen,
                 None => {
                     trace.extend(

@@ -1,5 +1,6 @@
 //! Where a description goes, and how it reads there.
 
+use crate::english::article::with_article;
 use crate::knowledge::Mention;
 
 /// Words before which a noun phrase ends.
@@ -8,61 +9,14 @@ const ENDS_PHRASE: &[&str] = &[
     "from", "hanging", "held", "in", "into", "near", "of", "on", "or", "over", "through", "to", "under",
     "with", "without",
 ];
-/// Nouns that take no article.
-const UNCOUNTED: &[&str] = &[
-    "armor",
-    "bark",
-    "brick",
-    "cloth",
-    "concrete",
-    "cream",
-    "denim",
-    "dirt",
-    "dough",
-    "dust",
-    "equipment",
-    "fabric",
-    "foam",
-    "foliage",
-    "fruit",
-    "fur",
-    "glass",
-    "gold",
-    "grass",
-    "hair",
-    "ice",
-    "jewellery",
-    "lace",
-    "leather",
-    "light",
-    "metal",
-    "mud",
-    "paint",
-    "paper",
-    "plastic",
-    "plumage",
-    "rubber",
-    "sand",
-    "silk",
-    "skin",
-    "smoke",
-    "snow",
-    "steam",
-    "steel",
-    "stone",
-    "water",
-    "wood",
-    "wool",
-];
-const DETERMINERS: &[&str] = &[
-    "a", "an", "another", "each", "eight", "few", "five", "four", "her", "his", "its", "many", "multiple",
-    "no", "one", "rows", "several", "six", "some", "the", "their", "three", "two",
-];
 const STATES: &[&str] = &["held", "laid", "set", "seen", "worn", "spread", "hung", "made"];
 const PREPOSITIONS: &[&str] = &[
     "above", "against", "along", "around", "at", "behind", "beside", "between", "by", "from", "in", "inside",
     "into", "near", "of", "on", "onto", "over", "through", "to", "under", "with",
 ];
+
+/// What tells, behind a participle, of a state and not of a thing.
+const AFTER_A_STATE: &[&str] = &["low", "still", "together", "upright", "weightless"];
 
 /// Whether a noun phrase ends before this word.
 pub(super) fn ends_phrase(word: &str) -> bool {
@@ -110,25 +64,8 @@ fn is_state(description: &str) -> bool {
     let mut words = description.split_whitespace();
     let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let participle = first.ends_with("ing") || first.ends_with("ed") || STATES.contains(&first);
-    PREPOSITIONS.contains(&first) || participle && PREPOSITIONS.contains(&second)
-}
-
-fn with_article(description: &str) -> String {
-    let words: Vec<&str> = description.split_whitespace().collect();
-    let first = words.first().copied().unwrap_or_default();
-    let bare = |word: &str| word.trim_end_matches([',', ';']).to_owned();
-    let end =
-        words.iter().skip(1).position(|word| ENDS_PHRASE.contains(word)).map_or(words.len(), |end| end + 1);
-    let comma = words.iter().position(|word| word.ends_with(',')).map_or(words.len(), |comma| comma + 1);
-    let head =
-        words.get(..end.min(comma)).and_then(<[&str]>::last).map(|word| bare(word)).unwrap_or_default();
-    let plural = head.ends_with('s') && !head.ends_with("ss")
-        || ["feet", "teeth", "people", "men"].contains(&head.as_str());
-    if plural || DETERMINERS.contains(&first) || UNCOUNTED.contains(&head.as_str()) {
-        return description.to_owned();
-    }
-    let article = if first.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
-    format!("{article} {description}")
+    PREPOSITIONS.contains(&first)
+        || participle && (PREPOSITIONS.contains(&second) || AFTER_A_STATE.contains(&second))
 }
 
 #[cfg(test)]
@@ -148,6 +85,10 @@ mod tests {
             (&["dark wet nostrils at the tip"], "with dark wet nostrils at the tip"),
             (&["an aircraft carrier", "flat deck"], "an aircraft carrier, with a flat deck"),
             (&["glass front, wide doors"], "with a glass front, wide doors"),
+            (
+                &["red and blue bands", "m-shaped mark", "sitting upright"],
+                "with red and blue bands and an m-shaped mark, sitting upright",
+            ),
         ] {
             assert_eq!(clause(descriptions), expected);
         }

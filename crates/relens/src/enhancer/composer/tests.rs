@@ -1,7 +1,14 @@
+use std::path::Path;
+use std::sync::OnceLock;
+
+use proptest::prelude::*;
+
 use super::super::enhance_text;
 use super::super::entity_finder::EntityConfig;
 use super::super::entity_finder::tests::knowledge;
+use super::super::LONGEST_QUERY;
 use super::*;
+use crate::embed::{Embeddings, TextEmbedder};
 use crate::english::WordList;
 use crate::knowledge::wordnet::WordNet;
 
@@ -83,17 +90,25 @@ fn the_enhancer_explains_what_is_rare_and_leaves_the_rest() {
     assert_eq!(texts("a photo of a dgo, a dog on gras")[1], "a dgo, a dog on grass");
 }
 
+/// The composer with all that is bundled, as it is for a retriever that has no files of its own.
+fn bundled() -> Composer {
+    Composer::open(&EnhancerTable::named("composer"), &EnhancerContext::default()).unwrap()
+}
+
 #[test]
 fn the_words_of_the_papers_become_words_that_the_retriever_knows() {
-    let composer = Composer::open(&EnhancerTable::named("composer"), &EnhancerContext::default()).unwrap();
+    let composer = bundled();
     for (typed, expected) in [
-        ("pooch snarling at a laddie", "dog showing its teeth at a boy"),
+        ("pooch snarling at a laddie", "a dog showing its teeth at a boy"),
         ("a dog anticipates the ball", "a dog waits for the ball"),
         ("a populated street", "a crowded street"),
         ("a camp of tents", "a group of tents"),
         ("a man at a mixing board", "a man at a board with many buttons"),
         ("the keeper", "the goalie"),
         ("a garbage can", "a trashcan"),
+        // A place, and no shape with four corners.
+        ("two girls in a square", "two girls in a plaza"),
+        ("A crowd gathers in the town square .", "A crowd gathers in the plaza ."),
     ] {
         let enhanced = enhance_text(&composer, typed);
         enhanced.ensure_usable("composer").unwrap();
@@ -103,6 +118,7 @@ fn the_words_of_the_papers_become_words_that_the_retriever_knows() {
             "{typed}: {:?}",
             enhanced.trace
         );
+        assert!(enhanced.texts.iter().all(|text| !text.text.contains("four equal")), "{:#?}", enhanced.texts);
     }
     // What the captions name often enough stays.
     let familiar = enhance_text(&composer, "two dogs in a field");
@@ -110,9 +126,116 @@ fn the_words_of_the_papers_become_words_that_the_retriever_knows() {
 }
 
 #[test]
+fn rewordings_read_as_people_write() {
+    let composer = bundled();
+    for (typed, expected) in [
+        ("azure-hatted lass upon a crag", "a girl in a blue hat on a rock"),
+        ("tangerine-clad gent", "a man in orange"),
+        ("a trio of mutts amid drifts", "three dogs in snow"),
+        ("bespectacled tot clutching a plaything", "a toddler in glasses holding a toy"),
+        ("elderly bloke on a settee", "an elderly man on a couch"),
+    ] {
+        let enhanced = enhance_text(&composer, typed);
+        assert!(enhanced.texts.iter().any(|text| text.text == expected), "{typed}: {:#?}", enhanced.texts);
+    }
+}
+
+#[test]
+fn what_has_no_other_name_is_described_and_what_has_one_is_not() {
+    let texts = |typed: &str| {
+        let enhanced = enhance_text(&bundled(), typed);
+        enhanced.texts.into_iter().map(|text| text.text).collect::<Vec<_>>()
+    };
+    assert!(texts("a mutt").iter().all(|text| !text.contains(" with ")), "{:?}", texts("a mutt"));
+    let described = texts("two jaguars beside a mutt");
+    assert!(described.iter().any(|text| text.contains("jaguars with ") && text.contains("dog")), "{described:?}");
+    // A description stands behind the noun that its thing tells of.
+    let flower = texts("orange dahlia flower");
+    assert!(flower.iter().all(|text| !text.contains("dahlia, ")), "{flower:?}");
+}
+
+#[test]
 fn talk_is_dropped_before_anything_else() {
-    let composer = Composer::open(&EnhancerTable::named("composer"), &EnhancerContext::default()).unwrap();
-    let enhanced = enhance_text(&composer, "can you find me the one where a dog runs, please?");
+    let enhanced = enhance_text(&bundled(), "can you find me the one where a dog runs, please?");
     assert_eq!(enhanced.texts[0].text, "the one where a dog runs");
     assert!(matches!(&enhanced.trace[..], [TraceEntry::Replaced { to, .. }, ..] if to.is_empty()));
 }
+
+/// An embedder that lies in a directory, and knows nothing.
+struct InDirectory(PathBuf);
+
+impl TextEmbedder for InDirectory {
+    fn name(&self) -> &str {
+        "in-directory"
+    }
+
+    fn fingerprint(&self) -> &str {
+        "in-directory"
+    }
+
+    fn embed_texts(&self, texts: &[&str]) -> Result<Embeddings> {
+        Embeddings::from_rows(1, vec![1.0; texts.len()])
+    }
+
+    fn directory(&self) -> Option<&Path> {
+        Some(&self.0)
+    }
+}
+
+#[test]
+fn a_retriever_without_a_file_of_its_own_is_taken_to_know_what_captions_use() {
+    let directory = tempfile::tempdir().unwrap();
+    let texts = |typed: &str| {
+        let embedder: Arc<dyn TextEmbedder> = Arc::new(InDirectory(directory.path().to_owned()));
+        let context = EnhancerContext { embedder: Some(embedder), ..EnhancerContext::default() };
+        let composer = Composer::open(&EnhancerTable::named("composer"), &context).unwrap();
+        enhance_text(&composer, typed).texts.into_iter().map(|text| text.text).collect::<Vec<_>>()
+    };
+    assert!(texts("the pooch").contains(&"the dog".to_owned()), "{:?}", texts("the pooch"));
+    // Its own measure goes first: this one knows the word.
+    fs_err::write(directory.path().join("familiarity.tsv"), "pooch\t900\nthe\t9000\n").unwrap();
+    assert!(!texts("the pooch").contains(&"the dog".to_owned()), "{:?}", texts("the pooch"));
+    fs_err::write(directory.path().join("familiarity.tsv"), "pooch\tmany\n").unwrap();
+    let embedder: Arc<dyn TextEmbedder> = Arc::new(InDirectory(directory.path().to_owned()));
+    let context = EnhancerContext { embedder: Some(embedder), ..EnhancerContext::default() };
+    let error = Composer::open(&EnhancerTable::named("composer"), &context).err().unwrap().to_string();
+    assert!(error.contains("familiarity.tsv") && error.contains("line 1"), "{error}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_rewrite_is_empty_or_too_long_or_loses_what_counts(
+        words in proptest::collection::vec(
+            "two|five|7|red|green|not|without|no|pooch|azure|hatted|trio|of|square|zeppelin|a|in|,|-|snarling|é", 1..24,
+        ),
+    ) {
+        let typed = words.join(" ");
+        let query = Query::new(&typed);
+        prop_assume!(query.is_ok());
+        let composer = BUNDLED.get_or_init(bundled);
+        let enhanced = composer.enhance_batch(&[query.unwrap()], None).unwrap().remove(0);
+        enhanced.ensure_usable("composer").unwrap();
+        for WeightedText { text, .. } in &enhanced.texts {
+            prop_assert!(!text.trim().is_empty() && text.len() <= LONGEST_QUERY);
+            for kept in ["two", "five", "7", "red", "green", "not", "without", "no"] {
+                let count = |text: &str| text.split(' ').filter(|word| *word == kept).count();
+                prop_assert!(count(&typed) <= count(text), "{} lost in {} → {}", kept, typed, text);
+            }
+        }
+    }
+
+    #[test]
+    fn a_query_of_familiar_words_is_left_as_it_is(
+        words in proptest::collection::vec("dog|boy|two|red|on|the|grass|with|frisbee|runs|people|street", 1..9),
+    ) {
+        let typed = format!("a dog in {}", words.join(" "));
+        let composer = BUNDLED.get_or_init(bundled);
+        let enhanced = composer.enhance_batch(&[Query::new(&typed).unwrap()], None).unwrap().remove(0);
+        prop_assert_eq!(&enhanced.texts[0].text, &typed);
+        prop_assert_eq!(enhanced.texts.len(), 1);
+    }
+}
+
+static BUNDLED: OnceLock<Composer> = OnceLock::new();

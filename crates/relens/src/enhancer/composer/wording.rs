@@ -6,12 +6,14 @@
 use std::sync::Arc;
 
 use crate::english::Vocabulary;
+use crate::english::article::with_article;
+use crate::english::inflection::readings;
 use crate::english::words::{WordInText, words};
 use crate::enhancer::LONGEST_QUERY;
-use crate::knowledge::words::{Form, LONGEST_PHRASE};
+use crate::knowledge::words::{ENGLISH, Form, LONGEST_PHRASE, MeaningKind};
 use crate::knowledge::{Source, Words};
 
-use super::clean::mend;
+use super::phrasing::{Unit, fluent};
 use super::preferences::Preferences;
 
 /// Beside a retriever: how well it knows words, `word<TAB>count` a line.
@@ -25,8 +27,6 @@ const PROTECTED: &[&str] = &[
     "nine", "no", "nobody", "none", "nor", "not", "one", "orange", "pink", "purple", "red", "seven",
     "silver", "six", "tan", "ten", "three", "two", "white", "without", "yellow",
 ];
-/// Meanings that begin so read better behind the word that they tell of: "bespectacled man" is a man in glasses.
-const BEHIND_THE_NOUN: &[&str] = &["in", "with", "on", "without"];
 
 /// A phrase that was replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub struct Reworded {
     pub text: String,
     /// Every phrase by its second meaning, where there are two.
     pub other: String,
+    /// Phrases that have another name by it, those that can only be told of as they were typed.
+    pub renamed: String,
     /// What was replaced.
     pub replaced: Vec<Replaced>,
     /// How much of what the query is about was replaced, 0 to 1.
@@ -80,7 +82,13 @@ impl Wording {
         if replaceable.is_empty() {
             return None;
         }
-        let [best, other] = [0, 1].map(|choice| written(text, &words, &replaceable, choice));
+        let [best, other] = [0, 1].map(|choice| {
+            written(text, &words, &replaceable, |phrase| {
+                phrase.meanings.get(choice.min(phrase.meanings.len().saturating_sub(1)))
+            })
+        });
+        let is_name = |form: &&Form| form.meaning.kind == MeaningKind::Name;
+        let renamed = written(text, &words, &replaceable, |phrase| phrase.meanings.first().filter(is_name));
         // What is longer than a query may be is none.
         let best = Some(best).filter(|best| best.len() <= LONGEST_QUERY && !best.trim().is_empty())?;
         let other = Some(other).filter(|other| other.len() <= LONGEST_QUERY).unwrap_or_else(|| best.clone());
@@ -91,7 +99,9 @@ impl Wording {
             let to = phrase.meanings.first()?.text.clone();
             Some(Replaced { from: typed(text, &words, phrase).to_owned(), to, seen: phrase.seen })
         });
-        Some(Reworded { text: best, other, replaced: told.collect(), unfamiliarity })
+        let renamed = Some(renamed).filter(|renamed| renamed.len() <= LONGEST_QUERY);
+        let renamed = renamed.unwrap_or_else(|| best.clone());
+        Some(Reworded { text: best, other, renamed, replaced: told.collect(), unfamiliarity })
     }
 
     /// The phrases of a query that can be replaced, the longer before the shorter, from left to right.
@@ -123,10 +133,20 @@ impl Wording {
         let has_digit = || joined.chars().any(char::is_numeric);
         // A person's word counts however familiar it is.
         let taught = || {
-            let word = knowledge.get(&joined, crate::knowledge::words::ENGLISH);
+            let word = knowledge.get(&joined, ENGLISH);
             word.is_some_and(|word| word.meanings.iter().any(|meaning| meaning.source == Source::Person))
         };
-        if seen >= self.familiar_from && !taught() || has_digit() {
+        // A phrase is met less often than its rarest word.
+        let seldom = if length > 1 { seen < 2 * self.familiar_from } else { seen < self.familiar_from };
+        if !seldom && !taught() || has_digit() {
+            return None;
+        }
+        // "Roofs" are known where "roof" is, unless something is known of them in particular.
+        let known_by_its_base = || {
+            !knowledge.contains(&joined, ENGLISH)
+                && readings(&joined).iter().any(|(base, _)| self.familiarity.count(base) >= self.familiar_from)
+        };
+        if length == 1 && known_by_its_base() {
             return None;
         }
         let mut meanings = knowledge.meanings(&joined, &self.familiarity);
@@ -154,18 +174,13 @@ fn typed<'a>(text: &'a str, words: &[WordInText<'_>], phrase: &Replaceable) -> &
     text.get(start..end).unwrap_or_default()
 }
 
-/// A stretch of the new text: what stands before it in the old one, and itself.
-struct Unit<'a> {
-    gap: &'a str,
+/// The text with every phrase by the meaning that is chosen, or as it was typed.
+fn written<'a>(
     text: &'a str,
-    /// Whether it is a meaning.
-    new: bool,
-    /// Whether only spaces or hyphens part it from the unit before.
-    joins: bool,
-}
-
-/// The text with every phrase by its meaning of this number, or by its last.
-fn written(text: &str, words: &[WordInText<'_>], phrases: &[Replaceable], choice: usize) -> String {
+    words: &[WordInText<'_>],
+    phrases: &'a [Replaceable],
+    choose: impl Fn(&'a Replaceable) -> Option<&'a Form>,
+) -> String {
     let mut units: Vec<Unit<'_>> = Vec::new();
     let mut phrases = phrases.iter().peekable();
     let (mut position, mut copied) = (0, 0);
@@ -174,71 +189,15 @@ fn written(text: &str, words: &[WordInText<'_>], phrases: &[Replaceable], choice
         let phrase = phrases.next_if(|phrase| phrase.first == position);
         let length = phrase.map_or(1, |phrase| phrase.length);
         let end = words.get(position + length - 1).map_or(word.range.end, |last| last.range.end);
-        let meaning = phrase
-            .and_then(|phrase| phrase.meanings.get(choice.min(phrase.meanings.len().saturating_sub(1))));
         let own = text.get(word.range.start..end).unwrap_or_default();
-        let new = meaning.map(|form| form.text.as_str());
-        units.push(Unit { gap, text: new.unwrap_or(own), new: new.is_some(), joins: word.joins });
+        let new = phrase.and_then(&choose).map(|form| form.text.as_str());
+        units.push(Unit { gap, text: new.unwrap_or(own).into(), new: new.is_some(), joins: word.joins });
         copied = end;
         position += length;
     }
-    put_behind_nouns(&mut units);
-    let mut result = assembled(&units);
+    let mut result = fluent(units);
     result.push_str(text.get(copied..).unwrap_or_default());
-    result
-}
-
-/// "in a hat girl" reads "girl in a hat".
-fn put_behind_nouns(units: &mut [Unit<'_>]) {
-    let mut position = 0;
-    while position + 1 < units.len() {
-        let (Some(this), Some(next)) = (units.get(position), units.get(position + 1)) else { break };
-        let first = this.text.split(' ').next().unwrap_or_default();
-        let before = position.checked_sub(1).and_then(|before| units.get(before));
-        let in_front = before.is_none_or(|before| {
-            !this.joins
-                || matches!(
-                    before.text.to_lowercase().as_str(),
-                    "a" | "an" | "the" | "two" | "three" | "some" | "of"
-                )
-        });
-        let noun = !super::phrases::ends_phrase(next.text) && next.joins && !next.text.contains(' ');
-        if this.new && this.text.contains(' ') && BEHIND_THE_NOUN.contains(&first) && in_front && noun {
-            let (moved, stayed) = ((this.text, this.new), (next.text, next.new));
-            if let Some(unit) = units.get_mut(position) {
-                (unit.text, unit.new) = stayed;
-            }
-            if let Some(unit) = units.get_mut(position + 1) {
-                (unit.text, unit.new) = moved;
-            }
-            position += 1;
-        }
-        position += 1;
-    }
-}
-
-/// The units one after the other; compounds are parted where something in them was replaced, and articles fit.
-fn assembled(units: &[Unit<'_>]) -> String {
-    let mut result = String::new();
-    let mut last: Option<(usize, bool)> = None;
-    for unit in units {
-        let new = unit.new || last.is_some_and(|(_, new)| new);
-        let parted = unit.joins && new && !unit.gap.contains(char::is_whitespace);
-        result.push_str(if parted { " " } else { unit.gap });
-        if let Some((start, _)) = last.filter(|_| new) {
-            let mut article = result.get(start..).unwrap_or_default().trim_end().to_owned();
-            let spaces = result.len() - start - article.len();
-            if matches!(article.as_str(), "a" | "an") {
-                mend(&mut article, unit.text);
-                result.truncate(start);
-                result.push_str(&article);
-                result.extend(std::iter::repeat_n(' ', spaces));
-            }
-        }
-        last = Some((result.len(), unit.new));
-        result.push_str(unit.text);
-    }
-    result
+    with_article(&result)
 }
 
 #[cfg(test)]

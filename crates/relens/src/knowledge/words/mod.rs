@@ -1,7 +1,8 @@
 //! What do words mean that a retriever has hardly seen? "pooch" is a dog, "snarling" shows teeth.
 //!
 //! The bundled words lie in a file of sorted lines that nothing parses before it is asked: a word, a tab, its meanings
-//! parted by tabs, each behind a mark of its kind (`=` a name, `~` short, `+` plain). What a person changed lies in the
+//! parted by tabs, each behind a mark of its kind (`=` a name, `~` short, `+` plain); a word without meanings is left alone.
+//! What a person changed lies in the
 //! knowledge base of the home directory and goes before it.
 
 mod forms;
@@ -62,7 +63,7 @@ impl Words {
         let key = key(word, language);
         self.edited
             .get(&*key)
-            .map_or_else(|| self.bundled.get(&key).is_some(), |word| !word.meanings.is_empty())
+            .map_or_else(|| self.bundled.get(&key).is_some_and(|line| !line.is_empty()), |word| !word.meanings.is_empty())
     }
 
     /// All words, sorted by their keys.

@@ -26,8 +26,8 @@ struct WordAnswer {
     alternatives: Vec<String>,
     #[serde(default)]
     forms: Vec<String>,
-    #[serde(default)]
-    meanings: Vec<Meaning>,
+    /// All that the word means; none leaves it alone.
+    meanings: Option<Vec<Meaning>>,
 }
 
 /// A meaning of a word and how far it comes first: by the place of the word among the alternatives, then by how often
@@ -35,18 +35,29 @@ struct WordAnswer {
 type Ranked = (usize, std::cmp::Reverse<u64>, Meaning);
 
 /// Collects the words of several files of answers, or of files that [`super::super::store::KnowledgeStore`] exports.
-/// What comes first in `paths` comes first among a word's meanings.
+/// What comes first in `paths` comes first among a word's meanings; a word whose `meanings` a file states has no others
+/// from the files behind it, and with none at all it is left alone.
 ///
 /// # Errors
 /// [`Error::Dataset`](crate::error::Error::Dataset) naming the line; [`Error::Io`](crate::error::Error::Io).
 pub fn read(paths: &[&Path], language: &str, captions: &Vocabulary) -> Result<Vec<Word>> {
     let mut found: HashMap<(String, String), Vec<Ranked>> = HashMap::new();
+    let mut stated: HashMap<(String, String), usize> = HashMap::new();
     for (file, path) in paths.iter().enumerate() {
         for_each_line(path, |number, line| {
             let record: WordAnswer = parse_line(path, number, line)?;
             let language = record.language.clone().unwrap_or_else(|| language.to_owned());
+            if record.meanings.is_some() {
+                let key = (language.clone(), phrase(&record.word));
+                found.entry(key.clone()).or_default();
+                stated.entry(key).or_insert(file);
+            }
             for (place, word, meaning) in record.meanings_of_words() {
                 let word = phrase(&word);
+                let stated_by = stated.get(&(language.clone(), word.clone()));
+                if stated_by.is_some_and(|&stated_by| stated_by < file) {
+                    continue;
+                }
                 let meaning = Meaning { text: phrase(&meaning.text), ..meaning };
                 if word.is_empty() || meaning.text.is_empty() || word == meaning.text && language == ENGLISH {
                     continue;
@@ -88,7 +99,9 @@ impl WordAnswer {
                 self.plain.iter().map(|plain| (4, self.word.clone(), meaning(plain, MeaningKind::Plain))),
             );
         }
-        found.extend(self.meanings.into_iter().map(|meaning| (0, self.word.clone(), meaning)));
+        found.extend(
+            self.meanings.into_iter().flatten().map(|meaning| (0, self.word.clone(), meaning)),
+        );
         found
     }
 }
@@ -125,8 +138,14 @@ mod tests {
             r#"{"word": "tot", "meanings": [{"text": "toddler", "kind": "name", "source": "person"}]}"#,
         ];
         fs_err::write(file.path(), lines.join("\n")).unwrap();
+        let behind = tempfile::NamedTempFile::new().unwrap();
+        let lines = [
+            r#"{"word": "sum", "alternatives": ["tot", "love"]}"#,
+            r#"{"word": "love", "meanings": []}"#,
+        ];
+        fs_err::write(behind.path(), lines.join("\n")).unwrap();
         let captions = Vocabulary::of_captions(["boy boy son"]);
-        let words = read(&[file.path()], ENGLISH, &captions).unwrap();
+        let words = read(&[file.path(), behind.path()], ENGLISH, &captions).unwrap();
         let told: Vec<String> = words
             .iter()
             .map(|word| {
@@ -138,6 +157,7 @@ mod tests {
             told,
             [
                 "lad: boy, son",
+                "love: sum",
                 "snarling: showing teeth, mouth open with teeth",
                 "son: boy",
                 "tot: toddler",
@@ -145,6 +165,19 @@ mod tests {
                 "young ster: boy"
             ]
         );
+    }
+
+    #[test]
+    fn a_word_without_meanings_is_left_alone() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let lines = [r#"{"word": "love", "meanings": []}"#, r#"{"word": "hug", "alternatives": ["x"]}"#];
+        fs_err::write(file.path(), lines.join("\n")).unwrap();
+        let behind = tempfile::NamedTempFile::new().unwrap();
+        fs_err::write(behind.path(), r#"{"word": "hug", "alternatives": ["love"]}"#).unwrap();
+        let words = read(&[file.path(), behind.path()], ENGLISH, &Vocabulary::default()).unwrap();
+        let told: Vec<(&str, usize)> =
+            words.iter().map(|word| (word.word.as_str(), word.meanings.len())).collect();
+        assert_eq!(told, [("love", 0), ("x", 1)]);
     }
 
     #[test]

@@ -1,0 +1,223 @@
+//! Fluent English of a text in which words were replaced: articles fit, what belongs behind its noun stands there, and
+//! nothing is said twice.
+
+use std::borrow::Cow;
+
+use super::clean::mend;
+use super::phrases::ends_phrase;
+use crate::english::article::{is_determiner, is_plural, missing};
+
+/// Meanings that begin so read better behind the word that they tell of: "bespectacled man" is a man in glasses.
+const BEHIND_THE_NOUN: &[&str] = &["in", "with", "on", "without"];
+/// What a garment is like: "blue-hatted" is in a blue hat.
+const OF_GARMENTS: &[&str] = &[
+    "beige", "black", "blue", "brown", "checkered", "dark", "denim", "floral", "gold", "golden", "gray",
+    "green", "grey", "leather", "light", "orange", "pink", "plaid", "purple", "red", "silk", "silver",
+    "striped", "tan", "white", "yellow",
+];
+
+/// A stretch of the new text: what stands before it in the old one, and itself.
+pub(super) struct Unit<'a> {
+    /// What parts it from the unit before.
+    pub(super) gap: &'a str,
+    /// The words.
+    pub(super) text: Cow<'a, str>,
+    /// Whether it is a meaning.
+    pub(super) new: bool,
+    /// Whether only spaces or hyphens part it from the unit before.
+    pub(super) joins: bool,
+}
+
+/// The units as a text.
+pub(super) fn fluent(mut units: Vec<Unit<'_>>) -> String {
+    wear_colours(&mut units);
+    put_behind_nouns(&mut units);
+    say_once(&mut units);
+    assembled(&units)
+}
+
+/// "blue-in a hat girl" becomes "in a blue hat girl", and "blue-clad girl" "in blue girl", where the colour or the
+/// garment is new.
+fn wear_colours(units: &mut Vec<Unit<'_>>) {
+    let mut position = 1;
+    while position < units.len() {
+        let (Some(colour), Some(garment)) = (units.get(position - 1), units.get(position)) else { break };
+        let worn = garment.gap == "-" && OF_GARMENTS.contains(&colour.text.to_lowercase().as_str());
+        let worn = if !worn {
+            None
+        } else if garment.new {
+            let (preposition, rest) = garment.text.split_once(' ').unwrap_or_default();
+            let (article, noun) = rest.split_once(' ').unwrap_or_default();
+            let article = matches!(article, "a" | "an").then_some(article);
+            let noun = article.map_or(rest, |_| noun);
+            let mut phrase = vec![preposition.to_owned()];
+            if let Some(article) = article {
+                let mut article = article.to_owned();
+                mend(&mut article, &colour.text);
+                phrase.push(article);
+            }
+            phrase.extend([colour.text.to_string(), noun.to_owned()]);
+            (BEHIND_THE_NOUN.contains(&preposition) && !noun.is_empty()).then(|| phrase.join(" "))
+        } else {
+            (colour.new && garment.text == "clad").then(|| format!("in {}", colour.text))
+        };
+        match worn {
+            Some(worn) => {
+                units.remove(position);
+                if let Some(unit) = units.get_mut(position - 1) {
+                    (unit.text, unit.new) = (worn.into(), true);
+                }
+            }
+            None => position += 1,
+        }
+    }
+}
+
+/// "in a hat girl" reads "girl in a hat".
+fn put_behind_nouns(units: &mut [Unit<'_>]) {
+    let mut position = 0;
+    while position + 1 < units.len() {
+        let before = position.checked_sub(1).and_then(|before| units.get(before));
+        let (Some(this), Some(next)) = (units.get(position), units.get(position + 1)) else { break };
+        let first = this.text.split(' ').next().unwrap_or_default();
+        let may_follow = |before: &Unit<'_>| {
+            let word = before.text.to_lowercase();
+            !this.joins || is_determiner(&word) || word == "of"
+        };
+        let in_front = before.is_none_or(may_follow);
+        let noun = next.joins && !next.text.split(' ').any(ends_phrase);
+        let behind = this.new && this.text.contains(' ') && BEHIND_THE_NOUN.contains(&first);
+        if behind && in_front && noun {
+            if let Some([this, next]) = units.get_mut(position..position + 2) {
+                std::mem::swap(&mut this.text, &mut next.text);
+                std::mem::swap(&mut this.new, &mut next.new);
+            }
+            position += 1;
+        }
+        position += 1;
+    }
+}
+
+/// "colorful flower flower" reads "colorful flower": what a meaning says that stands beside it is left out of it.
+fn say_once(units: &mut Vec<Unit<'_>>) {
+    let same = |left: &str, right: &str| {
+        let bare = |word: &str| word.to_lowercase().trim_end_matches('s').to_owned();
+        bare(left) == bare(right)
+    };
+    let mut position = 0;
+    while position < units.len() {
+        let before = position.checked_sub(1).and_then(|before| units.get(before));
+        let last_before = before.and_then(|unit| unit.text.rsplit(' ').next()).map(str::to_owned);
+        let after = units.get(position + 1).filter(|after| after.joins);
+        let first_after = after.and_then(|unit| unit.text.split(' ').next()).map(str::to_owned);
+        let Some(unit) = units.get_mut(position).filter(|unit| unit.new) else {
+            position += 1;
+            continue;
+        };
+        let repeated = last_before.filter(|_| unit.joins).zip(unit.text.split_once(' '));
+        let without_first = repeated.filter(|(last, (first, _))| same(last, first));
+        if let Some(rest) = without_first.map(|(_, (_, rest))| rest.to_owned()) {
+            unit.text = rest.into();
+        }
+        let last = unit.text.rsplit(' ').next().unwrap_or_default();
+        if first_after.is_some_and(|first| same(&first, last)) {
+            match unit.text.rsplit_once(' ').map(|(rest, _)| rest.to_owned()) {
+                Some(rest) => unit.text = rest.into(),
+                // The word alone: the next one says it.
+                None => {
+                    let (gap, joins) = (unit.gap, unit.joins);
+                    units.remove(position);
+                    if let Some(next) = units.get_mut(position) {
+                        (next.gap, next.joins, next.new) = (gap, joins, true);
+                    }
+                    continue;
+                }
+            }
+        }
+        position += 1;
+    }
+}
+
+/// The units one after the other; compounds are parted where something in them was replaced, and articles fit.
+fn assembled(units: &[Unit<'_>]) -> String {
+    let mut result = String::new();
+    let mut last: Option<(usize, bool)> = None;
+    for (position, unit) in units.iter().enumerate() {
+        let new = unit.new || last.is_some_and(|(_, new)| new);
+        let parted = unit.joins && new && !unit.gap.contains(char::is_whitespace);
+        result.push_str(if parted { " " } else { unit.gap });
+        if let Some((start, _)) = last.filter(|_| new) {
+            let before = result.get(start..).unwrap_or_default().trim_end().to_owned();
+            let lower = before.to_lowercase();
+            if matches!(lower.as_str(), "a" | "an") {
+                let mut article = lower;
+                mend(&mut article, &unit.text);
+                let spaces = result.len() - start - before.len();
+                result.truncate(start);
+                if takes_article(unit, units.get(position + 1)) {
+                    let capital = before.starts_with('A');
+                    result.push_str(&if capital { article.replacen('a', "A", 1) } else { article });
+                    result.extend(std::iter::repeat_n(' ', spaces));
+                }
+            }
+        }
+        last = Some((result.len(), unit.new));
+        result.push_str(&unit.text);
+    }
+    result
+}
+
+/// Whether "a" can stay before a meaning: not before "three" or, unless it tells of the noun behind it, "stairs".
+fn takes_article(unit: &Unit<'_>, next: Option<&Unit<'_>>) -> bool {
+    if !unit.new {
+        return true;
+    }
+    if unit.text.split(' ').next().is_some_and(is_determiner) {
+        return false;
+    }
+    let tells_of_next = next.is_some_and(|next| next.joins && !ends_phrase(&next.text));
+    tells_of_next || missing(&unit.text).is_some() || !unit.text.split(' ').any(is_plural)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// "_" marks what is new; words of one unit are joined by dots.
+    fn text(marked: &str) -> String {
+        let mut units = Vec::new();
+        let mut rest = marked;
+        while !rest.is_empty() {
+            let end = rest.find([' ', '-']).unwrap_or(rest.len());
+            let (word, after) = rest.split_at(end);
+            let new = word.strip_prefix('_');
+            let text = new.unwrap_or(word).replace('.', " ");
+            let gap = if units.is_empty() { "" } else { &marked[marked.len() - rest.len() - 1..][..1] };
+            units.push(Unit { gap, text: text.into(), new: new.is_some(), joins: !units.is_empty() });
+            rest = after.get(1..).unwrap_or_default();
+        }
+        fluent(units)
+    }
+
+    #[test]
+    fn what_is_new_reads_as_people_write() {
+        for (marked, expected) in [
+            ("a _in.glasses girl", "a girl in glasses"),
+            ("a _blue-_in.a.hat girl", "a girl in a blue hat"),
+            ("an _orange-_in.a.hat girl", "a girl in an orange hat"),
+            ("_blue-clad _boy runs", "boy in blue runs"),
+            ("blue-clad _boy runs", "blue-clad boy runs"),
+            ("orange _colorful.flower flower", "orange colorful flower"),
+            ("a _cat cat", "a cat"),
+            ("in a sea _sea.flower", "in a sea flower"),
+            ("an _three dogs", "three dogs"),
+            ("on a _stairs", "on stairs"),
+            ("on a _stairs railing", "on a stairs railing"),
+            ("A _owl", "An owl"),
+            ("a snow-_covered tree", "a snow covered tree"),
+            ("", ""),
+        ] {
+            assert_eq!(text(marked), expected, "{marked}");
+        }
+    }
+}
