@@ -54,6 +54,7 @@ pub mod layers;
 pub mod lora;
 pub mod ops;
 pub mod parameters;
+pub mod regular_file;
 pub mod tokenizer;
 pub mod towers;
 pub mod weights;

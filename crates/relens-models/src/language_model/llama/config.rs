@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::Result;
 use crate::ops::Activation;
+use crate::regular_file::{self, FileKind};
 
 /// The largest number that a size may have: far above any model, far below what could overflow.
 const LARGEST_SIZE: usize = 1 << 24;
@@ -118,7 +119,7 @@ impl LlamaConfig {
     /// When the file cannot be read, is not JSON, lacks a field, or describes what this family does not have.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        Self::from_json(&fs_err::read_to_string(path)?, path)
+        Self::from_json(&regular_file::read_to_string(path, FileKind::Settings)?, path)
     }
 
     /// Width of all query heads together.

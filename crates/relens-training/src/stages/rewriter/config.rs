@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use relens::enhancer::rewriter::RewriterModelConfig;
 use relens_models::lora::LoraConfig;
+use relens_models::regular_file::{self, FileKind};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -369,7 +370,7 @@ impl<M: RewritingMethod> RewriterConfig<M> {
 
 /// Reads a stage's TOML. Relative paths in it are taken from the working directory.
 pub(crate) fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    toml::from_str(&fs_err::read_to_string(path)?)
+    toml::from_str(&regular_file::read_to_string(path, FileKind::Settings)?)
         .map_err(|error| TrainingError::ConfigFile { path: path.to_owned(), reason: error.to_string() })
 }
 
