@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::english::lemma;
 use crate::error::{Error, Result};
 use dictionary::{IndexEntry, Synset, index_entry, synset};
+use relens_models::regular_file::{self, FileKind};
 
 /// Where Debian's package `wordnet-base` puts the files.
 pub const DEFAULT_DIRECTORY: &str = "/usr/share/wordnet";
@@ -44,11 +45,13 @@ impl WordNet {
     /// [`Error::Io`] naming a file that is missing; [`Error::Dataset`] naming the line if `noun.exc` is malformed.
     pub fn open(directory: &Path) -> Result<Self> {
         let exceptions_path = directory.join("noun.exc");
-        let exceptions =
-            dictionary::exceptions(&exceptions_path, &fs_err::read_to_string(&exceptions_path)?)?;
+        let exceptions = dictionary::exceptions(
+            &exceptions_path,
+            &regular_file::read_to_string(&exceptions_path, FileKind::Vocabulary)?,
+        )?;
         Ok(Self {
-            index: fs_err::read(directory.join("index.noun"))?,
-            data: fs_err::read(directory.join("data.noun"))?,
+            index: regular_file::read(&directory.join("index.noun"), FileKind::Vocabulary)?,
+            data: regular_file::read(&directory.join("data.noun"), FileKind::Vocabulary)?,
             exceptions,
             directory: directory.to_owned(),
         })
