@@ -25,6 +25,11 @@ pub(crate) struct AskedArguments {
 }
 
 impl AskedArguments {
+    /// The file that the queries are read from.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.queries.as_deref()
+    }
+
     /// What was named; `None` for the captions.
     pub(crate) fn source(self) -> Option<AskedSource> {
         let fields = self.query_field;
