@@ -191,7 +191,7 @@ impl Tokenizer {
     /// # Errors
     /// When the tokenizer cannot decode them. An id outside of the vocabulary stands for nothing.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        guarded(&self.path, || Ok(self.inner.decode(ids, true)?))
+        guarded(&self.path, || self.inner.decode(ids, true))
     }
 
     /// The id of a token as the vocabulary spells it, if there is one.
@@ -223,7 +223,7 @@ impl Tokenizer {
 
     fn encoding(&self, seen: &str, bytes: usize, special: bool) -> Result<tokenizers::Encoding> {
         let cleaned = self.cleaning.apply(seen);
-        let encode = || Ok(self.inner.encode_fast(cleaned.as_ref(), special)?);
+        let encode = || self.inner.encode_fast(cleaned.as_ref(), special);
         guarded(&self.path, encode).map_err(|error| match error {
             ModelError::Tokenizer { path, reason } => {
                 ModelError::Tokenizer { path, reason: format!("{reason}, in a text of {bytes} bytes") }
