@@ -34,7 +34,7 @@ pub(crate) fn write_json(output: &mut Output, found: &[ShownImage<'_>]) -> Resul
     Ok(output.writer.flush()?)
 }
 
-fn json_hit<'a>(hit: &FoundPicture<'a>) -> JsonHit<'a> {
+fn json_hit<'a>(hit: &ShownImage<'a>) -> JsonHit<'a> {
     JsonHit { path: hit.path.to_string_lossy(), score: hit.score, missing: !hit.path.exists() }
 }
 
