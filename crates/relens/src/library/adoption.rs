@@ -48,25 +48,25 @@ impl Library {
     fn known_content(&self, file: &ScannedFile, taken: &mut HashSet<u64>) -> Result<Option<Adoption>> {
         // Without a file of this size there is nothing to compare, and nothing is read.
         let candidates = self.catalog.images_of_size(file.state.size)?;
-        if candidates.iter().all(|(_, path, known)| known.is_none() || *path == file.path) {
+        if candidates.iter().all(|known| known.fingerprint.is_none() || known.path == file.path) {
             return Ok(None);
         }
         // What cannot be read is told where it is decoded.
         let Ok(Some(found)) = content::fingerprint(&file.path) else { return Ok(None) };
         let same: Vec<_> = candidates
             .iter()
-            .filter(|(_, path, known)| *known == Some(found) && *path != file.path)
+            .filter(|known| known.fingerprint == Some(found) && known.path != file.path)
             .collect();
         let is_gone = |path: &Path| {
             std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
         };
-        let gone = same.iter().find(|(id, path, _)| !taken.contains(id) && is_gone(path));
-        let Some((known, _, _)) = gone.or_else(|| same.first()) else { return Ok(None) };
+        let gone = same.iter().find(|known| !taken.contains(&known.id) && is_gone(&known.path));
+        let Some(known) = gone.or_else(|| same.first()).map(|known| known.id) else { return Ok(None) };
         let moved = gone.is_some();
         if moved {
-            taken.insert(*known);
+            taken.insert(known);
         }
-        Ok(Some(Adoption { known: *known, path: file.path.clone(), state: file.state, moved }))
+        Ok(Some(Adoption { known, path: file.path.clone(), state: file.state, moved }))
     }
 
     /// Reads what the files of unchanged pictures tell that an older relens indexed.

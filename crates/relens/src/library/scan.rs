@@ -180,7 +180,8 @@ fn differs(path: &Path, fingerprints: &HashMap<PathBuf, Option<[u8; 32]>>) -> bo
 fn scanned_file(entry: DirEntry, passed_over: &mut PassedOver) -> Result<Option<ScannedFile>, ScanWarning> {
     let is_video = entry.file_type().is_some_and(|kind| kind.is_dir()) && is_frames_directory(entry.path());
     let is_file = entry.file_type().is_some_and(|kind| kind.is_file());
-    if !is_video && !(is_file && is_worth_reading(entry.path(), passed_over)) {
+    let is_image = !is_video && is_file && is_worth_reading(entry.path(), passed_over);
+    if !is_video && !is_image {
         let kind = entry.file_type();
         if kind.is_some_and(|kind| kind.is_symlink()) {
             passed_over.links += 1;

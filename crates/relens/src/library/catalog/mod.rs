@@ -21,6 +21,7 @@ use rusqlite::Connection;
 pub use folders::IndexedFolder;
 pub use health::{CatalogHealth, Repaired};
 pub use open::FORMAT_VERSION;
+pub use reading::KnownContent;
 pub use writing::{Adoption, IndexedImage, SkippedFile};
 
 use crate::embed::ModelIdentity;

@@ -13,6 +13,17 @@ use crate::index::ExactIndex;
 use crate::library::filter::PictureFilter;
 use crate::pictures::metadata::Place;
 
+/// A picture and what its content is known by; of one that an older relens indexed, nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownContent {
+    /// Its number in the catalogue.
+    pub id: u64,
+    /// Where it lies, or lay.
+    pub path: PathBuf,
+    /// The hash of its content.
+    pub fingerprint: Option<[u8; 32]>,
+}
+
 const IMAGE_COLUMNS: &str = "id, path, size, modified, width, height, taken, camera, latitude, longitude";
 
 impl Catalog {
@@ -97,9 +108,13 @@ impl Catalog {
     ///
     /// # Errors
     /// [`Error::Corrupt`] or [`Error::Database`].
-    pub fn images_of_size(&self, size: u64) -> Result<Vec<(u64, PathBuf, Option<[u8; 32]>)>> {
+    pub fn images_of_size(&self, size: u64) -> Result<Vec<KnownContent>> {
         let read = |row: &Row<'_>| {
-            Ok((row.get::<_, i64>(0)?.cast_unsigned(), read_path(row, 1)?, read_fingerprint(row, 2)?))
+            Ok(KnownContent {
+                id: row.get::<_, i64>(0)?.cast_unsigned(),
+                path: read_path(row, 1)?,
+                fingerprint: read_fingerprint(row, 2)?,
+            })
         };
         self.connection
             .prepare_cached("SELECT id, path, fingerprint FROM images WHERE size = ?1 ORDER BY id")

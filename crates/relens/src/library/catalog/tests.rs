@@ -305,7 +305,7 @@ fn an_old_library_is_read_as_it_is_and_changed_when_it_is_written() {
     assert_eq!(fs_err::read(&path).unwrap(), before);
     let mut changed = Catalog::open_or_create(&path, &model("a")).unwrap();
     assert_eq!(changed.index().unwrap().len(), 2);
-    assert_eq!(changed.images_of_size(3).unwrap()[0].2, None);
+    assert_eq!(changed.images_of_size(3).unwrap()[0].fingerprint, None);
     changed.add_folder(Path::new("/p")).unwrap();
     assert_eq!(changed.folders().unwrap(), [IndexedFolder { path: "/p".into(), images: 2 }]);
     drop(changed);
