@@ -1,6 +1,6 @@
 //! What a measurement asks: the captions, queries in their place, or captions made harder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
