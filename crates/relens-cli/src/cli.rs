@@ -47,6 +47,10 @@ enum Command {
     Quickstart(commands::quickstart::QuickstartArguments),
     Index(commands::index::IndexArguments),
     Search(commands::search::SearchArguments),
+    #[command(subcommand)]
+    Library(commands::library::LibraryCommand),
+    #[command(subcommand)]
+    Config(commands::config::ConfigCommand),
     Embed(commands::embed::EmbedArguments),
     Eval(commands::eval::EvalArguments),
     Compare(commands::compare::CompareArguments),
@@ -74,6 +78,8 @@ impl Cli {
             Command::Quickstart(arguments) => arguments.run(),
             Command::Index(arguments) => arguments.run(),
             Command::Search(arguments) => arguments.run(),
+            Command::Library(command) => command.run(),
+            Command::Config(command) => command.run(),
             Command::Embed(arguments) => arguments.run(),
             Command::Eval(arguments) => arguments.run(),
             Command::Compare(arguments) => arguments.run(),

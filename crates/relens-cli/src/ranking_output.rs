@@ -22,15 +22,20 @@ pub(crate) struct ShownImage<'a> {
 struct JsonHit<'a> {
     path: std::borrow::Cow<'a, str>,
     score: f32,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    missing: bool,
 }
 
 /// One JSON array of `{"path", "score"}`.
 pub(crate) fn write_json(output: &mut Output, found: &[ShownImage<'_>]) -> Result<()> {
-    let hits: Vec<JsonHit<'_>> =
-        found.iter().map(|hit| JsonHit { path: hit.path.to_string_lossy(), score: hit.score }).collect();
+    let hits: Vec<JsonHit<'_>> = found.iter().map(json_hit).collect();
     serde_json::to_writer_pretty(&mut output.writer, &hits)?;
     writeln!(output.writer)?;
     Ok(output.writer.flush()?)
+}
+
+fn json_hit<'a>(hit: &ShownImage<'a>) -> JsonHit<'a> {
+    JsonHit { path: hit.path.to_string_lossy(), score: hit.score, missing: !hit.path.exists() }
 }
 
 /// For a program: a path, a tab and a score a line.

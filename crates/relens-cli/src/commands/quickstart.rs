@@ -16,6 +16,7 @@ use relens::library::{FoundImage, IndexingOptions};
 use relens::model_hub::bundled;
 use relens::ranking::Pipeline;
 use relens::ranking::pipeline_config::DEFAULT;
+use relens_models::regular_file::{self, FileKind};
 use serde::Deserialize;
 
 use crate::indexing::{self, Existing};
@@ -156,7 +157,7 @@ impl Showcase<'_> {
 fn titles(gallery: &Path) -> Result<HashMap<String, String>> {
     let path = gallery.join("attribution.json");
     let attributions: Vec<ImageCredit> =
-        serde_json::from_slice(&fs_err::read(&path)?).with_context(|| {
+        serde_json::from_slice(&regular_file::read(&path, FileKind::Settings)?).with_context(|| {
             format!("{}: expected a JSON array of {{\"file\", \"title\", …}}", path.display())
         })?;
     Ok(attributions.into_iter().map(|picture| (picture.file, picture.title)).collect())

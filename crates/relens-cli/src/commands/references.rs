@@ -15,6 +15,7 @@ use crate::image_embedding::embed_dataset;
 use crate::interrupt;
 use crate::model_choice::ModelArguments;
 use crate::output::Output;
+use crate::output_file::check_output;
 use crate::reporter::Reporter;
 
 /// Captions that are embedded between two looks at the progress.
@@ -55,6 +56,7 @@ impl ReferencesArguments {
     pub(crate) fn run(self) -> Result<()> {
         use std::io::Write;
         interrupt::watch();
+        check_output(&self.out, &[&self.annotations, &self.images])?;
         let wanted = self.captions as usize;
         let mut dataset = Dataset::open(&self.annotations, &self.images)?.split(&self.split)?;
         dataset.images.retain(|image| image.captions.len() >= wanted);

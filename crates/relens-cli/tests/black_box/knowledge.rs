@@ -254,12 +254,17 @@ fn glosses_that_cannot_be_taken_are_refused_and_nothing_is_lost() {
     let workplace = Workplace::new();
     workplace.output(&["kb", "add", "zorblat", "--means", "dog"]);
     let before = workplace.output(&["kb", "export", "--words"]);
-    for (word, meaning) in [("zorblat", "zorblat"), ("zorblat", "<b>dog</b>"), ("zorblat", "a\u{7}dog"), (" ", "dog")] {
+    for (word, meaning) in
+        [("zorblat", "zorblat"), ("zorblat", "<b>dog</b>"), ("zorblat", "a\u{7}dog"), (" ", "dog")]
+    {
         let refused = workplace.relens(&["kb", "add", word, "--means", meaning]).assert().code(1);
         let stderr = errors(&refused);
         assert!(stderr.contains("expected") && stderr.lines().count() <= 3, "{word} → {meaning}: {stderr}");
     }
-    let long = format!("{{\"word\": \"ok\", \"short\": \"fine\"}}\n{{\"word\": \"zap\", \"short\": \"{}\"}}\n", "x".repeat(1 << 20));
+    let long = format!(
+        "{{\"word\": \"ok\", \"short\": \"fine\"}}\n{{\"word\": \"zap\", \"short\": \"{}\"}}\n",
+        "x".repeat(1 << 20)
+    );
     fs_err::write(workplace.path("long.jsonl"), long).unwrap();
     let refused = workplace.relens(&["kb", "import", "--words", "long.jsonl"]).assert().code(1);
     let stderr = errors(&refused);

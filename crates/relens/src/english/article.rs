@@ -4,12 +4,64 @@ use super::lemma::singulars;
 
 /// Nouns that take no article.
 const UNCOUNTED: &[&str] = &[
-    "armor", "bark", "brick", "cloth", "clothing", "concrete", "cream", "denim", "dirt", "dough", "dust",
-    "equipment", "fabric", "fire", "foam", "foliage", "food", "fruit", "fur", "gear", "glass", "gold",
-    "grass", "gravel", "hair", "ice", "jewellery", "jewelry", "lace", "leather", "light", "luggage", "metal",
-    "mud", "music", "paint", "paper", "pavement", "plastic", "plumage", "rain", "rock", "rubber", "sand",
-    "silk", "skin", "sky", "smoke", "snow", "steam", "steel", "stone", "sunlight", "traffic", "underwear",
-    "water", "wood", "wool",
+    "armor",
+    "bark",
+    "brick",
+    "cloth",
+    "clothing",
+    "concrete",
+    "cream",
+    "denim",
+    "dirt",
+    "dough",
+    "dust",
+    "equipment",
+    "fabric",
+    "fire",
+    "foam",
+    "foliage",
+    "food",
+    "fruit",
+    "fur",
+    "gear",
+    "glass",
+    "gold",
+    "grass",
+    "gravel",
+    "hair",
+    "ice",
+    "jewellery",
+    "jewelry",
+    "lace",
+    "leather",
+    "light",
+    "luggage",
+    "metal",
+    "mud",
+    "music",
+    "paint",
+    "paper",
+    "pavement",
+    "plastic",
+    "plumage",
+    "rain",
+    "rock",
+    "rubber",
+    "sand",
+    "silk",
+    "skin",
+    "sky",
+    "smoke",
+    "snow",
+    "steam",
+    "steel",
+    "stone",
+    "sunlight",
+    "traffic",
+    "underwear",
+    "water",
+    "wood",
+    "wool",
 ];
 /// Words before a noun that leave no room for an article.
 const DETERMINERS: &[&str] = &[
@@ -20,11 +72,64 @@ const DETERMINERS: &[&str] = &[
 ];
 /// Words that no noun phrase begins with, and those that stand for one.
 const NO_NOUN: &[&str] = &[
-    "above", "across", "against", "along", "among", "around", "as", "at", "behind", "below", "beneath",
-    "beside", "between", "by", "down", "everybody", "everyone", "for", "from", "he", "how", "i", "in",
-    "inside", "into", "is", "it", "near", "nobody", "not", "nothing", "of", "off", "on", "onto", "out",
-    "over", "she", "somebody", "someone", "something", "there", "they", "through", "to", "toward",
-    "towards", "under", "up", "we", "what", "when", "where", "while", "who", "with", "without", "you",
+    "above",
+    "across",
+    "against",
+    "along",
+    "among",
+    "around",
+    "as",
+    "at",
+    "behind",
+    "below",
+    "beneath",
+    "beside",
+    "between",
+    "by",
+    "down",
+    "everybody",
+    "everyone",
+    "for",
+    "from",
+    "he",
+    "how",
+    "i",
+    "in",
+    "inside",
+    "into",
+    "is",
+    "it",
+    "near",
+    "nobody",
+    "not",
+    "nothing",
+    "of",
+    "off",
+    "on",
+    "onto",
+    "out",
+    "over",
+    "she",
+    "somebody",
+    "someone",
+    "something",
+    "there",
+    "they",
+    "through",
+    "to",
+    "toward",
+    "towards",
+    "under",
+    "up",
+    "we",
+    "what",
+    "when",
+    "where",
+    "while",
+    "who",
+    "with",
+    "without",
+    "you",
 ];
 /// Words behind which a noun phrase is over.
 const ENDS: &[&str] = &[
@@ -39,8 +144,10 @@ const COLOURS: &[&str] = &[
     "orange", "pink", "purple", "red", "silver", "tan", "white", "yellow",
 ];
 /// Beginnings that are written with a vowel and spoken with a consonant.
-const SPOKEN_WITH_A_CONSONANT: &[&str] =
-    &["eu", "ewe", "once", "one", "u-", "ufo", "ukulele", "unic", "unif", "union", "uniq", "unis", "unit", "univ", "us", "ut"];
+const SPOKEN_WITH_A_CONSONANT: &[&str] = &[
+    "eu", "ewe", "once", "one", "u-", "ufo", "ukulele", "unic", "unif", "union", "uniq", "unis", "unit",
+    "univ", "us", "ut",
+];
 /// Words that look like adverbs and are none.
 const QUALITIES_IN_LY: &[&str] = &[
     "bubbly", "burly", "curly", "elderly", "family", "fly", "friendly", "frilly", "hilly", "jelly", "jolly",
@@ -65,7 +172,9 @@ pub fn indefinite(next: &str) -> &'static str {
     let vowel = if letter {
         "aefhilmnorsx".contains(first)
     } else {
-        begins(SILENT_H) || "aeiouéà8".contains(first) && !begins(SPOKEN_WITH_A_CONSONANT) || begins(&["ush", "utt"])
+        begins(SILENT_H)
+            || "aeiouéà8".contains(first) && !begins(SPOKEN_WITH_A_CONSONANT)
+            || begins(&["ush", "utt"])
     };
     if vowel { "an" } else { "a" }
 }
@@ -90,7 +199,8 @@ pub fn is_plural(word: &str) -> bool {
 /// ```
 pub fn missing(text: &str) -> Option<&'static str> {
     let lower = text.to_lowercase();
-    let mut words = lower.split_whitespace().map(|word| word.trim_end_matches(['.', ':', '!', '?'])).peekable();
+    let mut words =
+        lower.split_whitespace().map(|word| word.trim_end_matches(['.', ':', '!', '?'])).peekable();
     let first = *words.peek()?;
     let begins_one = first.starts_with(char::is_alphabetic)
         && !DETERMINERS.contains(&first)

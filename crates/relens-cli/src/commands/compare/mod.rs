@@ -24,7 +24,7 @@ use self::rows::{ComparisonRun, QuerySet};
 use crate::enhancer_choice::EnhancerArguments;
 use crate::measured_queries::AskedArguments;
 use crate::model_choice::ModelArguments;
-use crate::output_file::write_whole;
+use crate::output_file::{check_output, write_whole};
 use crate::perturbed_captions::{PerturbationArguments, PerturbationList};
 use crate::usage::usage_error;
 use crate::{interrupt, library_location, progress};
@@ -100,6 +100,11 @@ pub(crate) struct CompareArguments {
 impl CompareArguments {
     pub(crate) fn run(self) -> Result<()> {
         interrupt::watch();
+        if let Some(path) = &self.json {
+            let files = [self.config.as_deref(), self.back_translated.as_deref(), self.asked.file()];
+            let inputs = [self.annotations.as_path(), &self.images].into_iter();
+            check_output(path, &inputs.chain(files.into_iter().flatten()).collect::<Vec<_>>())?;
+        }
         match (&self.config, &self.perturb) {
             (_, Some(perturbations)) => self.perturbations(perturbations),
             (Some(config), None) => self.rows(config),

@@ -22,6 +22,7 @@ use crate::enhancer_choice::EnhancerArguments;
 use crate::image_embedding::embed_dataset;
 use crate::measured_queries::{AskedArguments, MeasuredQueries};
 use crate::model_choice::ModelArguments;
+use crate::output_file::check_output;
 use crate::perturbed_captions::PerturbationArguments;
 use crate::query_results::QueryResults;
 use crate::reporter::Reporter;
@@ -104,6 +105,11 @@ impl EvalArguments {
     pub(crate) fn run(self) -> Result<()> {
         let start = Instant::now();
         interrupt::watch();
+        if let Some(path) = self.json.as_deref().filter(|path| *path != Path::new("-")) {
+            let images = self.images.as_deref();
+            let inputs = std::iter::once(self.annotations.as_path()).chain(images).chain(self.asked.file());
+            check_output(path, &inputs.collect::<Vec<_>>())?;
+        }
         let dataset = self.dataset()?;
         dataset.ensure_images_exist()?;
         let queries = match self.perturb {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use image::{ImageFormat, RgbImage};
+use image::RgbImage;
 use relens::embed::embeddings::Embeddings;
 use relens::embed::retriever::Retriever;
 use relens::embed::similarity::dot;
@@ -24,7 +24,7 @@ use serde::Serialize;
 use crate::enhancer_choice::EnhancerArguments;
 use crate::model_choice::ModelArguments;
 use crate::output::Output;
-use crate::output_file::write_whole;
+use crate::output_file::{check_output, drawing_format, write_whole};
 use crate::pixel_explanation::{Detail, PixelArguments, PixelExplanation, PreparedPair};
 use crate::reporter::Reporter;
 use crate::usage::usage_error;
@@ -47,7 +47,7 @@ pub(crate) struct ExplainArguments {
     #[arg(value_name = "IMAGE")]
     image: PathBuf,
 
-    /// Where the explanation is drawn, a PNG.
+    /// Where the explanation is drawn: a PNG, JPEG or WebP, as the name's ending says.
     #[arg(long, value_name = "FILE.png")]
     out: PathBuf,
 
@@ -84,6 +84,8 @@ const EXPLAINED_TEXTS: usize = 3;
 
 impl ExplainArguments {
     pub(crate) fn run(self) -> Result<()> {
+        drawing_format(&self.out)?;
+        check_output(&self.out, &[&self.image])?;
         let query = Query::new(&self.query).map_err(usage_error)?;
         let retriever = Arc::new(self.model.open()?);
         let pipeline = self.enhancer.open(retriever.clone())?;
@@ -200,6 +202,6 @@ impl Side {
 
 fn save(drawn: &RgbImage, path: &Path) -> Result<()> {
     let mut bytes = Cursor::new(Vec::new());
-    drawn.write_to(&mut bytes, ImageFormat::Png)?;
+    drawn.write_to(&mut bytes, drawing_format(path)?)?;
     write_whole(path, bytes.get_ref())
 }

@@ -12,8 +12,8 @@ use super::phrases::woven;
 use crate::english::lemma::plural;
 use crate::english::{Correction, Vocabulary};
 use crate::error::Result;
-use crate::knowledge::{Knowledge, Mention};
 use crate::knowledge::wordnet::WordNet;
+use crate::knowledge::{Knowledge, Mention};
 
 /// How much is generated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -225,7 +225,10 @@ impl Generator {
         let all = self.knowledge().find(text);
         let found: Vec<FoundEntity<'_>> = found
             .iter()
-            .map(|found| FoundEntity { mention: self.with_its_noun(text, &found.mention, &all), ..found.clone() })
+            .map(|found| FoundEntity {
+                mention: self.with_its_noun(text, &found.mention, &all),
+                ..found.clone()
+            })
             .collect();
         let found = &found;
         let described = |found: &FoundEntity<'_>, description: &str| Rewording::Described {

@@ -11,9 +11,32 @@ use crate::english::article::{is_determiner, is_plural, missing};
 const BEHIND_THE_NOUN: &[&str] = &["in", "with", "on", "without"];
 /// What a garment is like: "blue-hatted" is in a blue hat.
 const OF_GARMENTS: &[&str] = &[
-    "beige", "black", "blue", "brown", "checkered", "dark", "denim", "floral", "gold", "golden", "gray",
-    "green", "grey", "leather", "light", "orange", "pink", "plaid", "purple", "red", "silk", "silver",
-    "striped", "tan", "white", "yellow",
+    "beige",
+    "black",
+    "blue",
+    "brown",
+    "checkered",
+    "dark",
+    "denim",
+    "floral",
+    "gold",
+    "golden",
+    "gray",
+    "green",
+    "grey",
+    "leather",
+    "light",
+    "orange",
+    "pink",
+    "plaid",
+    "purple",
+    "red",
+    "silk",
+    "silver",
+    "striped",
+    "tan",
+    "white",
+    "yellow",
 ];
 
 /// A stretch of the new text: what stands before it in the old one, and itself.

@@ -3,10 +3,10 @@ use std::sync::OnceLock;
 
 use proptest::prelude::*;
 
+use super::super::LONGEST_QUERY;
 use super::super::enhance_text;
 use super::super::entity_finder::EntityConfig;
 use super::super::entity_finder::tests::knowledge;
-use super::super::LONGEST_QUERY;
 use super::*;
 use crate::embed::{Embeddings, TextEmbedder};
 use crate::english::WordList;
@@ -148,7 +148,10 @@ fn what_has_no_other_name_is_described_and_what_has_one_is_not() {
     };
     assert!(texts("a mutt").iter().all(|text| !text.contains(" with ")), "{:?}", texts("a mutt"));
     let described = texts("two jaguars beside a mutt");
-    assert!(described.iter().any(|text| text.contains("jaguars with ") && text.contains("dog")), "{described:?}");
+    assert!(
+        described.iter().any(|text| text.contains("jaguars with ") && text.contains("dog")),
+        "{described:?}"
+    );
     // A description stands behind the noun that its thing tells of.
     let flower = texts("orange dahlia flower");
     assert!(flower.iter().all(|text| !text.contains("dahlia, ")), "{flower:?}");

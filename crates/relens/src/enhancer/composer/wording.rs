@@ -144,7 +144,9 @@ impl Wording {
         // "Roofs" are known where "roof" is, unless something is known of them in particular.
         let known_by_its_base = || {
             !knowledge.contains(&joined, ENGLISH)
-                && readings(&joined).iter().any(|(base, _)| self.familiarity.count(base) >= self.familiar_from)
+                && readings(&joined)
+                    .iter()
+                    .any(|(base, _)| self.familiarity.count(base) >= self.familiar_from)
         };
         if length == 1 && known_by_its_base() {
             return None;

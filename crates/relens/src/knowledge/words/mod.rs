@@ -61,9 +61,10 @@ impl Words {
     /// Whether the word is there and has a meaning.
     pub fn contains(&self, word: &str, language: &str) -> bool {
         let key = key(word, language);
-        self.edited
-            .get(&*key)
-            .map_or_else(|| self.bundled.get(&key).is_some_and(|line| !line.is_empty()), |word| !word.meanings.is_empty())
+        self.edited.get(&*key).map_or_else(
+            || self.bundled.get(&key).is_some_and(|line| !line.is_empty()),
+            |word| !word.meanings.is_empty(),
+        )
     }
 
     /// All words, sorted by their keys.

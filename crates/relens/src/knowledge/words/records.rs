@@ -99,9 +99,7 @@ impl WordAnswer {
                 self.plain.iter().map(|plain| (4, self.word.clone(), meaning(plain, MeaningKind::Plain))),
             );
         }
-        found.extend(
-            self.meanings.into_iter().flatten().map(|meaning| (0, self.word.clone(), meaning)),
-        );
+        found.extend(self.meanings.into_iter().flatten().map(|meaning| (0, self.word.clone(), meaning)));
         found
     }
 }
@@ -139,10 +137,8 @@ mod tests {
         ];
         fs_err::write(file.path(), lines.join("\n")).unwrap();
         let behind = tempfile::NamedTempFile::new().unwrap();
-        let lines = [
-            r#"{"word": "sum", "alternatives": ["tot", "love"]}"#,
-            r#"{"word": "love", "meanings": []}"#,
-        ];
+        let lines =
+            [r#"{"word": "sum", "alternatives": ["tot", "love"]}"#, r#"{"word": "love", "meanings": []}"#];
         fs_err::write(behind.path(), lines.join("\n")).unwrap();
         let captions = Vocabulary::of_captions(["boy boy son"]);
         let words = read(&[file.path(), behind.path()], ENGLISH, &captions).unwrap();

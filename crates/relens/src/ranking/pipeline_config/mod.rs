@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use relens_models::regular_file::{self, FileKind};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -152,7 +153,7 @@ impl Pipeline {
 
     fn open_file(path: &Path, context: &EnhancerContext) -> Result<Self> {
         let source = path.display().to_string();
-        let config = toml::from_str(&fs_err::read_to_string(path)?)
+        let config = toml::from_str(&regular_file::read_to_string(path, FileKind::Settings)?)
             .map_err(|error| refuse(&source, error.to_string()))?;
         Self::build(config, &source, path.parent().unwrap_or(Path::new("")), context)
     }
