@@ -3,7 +3,6 @@
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::RankingMetrics;
 use crate::error::{Error, Result};
 
 /// What the ranks of many queries come to.

@@ -317,13 +317,16 @@ impl<M: RewritingMethod> RewriterConfig<M> {
     /// The file cannot be read, has an unknown or missing field, or a setting outside its range.
     pub fn read(path: &Path) -> Result<Self> {
         let text = regular_file::read_to_string(path, FileKind::Settings)?;
-        let mut fields = ConfigTable::parse(path, &text)?;
-        fields.fill_in(&MethodDefaults {
+        let defaults = toml::to_string(&MethodDefaults {
             learning_rate: M::LEARNING_RATE,
             epochs: M::EPOCHS,
             batch_size: M::BATCH_SIZE,
             evaluation: M::evaluation(),
-        })?;
+        });
+        let malformed = |reason: String| TrainingError::ConfigFile { path: path.to_owned(), reason };
+        let defaults = defaults.map_err(|error| malformed(error.to_string()))?;
+        let mut fields = ConfigTable::parse(path, &text)?;
+        fields.fill_in(&defaults)?;
         let config = Self { run: fields.take()?, method: M::read(&mut fields)? };
         fields.finish()?;
         config.check()?;
