@@ -1,14 +1,17 @@
-//! What does relens know of the English language? Articles, lemmas and inflections, the words that captions use, words that are
-//! spelled right.
+//! What does relens know of the English language? Articles, lemmas and inflections, the words that captions use, words
+//! that are spelled right, and what is no English.
 
 pub mod article;
+pub(crate) mod contractions;
 pub mod inflection;
+pub mod languages;
 pub mod lemma;
 pub mod sorted_lines;
 pub mod vocabulary;
 pub mod word_list;
 pub mod words;
 
+pub use languages::Languages;
 pub use sorted_lines::SortedLines;
 pub use vocabulary::Vocabulary;
 pub use word_list::WordList;

@@ -11,9 +11,9 @@ use serde::Deserialize;
 
 use super::open::{EnhancerContext, EnhancerTable};
 use super::{Query, TraceEntry};
-use crate::english::words::WordInText;
-use crate::english::words::{Correction, corrected};
-use crate::english::{Vocabulary, WordList};
+use crate::english::contractions::with_apostrophes;
+use crate::english::words::{Correction, WordInText, corrected};
+use crate::english::{Languages, Vocabulary, WordList};
 use crate::error::Result;
 use crate::knowledge::Knowledge;
 use crate::knowledge::words::ENGLISH;
@@ -29,6 +29,8 @@ pub struct SpellingConfig {
     pub vocabulary: Option<PathBuf>,
     /// Words that are spelled right, one a line, sorted; default: the bundled ones.
     pub words: Option<PathBuf>,
+    /// Words of other languages, sorted, each with its languages; default: the bundled ones.
+    pub languages: Option<PathBuf>,
     /// The knowledge base, whose names are right.
     pub knowledge: Option<PathBuf>,
 }
@@ -38,12 +40,23 @@ pub struct Spelling {
     vocabulary: Arc<Vocabulary>,
     knowledge: Arc<Knowledge>,
     words: Arc<WordList>,
+    languages: Arc<Languages>,
 }
 
 impl Spelling {
     /// Corrects towards `vocabulary` what neither `knowledge` nor `words` has.
     pub fn new(vocabulary: Arc<Vocabulary>, knowledge: Arc<Knowledge>, words: Arc<WordList>) -> Self {
-        Self { vocabulary, knowledge, words }
+        Self { vocabulary, knowledge, words, languages: Arc::default() }
+    }
+
+    /// The same, leaving queries in other languages as they are.
+    pub fn with_languages(self, languages: Arc<Languages>) -> Self {
+        Self { languages, ..self }
+    }
+
+    /// The English name of the language that `text` is in, if it is not English.
+    pub fn language(&self, text: &str) -> Option<&'static str> {
+        self.languages.of(text, &self.vocabulary)
     }
 
     /// Opens what the section says.
@@ -54,7 +67,9 @@ impl Spelling {
         let config: SpellingConfig = table.parse()?;
         let knowledge = table.knowledge(config.knowledge.as_ref(), context)?;
         let vocabulary = table.vocabulary(config.vocabulary.as_ref(), &knowledge)?;
-        Ok(Self::new(Arc::new(vocabulary), knowledge, Arc::new(table.word_list(config.words.as_ref())?)))
+        let words = Arc::new(table.word_list(config.words.as_ref())?);
+        let languages = Arc::new(table.languages(config.languages.as_ref())?);
+        Ok(Self::new(Arc::new(vocabulary), knowledge, words).with_languages(languages))
     }
 
     /// The words that captions use.
@@ -64,6 +79,16 @@ impl Spelling {
 
     /// The text without misspelt words, and what was corrected.
     pub fn corrected(&self, text: &str) -> (String, Vec<Correction>) {
+        if self.language(text).is_some() {
+            return (text.to_owned(), Vec::new());
+        }
+        let (text, mut corrections) = with_apostrophes(text);
+        let (text, misspelt) = self.spelled_right(&text);
+        corrections.extend(misspelt);
+        (text, corrections)
+    }
+
+    fn spelled_right(&self, text: &str) -> (String, Vec<Correction>) {
         let named = self.knowledge.find(text);
         let is_known = |word: &WordInText<'_>| {
             let within =
@@ -109,6 +134,19 @@ mod tests {
         assert_eq!(corrected.text(), "A girl climbing a bench .");
         let replaced = |from: &str, to: &str| TraceEntry::Replaced { from: from.into(), to: to.into() };
         assert_eq!(trace, [replaced("gril", "girl"), replaced("climbign", "climbing")]);
+    }
+
+    #[test]
+    fn other_languages_and_contractions_stay() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs_err::write(file.path(), "benc\tdeu\n").unwrap();
+        let languages = Arc::new(Languages::open(file.path()).unwrap());
+        let spelling = spelling(&[]).with_languages(languages);
+        let text = |typed: &str| spelling.corrected(typed).0;
+        assert_eq!(text("Benc"), "Benc");
+        assert_eq!(spelling.language("benc"), Some("German"));
+        assert_eq!(text("a girl climbing a benc"), "a girl climbing a bench", "one word of many is a mistake");
+        assert_eq!(text("a girl dont climb"), "a girl don't climb");
     }
 
     #[test]
