@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::index::{ExactIndex, Hit};
 use crate::library::catalog::{Catalog, CatalogImage, Repaired};
 use crate::library::filter::PictureFilter;
-use crate::ranking::{Pipeline, Ranking};
+use crate::ranking::{Evidence, Pipeline, Ranking};
 use crate::storage_error::write_error;
 
 /// The file that holds a library.
@@ -43,8 +43,10 @@ pub struct Library {
 pub struct FoundImage {
     /// The picture.
     pub image: CatalogImage,
-    /// How near it is to the query.
+    /// What ranks it.
     pub score: f32,
+    /// What is known about it beside its score; `None` where nothing but vectors were compared.
+    pub evidence: Option<Evidence>,
 }
 
 impl Library {
@@ -146,9 +148,22 @@ impl Library {
     /// # Errors
     /// [`Error::Corrupt`] if the library does not have one of them.
     pub fn resolve(&self, hits: &[Hit]) -> Result<Vec<FoundImage>> {
-        let found =
-            hits.iter().map(|hit| Ok(FoundImage { image: self.catalog.image(hit.id)?, score: hit.score }));
-        found.collect()
+        let found = |hit: &Hit| {
+            Ok(FoundImage { image: self.catalog.image(hit.id)?, score: hit.score, evidence: None })
+        };
+        hits.iter().map(found).collect()
+    }
+
+    /// The pictures of a ranking, each with what is known about it.
+    ///
+    /// # Errors
+    /// As for [`resolve`](Self::resolve).
+    pub fn resolve_ranking(&self, ranking: &Ranking) -> Result<Vec<FoundImage>> {
+        let mut found = self.resolve(&ranking.hits)?;
+        for (found, evidence) in found.iter_mut().zip(&ranking.evidence) {
+            found.evidence = Some(*evidence);
+        }
+        Ok(found)
     }
 
     /// Finds the `k` best pictures for a query.
@@ -164,7 +179,7 @@ impl Library {
     ) -> Result<(Vec<FoundImage>, Ranking)> {
         let index = self.index(embedder.fingerprint())?;
         let ranking = pipeline.search(query, k, embedder, &index)?;
-        Ok((self.resolve(&ranking.hits)?, ranking))
+        Ok((self.resolve_ranking(&ranking)?, ranking))
     }
 
     /// Removes pictures by their paths, and says how many there were.

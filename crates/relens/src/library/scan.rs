@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::UNIX_EPOCH;
 
 use ignore::{DirEntry, WalkBuilder};
@@ -61,6 +63,8 @@ pub struct PassedOver {
     pub links: usize,
     /// Pipes, sockets and devices.
     pub special: usize,
+    /// Files and folders whose names begin with a dot.
+    pub hidden: usize,
     /// Files that are no pictures.
     pub others: usize,
 }
@@ -84,7 +88,7 @@ impl ScanPlan {
 impl Library {
     /// Compares `root` and all that is below it with the library, and changes nothing.
     ///
-    /// Hidden files are left out. Symbolic links are counted, or followed where the options say so; loops are no danger.
+    /// Hidden files and folders are counted and left out. Symbolic links are counted, or followed where the options say so; loops are no danger.
     ///
     /// # Errors
     /// [`Error::Io`] if `root` cannot be read; [`Error::Argument`] if it is no directory; those of the catalogue.
@@ -109,13 +113,21 @@ fn scan(catalog: &Catalog, root: &Path, options: &IndexingOptions) -> Result<Sca
     let fingerprints = if options.verify { catalog.fingerprints_under(root)? } else { HashMap::new() };
     let mut plan = ScanPlan::default();
     let mut seen = HashSet::with_capacity(indexed.len());
+    let hidden = Arc::new(AtomicUsize::new(0));
+    let counted = hidden.clone();
     let walk = WalkBuilder::new(root)
         .standard_filters(false)
-        .hidden(true)
         .follow_links(options.follow_links)
         .sort_by_file_path(|left, right| left.cmp(right))
         // A folder of frames is one video: what is in it is not indexed picture by picture.
-        .filter_entry(|entry| !entry.path().parent().is_some_and(is_frames_directory))
+        .filter_entry(move |entry| {
+            if entry.path().parent().is_some_and(is_frames_directory) {
+                return false;
+            }
+            let is_hidden = entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".");
+            counted.fetch_add(usize::from(is_hidden), Ordering::Relaxed);
+            !is_hidden
+        })
         .build();
     for entry in walk {
         match entry.map(|entry| scanned_file(entry, &mut plan.passed_over)) {
@@ -140,6 +152,7 @@ fn scan(catalog: &Catalog, root: &Path, options: &IndexingOptions) -> Result<Sca
             }
         }
     }
+    plan.passed_over.hidden = hidden.load(Ordering::Relaxed);
     let out_of_sight = |path: &Path| {
         plan.warnings.iter().any(|warning| warning.path.as_ref().is_none_or(|place| path.starts_with(place)))
     };
