@@ -1,7 +1,6 @@
 //! Contractions that are typed without their apostrophe: "dont" means "don't", and neither "dot" nor "done".
 
-use super::words::Correction;
-use super::words::words;
+use super::words::{Correction, words};
 
 /// Contractions without the apostrophe, those that are no other word.
 const CONTRACTIONS: [(&str, &str); 18] = [
