@@ -25,6 +25,10 @@ pub(crate) struct Cli {
     #[arg(long, global = true)]
     pub(crate) offline: bool,
 
+    /// Keep nothing on disk of what is asked: no rewrites of queries for the next time.
+    #[arg(long, global = true)]
+    pub(crate) no_history: bool,
+
     /// No progress and no notes on standard error, only errors.
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
@@ -74,6 +78,7 @@ impl Cli {
     /// Runs the command that was typed.
     pub(crate) fn run(self) -> Result<()> {
         crate::model_choice::set_offline(self.offline);
+        crate::enhancer_choice::set_forgetful(self.no_history);
         match self.command {
             Command::Quickstart(arguments) => arguments.run(),
             Command::Index(arguments) => arguments.run(),

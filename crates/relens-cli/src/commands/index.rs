@@ -63,7 +63,7 @@ pub(crate) struct IndexArguments {
     rebuild: bool,
 
     /// Print one JSON object at the end: {"library", "model", "added", "changed", "moved", "copied", "removed",
-    /// "unchanged", "skipped", "unreadable", "not_read", "links", "others", "kept", "images", "seconds"}.
+    /// "unchanged", "skipped", "unreadable", "not_read", "links", "hidden", "others", "kept", "images", "seconds"}.
     #[arg(long)]
     json: bool,
 }
@@ -83,6 +83,8 @@ struct Report<'a> {
     /// By ending: how many files of a format that is not read here.
     not_read: BTreeMap<&'a str, usize>,
     links: usize,
+    /// Files and folders whose names begin with a dot.
+    hidden: usize,
     /// Files that are no pictures.
     others: usize,
     /// Indexed folders in which nothing is found any more.
@@ -117,6 +119,7 @@ impl IndexArguments {
             unreadable: summary.unreadable,
             not_read: not_read(&summary),
             links: summary.passed_over.links,
+            hidden: summary.passed_over.hidden,
             others: summary.passed_over.others + summary.passed_over.special,
             kept: summary.kept.iter().map(|folder| folder.path.to_string_lossy()).collect(),
             images: library.catalog().image_count()?,
@@ -166,6 +169,9 @@ fn write_passed_over(output: &mut Output, summary: &IndexingSummary) -> Result<(
     }
     if passed_over.links > 0 {
         writeln!(writer, "not followed: {} symbolic links (--follow-links follows them)", passed_over.links)?;
+    }
+    if passed_over.hidden > 0 {
+        writeln!(writer, "hidden: {} files and folders whose names begin with a dot", passed_over.hidden)?;
     }
     let others = passed_over.others + passed_over.special;
     if others > 0 {

@@ -136,7 +136,7 @@ impl Showcase<'_> {
             writeln!(output.writer, "relens search {strong}\"{query}\"{strong:#}")?;
             let (found, _) = library.search(&Query::new(query)?, SHOWN, &pipeline, retriever.as_ref())?;
             let found: Vec<ShownImage<'_>> = found.iter().map(|found| self.titled(found)).collect();
-            ranking_output::write_list(output, &found, "")?;
+            ranking_output::write_list(output, &found, "", None)?;
             writeln!(output.writer)?;
         }
         Ok(())
@@ -148,6 +148,7 @@ impl Showcase<'_> {
         ShownImage {
             path,
             score: found.score,
+            evidence: found.evidence,
             title: name.and_then(|name| self.titles.get(name)).map(String::as_str),
         }
     }

@@ -55,11 +55,12 @@ fn a_folder_that_is_empty_now_is_kept_and_what_to_type_is_said() {
 fn files_that_are_not_read_are_counted_with_the_reason() {
     let workplace = Workplace::new();
     fs_err::create_dir(workplace.path("pictures")).unwrap();
-    for name in ["a.svg", "b.SVG", "c.jp2", "d.txt"] {
+    for name in ["a.svg", "b.SVG", "c.jp2", "d.txt", ".hidden.png"] {
         fs_err::write(workplace.path("pictures").join(name), "x").unwrap();
     }
     let told = workplace.output(&["index", "pictures"]);
-    for part in ["not read: 2 of the format .svg", "not read: 1 of the format .jp2", "no pictures: 1 other"] {
+    let parts = ["not read: 2 of the format .svg", "not read: 1 of the format .jp2", "no pictures: 1 other", "hidden: 1"];
+    for part in parts {
         assert!(told.contains(part), "{part}: {told}");
     }
     assert!(told.contains("no pictures that can be read were found"), "{told}");

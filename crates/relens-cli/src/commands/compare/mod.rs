@@ -21,7 +21,7 @@ use self::config::Comparison;
 use self::fitting::{Aside, Embedded};
 use self::perturbation_run::PerturbationRun;
 use self::rows::{ComparisonRun, QuerySet};
-use crate::enhancer_choice::EnhancerArguments;
+use crate::enhancer_choice::{self, EnhancerArguments};
 use crate::measured_queries::AskedArguments;
 use crate::model_choice::ModelArguments;
 use crate::output_file::{check_output, write_whole};
@@ -126,6 +126,7 @@ impl CompareArguments {
         let context = EnhancerContext {
             home: library_location::home().ok(),
             embedder: Some(embedder),
+            forgetful: enhancer_choice::forgetful(),
             ..EnhancerContext::default()
         };
         let run = ComparisonRun { comparison: &comparison, directory, measured, aside, context };

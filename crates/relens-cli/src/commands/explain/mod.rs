@@ -68,8 +68,12 @@ pub(crate) struct ExplainArguments {
 /// One column of the picture: the query as it was typed, or as the enhancer rewrote it.
 struct Side {
     title: String,
+    /// What a search ranks the picture by, where that is not the score that is explained.
+    ranking_score: Option<f32>,
     pixels: PixelExplanation,
     texts: Vec<WeightedAttribution>,
+    /// Further texts, whose words are not explained.
+    others: Vec<WeightedText>,
 }
 
 #[derive(Debug, Serialize)]
@@ -142,10 +146,21 @@ impl ExplainArguments {
                     100.0 * masked_area
                 )?,
             }
+            if let Some(ranking_score) = side.ranking_score {
+                let loss = score - ranking_score;
+                writeln!(
+                    output.writer,
+                    "  a search ranks it by {ranking_score:.4}: {loss:.4} is taken off for what it has in common\n  \
+                     with every query, which is left out here"
+                )?;
+            }
             for text in &side.texts {
                 let values = text.words.words.iter().map(|word| format!("{} {:+.4}", word.word, word.value));
                 let values: Vec<String> = values.collect();
                 writeln!(output.writer, "  {:.3} {}", text.weight, values.join("  "))?;
+            }
+            for text in &side.others {
+                writeln!(output.writer, "  {:.3} {} (its words are not explained)", text.weight, text.text)?;
             }
         }
         writeln!(output.writer, "drawn to {}", self.out.display())?;
@@ -167,9 +182,17 @@ impl Explainer<'_> {
         let enhanced = embedded.enhanced.pop().context("expected one enhanced query, found none")?;
         let vector =
             self.nearest(embedded.vectors.vectors()).context("expected a query vector, found none")?;
+        let ranking_score = match pipeline.hubness_of_scores() {
+            Some(hubness) => {
+                let loss = hubness.losses(&self.embedding)?.first().copied().unwrap_or(0.0);
+                Some(dot(vector, self.embedding.row(0)) - loss)
+            }
+            None => None,
+        };
         let score = RetrievalScore::new(self.retriever, vector)?;
         let pixels = self.options.explain(&score, &self.pair, &mut Reporter::default())?;
-        Ok(Side { title: title.to_owned(), pixels, texts: self.texts(enhanced)? })
+        let (texts, others) = self.texts(enhanced)?;
+        Ok(Side { title: title.to_owned(), ranking_score, pixels, texts, others })
     }
 
     /// Where a query has several vectors, its score is that of the nearest: the one to explain.
@@ -178,15 +201,16 @@ impl Explainer<'_> {
         vectors.iter().max_by(|one, other| dot(one, picture).total_cmp(&dot(other, picture)))
     }
 
-    fn texts(&self, enhanced: EnhancedQuery) -> Result<Vec<WeightedAttribution>> {
+    /// The weightiest texts with what their words add, and the others.
+    fn texts(&self, enhanced: EnhancedQuery) -> Result<(Vec<WeightedAttribution>, Vec<WeightedText>)> {
         let mut texts = enhanced.texts;
         texts.sort_by(|one, other| other.weight.abs().total_cmp(&one.weight.abs()));
-        texts.truncate(EXPLAINED_TEXTS);
+        let others = texts.split_off(EXPLAINED_TEXTS.min(texts.len()));
         let explain = |text: WeightedText| {
             let words = explain_words(self.retriever, &text.text, self.embedding.row(0))?;
             Ok(WeightedAttribution { weight: text.weight, words })
         };
-        texts.into_iter().map(explain).collect()
+        Ok((texts.into_iter().map(explain).collect::<Result<_>>()?, others))
     }
 }
 
@@ -195,7 +219,7 @@ impl Side {
         let PixelExplanation { score, baseline_score, detail, .. } = &self.pixels;
         serde_json::json!({
             "side": self.title, "score": score, "baseline_score": baseline_score, "pixels": detail,
-            "texts": self.texts,
+            "texts": self.texts, "other_texts": self.others, "ranking_score": self.ranking_score,
         })
     }
 }
