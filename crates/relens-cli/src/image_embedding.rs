@@ -39,7 +39,8 @@ pub(crate) fn embed_dataset(dataset: &Dataset, retriever: &Retriever) -> Result<
 
 /// The dataset without pictures that are missing or cannot be read, and what is left out, each with the reason.
 pub(crate) fn without_broken(mut dataset: Dataset, retriever: &Retriever) -> (Dataset, Vec<String>) {
-    let read = |image: &DatasetImage| retriever.prepare(&image.path).map(drop).map_err(|error| error.to_string());
+    let read =
+        |image: &DatasetImage| retriever.prepare(&image.path).map(drop).map_err(|error| error.to_string());
     let found: Vec<std::result::Result<(), String>> = dataset.images.par_iter().map(read).collect();
     let mut found = found.into_iter();
     let mut broken = Vec::new();

@@ -275,11 +275,9 @@ fn tell_rewritten(query: &Query, enhanced: &EnhancedQuery) {
         _ => None,
     });
     let excluded: Vec<&str> = excluded.collect();
-    let without = if excluded.is_empty() { String::new() } else { format!(", without: {}", excluded.join(", ")) };
-    progress::note(&format!(
-        "searched for: {}{without} (--enhancer identity searches as typed)",
-        text.text
-    ));
+    let without =
+        if excluded.is_empty() { String::new() } else { format!(", without: {}", excluded.join(", ")) };
+    progress::note(&format!("searched for: {}{without} (--enhancer identity searches as typed)", text.text));
 }
 
 /// Says once that a query is in a language that the model does not read.

@@ -59,7 +59,12 @@ fn files_that_are_not_read_are_counted_with_the_reason() {
         fs_err::write(workplace.path("pictures").join(name), "x").unwrap();
     }
     let told = workplace.output(&["index", "pictures"]);
-    let parts = ["not read: 2 of the format .svg", "not read: 1 of the format .jp2", "no pictures: 1 other", "hidden: 1"];
+    let parts = [
+        "not read: 2 of the format .svg",
+        "not read: 1 of the format .jp2",
+        "no pictures: 1 other",
+        "hidden: 1",
+    ];
     for part in parts {
         assert!(told.contains(part), "{part}: {told}");
     }

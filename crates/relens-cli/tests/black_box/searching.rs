@@ -127,10 +127,13 @@ fn the_first_line_can_be_taken_alone() {
 /// An enhancer's file with what `sections` say, the reference pairs of six pictures beside it.
 fn enhancer(workplace: &Workplace, sections: &str) {
     let captions: String = (0..6)
-        .map(|number| format!("{{\"image\": \"picture-{number:03}.png\", \"caption\": \"a dog on square {number}\"}}\n"))
+        .map(|number| {
+            format!("{{\"image\": \"picture-{number:03}.png\", \"caption\": \"a dog on square {number}\"}}\n")
+        })
         .collect();
     fs_err::write(workplace.path("captions.jsonl"), captions).unwrap();
-    let references = ["references", "--annotations", "captions.jsonl", "--images", "pictures", "--split", "all"];
+    let references =
+        ["references", "--annotations", "captions.jsonl", "--images", "pictures", "--split", "all"];
     workplace.output(&[references.as_slice(), &["--captions", "1", "--out", "pairs.safetensors"]].concat());
     fs_err::write(workplace.path("enhancer.toml"), sections).unwrap();
 }

@@ -63,7 +63,8 @@ mod tests {
 
     fn languages() -> (Languages, Vocabulary) {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let lines = "am\tdeu\nchien\tfra\nder\tdeu\ngril\tfra\nhund\tdeu\nplage\tfra\nstrand\tdeu,nld\nsur\tfra\n";
+        let lines =
+            "am\tdeu\nchien\tfra\nder\tdeu\ngril\tfra\nhund\tdeu\nplage\tfra\nstrand\tdeu,nld\nsur\tfra\n";
         fs_err::write(file.path(), lines).unwrap();
         let vocabulary = Vocabulary::of_captions(["a girl is climbing a bench in a hat"]);
         (Languages::open(file.path()).unwrap(), vocabulary)

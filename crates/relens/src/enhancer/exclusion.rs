@@ -13,13 +13,13 @@ use crate::error::{Error, Result};
 const LONGEST_PART: usize = 6;
 /// Words that end an excluded part: "a beach without people at sunset" wants the sunset.
 const ENDS: [&str; 26] = [
-    "but", "with", "in", "on", "at", "near", "by", "under", "behind", "during", "while", "that", "which", "who",
-    "is", "are", "from", "for", "over", "next", "beside", "through", "into", "to", "just", "only",
+    "but", "with", "in", "on", "at", "near", "by", "under", "behind", "during", "while", "that", "which",
+    "who", "is", "are", "from", "for", "over", "next", "beside", "through", "into", "to", "just", "only",
 ];
 /// Words that say nothing about a picture: what is left of "there is no snow" but these is no query.
 const CONNECTIVES: [&str; 18] = [
-    "a", "an", "the", "and", "or", "but", "with", "that", "which", "who", "is", "are", "has", "have", "there",
-    "of", "it", "any",
+    "a", "an", "the", "and", "or", "but", "with", "that", "which", "who", "is", "are", "has", "have",
+    "there", "of", "it", "any",
 ];
 
 /// What `[exclusion]` can be set to.

@@ -145,7 +145,11 @@ mod tests {
         let text = |typed: &str| spelling.corrected(typed).0;
         assert_eq!(text("Benc"), "Benc");
         assert_eq!(spelling.language("benc"), Some("German"));
-        assert_eq!(text("a girl climbing a benc"), "a girl climbing a bench", "one word of many is a mistake");
+        assert_eq!(
+            text("a girl climbing a benc"),
+            "a girl climbing a bench",
+            "one word of many is a mistake"
+        );
         assert_eq!(text("a girl dont climb"), "a girl don't climb");
     }
 

@@ -111,7 +111,8 @@ impl FitConfig {
 
     fn ensure_usable(&self) -> Result<()> {
         let Self { bias, similarity, familiarity, unseen, hit_bias, lead, .. } = *self;
-        let finite = [bias, similarity, familiarity, unseen, hit_bias, lead].iter().all(|number| number.is_finite());
+        let finite =
+            [bias, similarity, familiarity, unseen, hit_bias, lead].iter().all(|number| number.is_finite());
         let lines = [self.anything_line, self.hit_line];
         if finite && lines.iter().all(|line| (0.0..=1.0).contains(line)) {
             return Ok(());
@@ -271,6 +272,8 @@ mod tests {
         let one = Embeddings::from_rows(1, vec![1.0]).unwrap();
         let pairs = Arc::new(ReferencePairs::new(one.clone(), one).unwrap());
         let refused = |config| Fit::new(&pairs, Arc::new(Vocabulary::default()), config).is_err();
-        assert!(refused(FitConfig { hit_line: 1.5, ..CONFIG }) && refused(FitConfig { bias: f64::NAN, ..CONFIG }));
+        assert!(
+            refused(FitConfig { hit_line: 1.5, ..CONFIG }) && refused(FitConfig { bias: f64::NAN, ..CONFIG })
+        );
     }
 }

@@ -73,7 +73,9 @@ impl Hubness {
         if !usable || neighbours == 0 || references == 0 {
             return Err(Error::Argument {
                 operation: "Hubness::new",
-                expected: "a strength of 0 to 1, a finite typical loss, at least one neighbour and one reference".to_owned(),
+                expected:
+                    "a strength of 0 to 1, a finite typical loss, at least one neighbour and one reference"
+                        .to_owned(),
                 found: format!("{config:?}"),
             });
         }

@@ -48,7 +48,9 @@ pub(super) fn draw(query: &str, picture: &RgbImage, sides: &[Side], method: Meth
     let height = legend_top + Lettering::Small.height() + MARGIN;
     let mut canvas = Canvas::new(MARGIN + count * (PANEL + MARGIN), height);
     let legend = match method {
-        Method::IntegratedGradients => "warm: adds to the score   cold: takes from it   words: what each adds",
+        Method::IntegratedGradients => {
+            "warm: adds to the score   cold: takes from it   words: what each adds"
+        }
         Method::Mask => "bright: what the score cannot do without   words: warm adds, cold takes away",
     };
     canvas.write(legend, Place { x: MARGIN, y: legend_top }, Lettering::Small, GREY);

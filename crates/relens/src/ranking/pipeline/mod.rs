@@ -135,7 +135,8 @@ impl Pipeline {
             Some(spelling) => queries.iter().map(|query| spelling.correct(query)).collect::<Result<_>>()?,
         };
         let (mut queries, corrections): (Vec<Query>, Vec<Vec<TraceEntry>>) = corrected.into_iter().unzip();
-        let excluded: Vec<Vec<String>> = queries.iter_mut().map(|query| self.take_exclusions(query)).collect::<Result<_>>()?;
+        let excluded: Vec<Vec<String>> =
+            queries.iter_mut().map(|query| self.take_exclusions(query)).collect::<Result<_>>()?;
         let mut enhanced = self.enhancer.enhance_batch(&queries, images)?;
         if enhanced.len() != queries.len() {
             let (expected, found) = (queries.len(), enhanced.len());
@@ -257,7 +258,8 @@ impl Pipeline {
         let answers = hits.into_iter().zip(enhanced).zip(queries).enumerate();
         let answers = answers.map(|(number, ((hits, enhanced), query))| {
             let images = index.vectors(&hits.iter().map(|hit| hit.id).collect::<Vec<_>>())?;
-            let evidence = |image: &[f32]| Evidence { similarity: vectors.similarity(number, image), fits: None };
+            let evidence =
+                |image: &[f32]| Evidence { similarity: vectors.similarity(number, image), fits: None };
             let mut evidence: Vec<Evidence> = images.iter().map(evidence).collect();
             let mut estimate = None;
             if let Some(fit) = &self.fit {

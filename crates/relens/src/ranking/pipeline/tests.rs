@@ -1,12 +1,12 @@
 use super::*;
+use crate::dataset::{Dataset, DatasetImage, Split};
 use crate::embed::reference_pairs::ReferencePairs;
 use crate::english::Vocabulary;
-use crate::enhancer::exclusion::ExclusionConfig;
-use crate::ranking::fit::FitConfig;
-use crate::dataset::{Dataset, DatasetImage, Split};
 use crate::enhancer::WeightedText;
+use crate::enhancer::exclusion::ExclusionConfig;
 use crate::evaluation::evaluate;
 use crate::index::ExactIndex;
+use crate::ranking::fit::FitConfig;
 
 /// Embeds a text as the counts of the words that it knows.
 pub(crate) struct WordCounts {

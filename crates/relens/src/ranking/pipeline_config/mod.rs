@@ -34,12 +34,12 @@ use super::hubness::{Hubness, HubnessConfig};
 use crate::embed::TextEmbedder;
 use crate::embed::memory::RememberingEmbedder;
 use crate::embed::reference_pairs::ReferencePairs;
+use crate::english::{Vocabulary, vocabulary};
 use crate::enhancer::baselines::retrieval_augmented::{Neighbours, NeighboursConfig};
 use crate::enhancer::ensemble::{Ensemble, Member};
 use crate::enhancer::exclusion::{Exclusion, ExclusionConfig};
 use crate::enhancer::open::{self, EnhancerContext, EnhancerTable};
 use crate::enhancer::spelling::{self, Spelling};
-use crate::english::{Vocabulary, vocabulary};
 use crate::enhancer::{Combination, Identity, QueryEnhancer};
 use crate::error::{Error, Result};
 use crate::knowledge::knowledge_base;
@@ -228,7 +228,7 @@ impl Pipeline {
             Some(WithPairs { pairs: file, config }) => {
                 let words = bundled::model(knowledge_base::BUNDLED)?.join(vocabulary::BUNDLED_FILE);
                 Some(Fit::new(&pairs.open(&file)?, Arc::new(Vocabulary::open(&words)?), config)?)
-            },
+            }
             None => None,
         };
         let exclusion = config.exclusion.map(Exclusion::new).transpose()?;
