@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 pub use reliability::{Reliability, ReliabilityBin};
 
 use super::logistic;
-use super::rewriter::config::read_toml;
+use crate::config_file::read_toml;
 use crate::{Result, TrainingError};
 
 /// Queries that are answered together.

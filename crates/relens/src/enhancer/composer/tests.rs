@@ -8,8 +8,8 @@ use super::super::enhance_text;
 use super::super::entity_finder::EntityConfig;
 use super::super::entity_finder::tests::knowledge;
 use super::*;
-use crate::embed::embeddings::Embeddings;
 use crate::embed::TextEmbedder;
+use crate::embed::embeddings::Embeddings;
 use crate::english::WordList;
 use crate::knowledge::wordnet::WordNet;
 
