@@ -154,7 +154,7 @@ impl SearchArguments {
             }
             (None, Some(image)) => {
                 let vector = embed_images(&retriever, &[image])?;
-                let search = |wanted| {
+                let search = |wanted| -> relens::error::Result<Ranking> {
                     let hits = index.search(&vector, wanted)?.pop().unwrap_or_default();
                     Ok(Ranking { hits, ..Ranking::default() })
                 };
