@@ -183,7 +183,8 @@ fn what_is_not_wanted_is_taken_away_and_told() {
 fn a_query_in_another_language_is_said_to_be_one_and_stays() {
     let workplace = indexed(3);
     fs_err::write(workplace.path("enhancer.toml"), "[spelling]\n").unwrap();
-    for (query, language) in [("der Hund am Strand", "German"), ("σκύλος στην παραλία", "Greek")] {
+    for (query, language) in [("der Hund am Strand", "German"), ("σκύλος στην παραλία", "Greek")]
+    {
         let assert = workplace.relens(&["search", query, "--enhancer", "enhancer.toml"]).assert().success();
         let told = crate::workplace::errors(&assert);
         assert!(told.contains(&format!("this looks like {language}")), "{told}");
