@@ -25,6 +25,10 @@ pub(crate) struct Cli {
     #[arg(long, global = true)]
     pub(crate) offline: bool,
 
+    /// Keep nothing on disk of what is asked: no rewrites of queries for the next time.
+    #[arg(long, global = true)]
+    pub(crate) no_history: bool,
+
     /// No progress and no notes on standard error, only errors.
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
@@ -47,6 +51,10 @@ enum Command {
     Quickstart(commands::quickstart::QuickstartArguments),
     Index(commands::index::IndexArguments),
     Search(commands::search::SearchArguments),
+    #[command(subcommand)]
+    Library(commands::library::LibraryCommand),
+    #[command(subcommand)]
+    Config(commands::config::ConfigCommand),
     Embed(commands::embed::EmbedArguments),
     Eval(commands::eval::EvalArguments),
     Compare(commands::compare::CompareArguments),
@@ -71,10 +79,13 @@ impl Cli {
     /// Runs the command that was typed.
     pub(crate) fn run(self) -> Result<()> {
         crate::model_choice::set_offline(self.offline);
+        crate::enhancer_choice::set_forgetful(self.no_history);
         match self.command {
             Command::Quickstart(arguments) => arguments.run(),
             Command::Index(arguments) => arguments.run(),
             Command::Search(arguments) => arguments.run(),
+            Command::Library(command) => command.run(),
+            Command::Config(command) => command.run(),
             Command::Embed(arguments) => arguments.run(),
             Command::Eval(arguments) => arguments.run(),
             Command::Compare(arguments) => arguments.run(),

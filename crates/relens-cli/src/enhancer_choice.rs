@@ -1,6 +1,7 @@
 //! Which enhancer rewrites the queries, and how its texts make one score.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
@@ -11,6 +12,18 @@ use relens::ranking::Pipeline;
 use relens::ranking::pipeline_config::{self, DEFAULT};
 
 use crate::library_location;
+
+static FORGETFUL: AtomicBool = AtomicBool::new(false);
+
+/// Whether nothing of a query may be kept on disk.
+pub(crate) fn set_forgetful(forgetful: bool) {
+    FORGETFUL.store(forgetful, Ordering::Relaxed);
+}
+
+/// Whether `--no-history` was given.
+pub(crate) fn forgetful() -> bool {
+    FORGETFUL.load(Ordering::Relaxed)
+}
 
 /// The options that choose an enhancer.
 #[derive(Debug, Args)]
@@ -84,6 +97,7 @@ impl EnhancerArguments {
         let context = EnhancerContext {
             home: library_location::home().ok(),
             embedder: Some(embedder),
+            forgetful: forgetful(),
             ..EnhancerContext::default()
         };
         self.open_in(&context)

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use rayon::prelude::*;
-use relens::dataset::Dataset;
+use relens::dataset::{Dataset, DatasetImage};
 use relens::embed::ImageEmbedder;
 use relens::embed::embedding_cache::EmbeddingCache;
 use relens::embed::embeddings::Embeddings;
@@ -35,6 +35,23 @@ pub(crate) fn embed_images<P: AsRef<Path> + Sync>(retriever: &Retriever, paths: 
 /// Embeds the dataset's pictures in order. One that cannot be read is an error: without it the numbers would lie.
 pub(crate) fn embed_dataset(dataset: &Dataset, retriever: &Retriever) -> Result<Embeddings> {
     embed_by(&EmbeddingCache::nowhere(), dataset, retriever)
+}
+
+/// The dataset without pictures that are missing or cannot be read, and what is left out, each with the reason.
+pub(crate) fn without_broken(mut dataset: Dataset, retriever: &Retriever) -> (Dataset, Vec<String>) {
+    let read =
+        |image: &DatasetImage| retriever.prepare(&image.path).map(drop).map_err(|error| error.to_string());
+    let found: Vec<std::result::Result<(), String>> = dataset.images.par_iter().map(read).collect();
+    let mut found = found.into_iter();
+    let mut broken = Vec::new();
+    dataset.images.retain(|_| match found.next() {
+        Some(Err(reason)) => {
+            broken.push(reason);
+            false
+        }
+        _ => true,
+    });
+    (dataset, broken)
 }
 
 /// The vectors of the data set's pictures, `[pictures, dim]`, from the cache in relens's home where it has them.

@@ -5,6 +5,7 @@
 
 mod cli;
 mod commands;
+mod contact_sheet;
 mod enhancer_choice;
 mod image_embedding;
 mod indexing;
@@ -24,6 +25,8 @@ mod ranking_output;
 mod recipe;
 mod report;
 mod reporter;
+mod search_filter;
+mod settings;
 mod usage;
 
 use std::process::ExitCode;

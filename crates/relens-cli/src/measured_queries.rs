@@ -1,6 +1,6 @@
 //! What a measurement asks: the captions, queries in their place, or captions made harder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
@@ -25,6 +25,11 @@ pub(crate) struct AskedArguments {
 }
 
 impl AskedArguments {
+    /// The file that the queries are read from.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.queries.as_deref()
+    }
+
     /// What was named; `None` for the captions.
     pub(crate) fn source(self) -> Option<AskedSource> {
         let fields = self.query_field;

@@ -12,6 +12,7 @@ use relens::model_hub::{ModelHub, ModelReference};
 
 use crate::progress;
 use crate::reporter::Reporter;
+use crate::settings::settings;
 
 static OFFLINE: AtomicBool = AtomicBool::new(false);
 
@@ -31,8 +32,9 @@ pub(crate) struct ModelArguments {
     /// The retriever: the name of a bundled model (see `relens models list`), a model directory in the layout of
     /// open_clip or Hugging Face, `hf-hub:ORGANISATION/NAME`, or open_clip's MODEL/WEIGHTS. What is not on this
     /// computer is downloaded, unless --offline is given.
-    #[arg(long, value_name = "NAME|DIR", default_value = DEFAULT_MODEL)]
-    model: String,
+    /// Default: the one that is set (`relens config`), or else relens-mini.
+    #[arg(long, value_name = "NAME|DIR")]
+    model: Option<String>,
 
     #[command(flatten)]
     precision: PrecisionArguments,
@@ -44,7 +46,8 @@ pub(crate) struct ModelArguments {
 impl ModelArguments {
     /// Opens the model that was named.
     pub(crate) fn open(&self) -> Result<Retriever> {
-        Ok(self.long_text.apply(self.precision.apply(open(&self.model)?)))
+        let model = self.model.as_deref().or(settings()?.model.as_deref()).unwrap_or(DEFAULT_MODEL);
+        Ok(self.long_text.apply(self.precision.apply(open(model)?)))
     }
 }
 

@@ -59,6 +59,11 @@ pub(crate) fn table<T: Into<Cell>>(heads: impl IntoIterator<Item = T>) -> Table 
     table
 }
 
+/// How many columns a line has: those of the terminal, or 80 where there is none.
+pub(crate) fn columns() -> usize {
+    usize::from(Table::new().width().filter(|_| io::stdout().is_terminal()).unwrap_or(COLUMNS))
+}
+
 /// Aligns these columns to the right.
 pub(crate) fn align_numbers(table: &mut Table, columns: std::ops::Range<usize>) {
     for column in table.column_iter_mut().skip(columns.start).take(columns.len()) {

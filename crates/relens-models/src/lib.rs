@@ -55,6 +55,7 @@ pub mod layers;
 pub mod lora;
 pub mod ops;
 pub mod parameters;
+pub mod regular_file;
 pub mod tokenizer;
 pub mod towers;
 pub mod weights;

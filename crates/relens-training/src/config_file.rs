@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use relens_models::regular_file::{self, FileKind};
 use serde::de::{DeserializeOwned, Deserializer, Error, Visitor};
 use serde::forward_to_deserialize_any;
 use toml::Spanned;
@@ -18,7 +19,8 @@ use crate::{Result, TrainingError};
 /// # Errors
 /// The file cannot be read, is not TOML, or is not what the structure expects, with the line.
 pub(crate) fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    toml::from_str(&fs_err::read_to_string(path)?).map_err(|error| malformed(path, error.to_string()))
+    toml::from_str(&regular_file::read_to_string(path, FileKind::Settings)?)
+        .map_err(|error| malformed(path, error.to_string()))
 }
 
 /// The fields of a file that no structure has taken yet.

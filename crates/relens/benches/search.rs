@@ -47,7 +47,7 @@ fn search(criterion: &mut Criterion) {
             state: FileState { size: 1, modified: 1 },
             width: 1,
             height: 1,
-            captions: Vec::new(),
+            ..IndexedImage::default()
         })
         .collect();
     catalog.add_batch(&images, &vectors, &[]).expect("room for it");

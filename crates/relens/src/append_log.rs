@@ -6,8 +6,11 @@
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use relens_models::regular_file;
+
 use crate::dataset::text_lines::broken_line;
 use crate::error::{Error, Result};
+use crate::private_file;
 
 /// How much is read at a time when the end of the last whole line is looked for.
 const TAIL_BLOCK: u64 = 64 << 10;
@@ -41,6 +44,11 @@ impl AppendLog {
         if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             fs_err::create_dir_all(directory)?;
         }
+        // A pipe or a device in its place would be waited for, or written to, without end.
+        if path.exists() {
+            drop(regular_file::open(path)?);
+        }
+        private_file::create(path);
         let mut file =
             fs_err::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         // Two writers would tear each other's lines; the lock goes with the process, however it ends.

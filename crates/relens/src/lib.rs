@@ -69,6 +69,7 @@ pub mod library;
 pub mod llm;
 pub mod model_hub;
 pub mod pictures;
+mod private_file;
 pub mod progress;
 pub mod ranking;
 mod sqlite_error;

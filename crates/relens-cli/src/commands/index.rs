@@ -1,5 +1,6 @@
 //! `relens index`: a library that follows a directory.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use crate::library_location::LibraryArguments;
 use crate::model_choice::ModelArguments;
 use crate::output::{self, Output};
 use crate::progress;
+use crate::settings::settings;
 
 /// Make a directory's pictures searchable, or bring the library up to date with it.
 ///
@@ -24,7 +26,14 @@ use crate::progress;
 /// be indexed into one library.
 ///
 /// What is done is kept at every moment: after Ctrl-C, a kill or a full disk the next run goes on. A picture that
-/// cannot be read is named, counted and skipped until it changes.
+/// cannot be read is named, counted and skipped until it changes. A picture that was moved or renamed is known by its
+/// content and not embedded again. A folder that is suddenly empty or missing, such as a drive that is unplugged, is
+/// kept until `relens library forget DIR`.
+///
+/// Pictures: JPEG (MPO among it), PNG, GIF, WebP, BMP, TIFF, PNM, QOI, TGA; RAW of cameras (CR2, CR3, NEF, ARW, DNG,
+/// RAF, ORF, RW2, PEF, SRW) by the preview inside; HEIC, HEIF and AVIF through `heif-convert` or `ffmpeg`. Videos (MP4,
+/// MOV, MKV, AVI, WebM and others) through `ffmpeg`, and folders of frames called NAME.frames. Transparent pictures
+/// are laid on white. JPEG 2000, JPEG XL, SVG, PSD and other formats are counted and named.
 #[derive(Debug, Args)]
 pub(crate) struct IndexArguments {
     /// The directory with the pictures.
@@ -41,12 +50,20 @@ pub(crate) struct IndexArguments {
     #[arg(long, value_name = "NUMBER")]
     jobs: Option<NonZeroUsize>,
 
+    /// Follow symbolic links to files and folders; without it they are counted.
+    #[arg(long)]
+    follow_links: bool,
+
+    /// Read every file again and embed those whose content has changed though size and time have not.
+    #[arg(long)]
+    verify: bool,
+
     /// Empty the library first, even if another model made it.
     #[arg(long)]
     rebuild: bool,
 
-    /// Print one JSON object at the end: {"library", "model", "added", "changed", "removed", "unchanged",
-    /// "skipped", "unreadable", "images", "seconds"}.
+    /// Print one JSON object at the end: {"library", "model", "added", "changed", "moved", "copied", "removed",
+    /// "unchanged", "skipped", "unreadable", "not_read", "links", "hidden", "others", "kept", "images", "seconds"}.
     #[arg(long)]
     json: bool,
 }
@@ -57,10 +74,21 @@ struct Report<'a> {
     model: &'a str,
     added: usize,
     changed: usize,
+    moved: usize,
+    copied: usize,
     removed: usize,
     unchanged: usize,
     skipped: usize,
     unreadable: usize,
+    /// By ending: how many files of a format that is not read here.
+    not_read: BTreeMap<&'a str, usize>,
+    links: usize,
+    /// Files and folders whose names begin with a dot.
+    hidden: usize,
+    /// Files that are no pictures.
+    others: usize,
+    /// Indexed folders in which nothing is found any more.
+    kept: Vec<std::borrow::Cow<'a, str>>,
     images: usize,
     seconds: f64,
 }
@@ -69,7 +97,11 @@ impl IndexArguments {
     pub(crate) fn run(self) -> Result<()> {
         let start = Instant::now();
         let directory = self.library.directory()?;
-        let options = options(self.jobs);
+        let options = IndexingOptions {
+            follow_links: self.follow_links || settings()?.follow_links.unwrap_or_default(),
+            verify: self.verify,
+            ..options(self.jobs.or(settings()?.jobs))
+        };
         let retriever = self.model.open()?;
         let existing = if self.rebuild { Existing::Rebuild } else { Existing::Keep };
         let (library, summary) =
@@ -79,10 +111,17 @@ impl IndexArguments {
             model: retriever.name(),
             added: summary.added,
             changed: summary.updated,
+            moved: summary.moved,
+            copied: summary.copied,
             removed: summary.deleted,
             unchanged: summary.unchanged,
             skipped: summary.skipped,
             unreadable: summary.unreadable,
+            not_read: not_read(&summary),
+            links: summary.passed_over.links,
+            hidden: summary.passed_over.hidden,
+            others: summary.passed_over.others + summary.passed_over.special,
+            kept: summary.kept.iter().map(|folder| folder.path.to_string_lossy()).collect(),
             images: library.catalog().image_count()?,
             seconds: start.elapsed().as_secs_f64(),
         };
@@ -92,6 +131,7 @@ impl IndexArguments {
             writeln!(output.writer)?;
         } else {
             report.write(&mut output)?;
+            write_passed_over(&mut output, &summary)?;
         }
         output.writer.flush()?;
         drop(output);
@@ -116,21 +156,63 @@ fn stopped_or_done(summary: &IndexingSummary) -> Result<()> {
     Ok(())
 }
 
+fn not_read(summary: &IndexingSummary) -> BTreeMap<&str, usize> {
+    summary.passed_over.unread.iter().map(|(ending, (count, _))| (ending.as_str(), *count)).collect()
+}
+
+/// Every file that became no picture, with the reason and what to do.
+fn write_passed_over(output: &mut Output, summary: &IndexingSummary) -> Result<()> {
+    let writer = &mut output.writer;
+    let passed_over = &summary.passed_over;
+    for (ending, (count, remedy)) in &passed_over.unread {
+        writeln!(writer, "not read: {count} of the format .{ending}: {remedy}")?;
+    }
+    if passed_over.links > 0 {
+        writeln!(writer, "not followed: {} symbolic links (--follow-links follows them)", passed_over.links)?;
+    }
+    if passed_over.hidden > 0 {
+        writeln!(writer, "hidden: {} files and folders whose names begin with a dot", passed_over.hidden)?;
+    }
+    let others = passed_over.others + passed_over.special;
+    if others > 0 {
+        writeln!(writer, "no pictures: {others} other files")?;
+    }
+    for folder in &summary.kept {
+        let (path, images) = (folder.path.display(), folder.images);
+        writeln!(writer, "kept: {images} pictures of {path}, where nothing is found now")?;
+        writeln!(writer, "      `relens library forget {path}` drops them")?;
+    }
+    let read = summary.added + summary.updated + summary.moved + summary.copied + summary.unchanged;
+    if read == 0 && summary.skipped == 0 && summary.kept.is_empty() {
+        writeln!(
+            writer,
+            "no pictures that can be read were found here; `relens help index` lists the formats"
+        )?;
+    }
+    Ok(())
+}
+
 impl Report<'_> {
     fn write(&self, output: &mut Output) -> Result<()> {
-        let Self { added, changed, removed, unchanged, skipped, images, seconds, .. } = self;
+        let Self { added, changed, moved, copied, removed, unchanged, skipped, images, seconds, .. } = self;
+        let known = match moved + copied {
+            0 => String::new(),
+            _ => format!(", {moved} moved, {copied} copied"),
+        };
         let strong = output.style(output::strong());
         let unreadable = match self.unreadable {
             0 => String::new(),
+            1 => ", 1 place could not be looked into".to_owned(),
             places => format!(", {places} places could not be looked into"),
         };
         writeln!(
             output.writer,
-            "{strong}{added} added{strong:#}, {changed} changed, {removed} removed, {unchanged} unchanged, \
+            "{strong}{added} added{strong:#}, {changed} changed{known}, {removed} removed, {unchanged} unchanged, \
              {skipped} skipped{unreadable} in {seconds:.1} s"
         )?;
         let library = self.library.display();
-        writeln!(output.writer, "{images} pictures in {library}, indexed by {}", self.model)?;
+        let pictures = if *images == 1 { "picture" } else { "pictures" };
+        writeln!(output.writer, "{images} {pictures} in {library}, indexed by {}", self.model)?;
         Ok(())
     }
 }

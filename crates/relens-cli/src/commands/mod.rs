@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod compare;
+pub(crate) mod config;
 pub(crate) mod embed;
 pub(crate) mod eval;
 pub(crate) mod explain;
@@ -8,6 +9,7 @@ pub(crate) mod faithfulness;
 pub(crate) mod familiarity;
 pub(crate) mod index;
 pub(crate) mod kb;
+pub(crate) mod library;
 pub(crate) mod mine;
 pub(crate) mod models;
 pub(crate) mod quickstart;

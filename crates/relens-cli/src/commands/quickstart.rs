@@ -16,6 +16,7 @@ use relens::library::{FoundImage, IndexingOptions};
 use relens::model_hub::bundled;
 use relens::ranking::Pipeline;
 use relens::ranking::pipeline_config::DEFAULT;
+use relens_models::regular_file::{self, FileKind};
 use serde::Deserialize;
 
 use crate::indexing::{self, Existing};
@@ -135,7 +136,7 @@ impl Showcase<'_> {
             writeln!(output.writer, "relens search {strong}\"{query}\"{strong:#}")?;
             let (found, _) = library.search(&Query::new(query)?, SHOWN, &pipeline, retriever.as_ref())?;
             let found: Vec<ShownImage<'_>> = found.iter().map(|found| self.titled(found)).collect();
-            ranking_output::write_list(output, &found, "")?;
+            ranking_output::write_list(output, &found, "", None)?;
             writeln!(output.writer)?;
         }
         Ok(())
@@ -147,6 +148,7 @@ impl Showcase<'_> {
         ShownImage {
             path,
             score: found.score,
+            evidence: found.evidence,
             title: name.and_then(|name| self.titles.get(name)).map(String::as_str),
         }
     }
@@ -156,7 +158,7 @@ impl Showcase<'_> {
 fn titles(gallery: &Path) -> Result<HashMap<String, String>> {
     let path = gallery.join("attribution.json");
     let attributions: Vec<ImageCredit> =
-        serde_json::from_slice(&fs_err::read(&path)?).with_context(|| {
+        serde_json::from_slice(&regular_file::read(&path, FileKind::Settings)?).with_context(|| {
             format!("{}: expected a JSON array of {{\"file\", \"title\", …}}", path.display())
         })?;
     Ok(attributions.into_iter().map(|picture| (picture.file, picture.title)).collect())

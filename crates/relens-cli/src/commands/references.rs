@@ -16,7 +16,7 @@ use relens::progress::Progress;
 use crate::image_embedding::embed_dataset;
 use crate::model_choice::ModelArguments;
 use crate::output::Output;
-use crate::output_file::write_streaming;
+use crate::output_file::{check_output, write_streaming};
 use crate::reporter::Reporter;
 use crate::{interrupt, progress};
 
@@ -61,6 +61,7 @@ impl ReferencesArguments {
     pub(crate) fn run(self) -> Result<()> {
         use std::io::Write;
         interrupt::watch();
+        check_output(&self.out, &[&self.annotations, &self.images])?;
         let wanted = self.captions as usize;
         let mut dataset = Dataset::open(&self.annotations, &self.images)?.split(&self.split)?;
         let counts = Vocabulary::of_captions(dataset.captions().map(|(_, caption)| caption));

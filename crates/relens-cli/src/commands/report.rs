@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::output::Output;
-use crate::output_file::write_whole;
+use crate::output_file::{check_output, write_whole};
 use crate::report::{self, inputs::Inputs};
 
 /// Make one self-contained HTML page of runs and evaluations.
@@ -37,6 +37,10 @@ pub(crate) struct ReportArguments {
 
 impl ReportArguments {
     pub(crate) fn run(self) -> Result<()> {
+        check_output(
+            &self.out,
+            &self.runs.iter().chain(&self.images).map(PathBuf::as_path).collect::<Vec<_>>(),
+        )?;
         let inputs = Inputs::read(&self.runs)?;
         let page = report::write(&inputs, self.compare, self.images.as_ref())?;
         write_whole(&self.out, page.as_bytes())?;

@@ -17,7 +17,7 @@ use crate::enhancer_choice::EnhancerArguments;
 use crate::interrupt;
 use crate::model_choice::ModelArguments;
 use crate::output::{self, Output};
-use crate::output_file::write_streaming;
+use crate::output_file::{check_output, write_streaming};
 use crate::reporter::Reporter;
 use crate::usage::usage_error;
 
@@ -77,6 +77,10 @@ struct Rewritten<'a> {
 
 impl RewriteArguments {
     pub(crate) fn run(self) -> Result<()> {
+        if let Some(path) = &self.output {
+            let inputs = self.annotations.iter().chain(&self.images).map(PathBuf::as_path);
+            check_output(path, &inputs.collect::<Vec<_>>())?;
+        }
         let queries = self.queries()?;
         let pipeline = self.enhancer.open(Arc::new(self.model.open()?))?;
         let name = pipeline.name();

@@ -18,7 +18,7 @@ use crate::recipe::state::Records;
 /// Run a recipe: a list of named stages, each a relens command.
 ///
 /// Stages that ran before are skipped as long as their command, the content of their inputs and their outputs are what
-/// they were; a change reruns a stage and all that hangs on it. After Ctrl-C or a kill, run the same again: it goes on
+/// they were; a change reruns a stage and all that depends on it. After Ctrl-C or a kill, run the same again: it goes on
 /// with the stage that was interrupted. What a stage prints is in DIRECTORY/.recipe/STAGE.out.
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {

@@ -1,43 +1,78 @@
 //! `relens search`: the library's pictures, ranked for a text or a picture.
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
-use clap::Args;
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
 use relens::embed::retriever::Retriever;
-use relens::enhancer::{EnhancedQuery, Query};
+use relens::enhancer::{EnhancedQuery, Query, TraceEntry};
 use relens::index::Index;
 use relens::library::{FoundImage, Library};
 use relens::model_hub::bundled;
+use relens::ranking::{Pipeline, Ranking};
 
 use crate::enhancer_choice::EnhancerArguments;
 use crate::image_embedding::embed_images;
 use crate::library_location::LibraryArguments;
-use crate::model_choice;
 use crate::model_choice::{LongTextArguments, PrecisionArguments};
 use crate::output::Output;
-use crate::progress;
+use crate::output_file::{check_output, drawing_format};
 use crate::ranking_output::{self, ShownImage};
+use crate::search_filter::FilterArguments;
+use crate::settings::settings;
 use crate::usage::usage_error;
+use crate::{contact_sheet, model_choice, progress};
+
+/// How many pictures are shown where nothing else is said.
+const SHOWN: u32 = 10;
 
 /// Find pictures by a description, or by another picture.
 ///
-/// Results are ranked by the cosine similarity of query and picture, 1 at most. A terminal shows a list with links;
-/// a pipe gets a path, a tab and the score a line.
+/// Pictures are ranked by their score: the cosine similarity of query and picture, 1 at most, less what a picture loses
+/// that is near to every query. A terminal shows a list with links, and a line below which probably nothing fits; a pipe
+/// gets a path, a tab and the score a line.
+///
+/// The query needs no quotes, and can say which pictures are looked among: `relens search dog on the beach
+/// after:2023-06 in:Holidays`, or what they should not show: `relens search a beach without people`, `relens search "dog
+/// -leash"`. Pictures whose files are missing, as on a drive that is unplugged, are left out.
 #[derive(Debug, Args)]
 pub(crate) struct SearchArguments {
     /// What the pictures should show, in your own words.
     #[arg(value_name = "QUERY", required_unless_present = "image", conflicts_with = "image")]
-    query: Option<String>,
+    query: Vec<String>,
 
     /// Find pictures that look like this one, instead of a text.
     #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
 
-    /// How many pictures to show.
-    #[arg(short, value_name = "NUMBER", default_value = "10", value_parser = clap::value_parser!(u32).range(1..))]
-    k: u32,
+    /// How many pictures to show. Default: what is set (`relens config`), or else 10.
+    #[arg(short, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    k: Option<u32>,
+
+    #[command(flatten)]
+    filter: FilterArguments,
+
+    /// The order of those that are shown: the best first, or the latest.
+    #[arg(long, value_name = "ORDER", value_enum, default_value = "score")]
+    sort: Order,
+
+    /// Leave out pictures that fit with a lower estimated probability, 0 to 1.
+    #[arg(long, value_name = "PROBABILITY", value_parser = probability, conflicts_with = "image")]
+    min_fit: Option<f32>,
+
+    /// Show pictures, too, whose files are missing.
+    #[arg(long)]
+    missing: bool,
+
+    /// Open the first pictures in the program that the system has for them; 1 if no number is said.
+    #[arg(long, value_name = "NUMBER", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
+    open: Option<u8>,
+
+    /// Draw the pictures that are shown on one sheet: a PNG, JPEG or WebP, as the name's ending says.
+    #[arg(long, value_name = "FILE")]
+    contact_sheet: Option<PathBuf>,
 
     #[command(flatten)]
     library: LibraryArguments,
@@ -55,35 +90,162 @@ pub(crate) struct SearchArguments {
     #[command(flatten)]
     enhancer: EnhancerArguments,
 
-    /// Print a JSON array of {"path", "score"}, best first.
+    /// Print a JSON array of {"path", "score", "similarity", "fits"}, best first: what ranks, the cosine of query and
+    /// picture, and the estimated probability that the picture is what was asked for; with --missing, {"missing": true}
+    /// where a file is.
     #[arg(long)]
     json: bool,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Order {
+    Score,
+    Date,
+}
+
+fn probability(text: &str) -> Result<f32, String> {
+    let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
+    number.ok_or_else(|| format!("expected a probability of 0 to 1, found `{text}`"))
+}
+
+/// What is shown.
+#[derive(Debug, Default)]
+struct Answer {
+    /// Best first.
+    found: Vec<FoundImage>,
+    /// Where among them the line stands below which probably nothing fits.
+    line: Option<usize>,
+    /// What the query became.
+    enhanced: EnhancedQuery,
+}
+
+/// So many more pictures are ranked than are shown, so that missing ones leave no gaps.
+const SPARE: usize = 50;
+
 impl SearchArguments {
     pub(crate) fn run(self) -> Result<()> {
+        let (filter, words) = self.filter.split(&self.query.join(" "))?;
         // Checked here and not by clap, which would print a query of any length back.
-        let query = self.query.as_deref().map(Query::new).transpose().map_err(usage_error)?;
+        let query = self.image.is_none().then(|| Query::new(&words)).transpose().map_err(usage_error)?;
         let library = Library::open(&self.library.directory()?)?;
+        if library.catalog().image_count()? == 0 {
+            progress::note(
+                "the library is empty; `relens index DIR` fills it with the pictures of a directory",
+            );
+        }
+        if let Some(path) = &self.contact_sheet {
+            drawing_format(path)?;
+            let folders = library.catalog().folders()?;
+            check_output(path, &folders.iter().map(|folder| folder.path.as_path()).collect::<Vec<_>>())?;
+        }
         let retriever = Arc::new(self.long_text.apply(self.retriever(&library)?));
-        let k = self.k as usize;
-        let found = match (&query, &self.image) {
+        let k = self.k.or(settings()?.results.filter(|k| *k > 0)).unwrap_or(SHOWN) as usize;
+        let index = library.index_among(retriever.fingerprint(), &filter)?;
+        let answer = match (&query, &self.image) {
             (Some(query), _) => {
                 let pipeline = self.enhancer.open(retriever.clone())?;
-                let (found, ranking) = library.search(query, k, &pipeline, retriever.as_ref())?;
-                tell_rewritten(query, &ranking.enhanced);
+                self.ensure_estimated(&pipeline)?;
+                let search = |wanted| pipeline.search(query, wanted, retriever.as_ref(), &index);
+                let answer = self.answer(&library, k, index.len(), search)?;
+                tell_language(query, &pipeline, &retriever);
+                tell_rewritten(query, &answer.enhanced);
                 model_choice::tell_truncated(&retriever)?;
-                found
+                answer
             }
-            (None, Some(image)) => search_by_picture(&library, &retriever, image, k)?,
-            (None, None) => Vec::new(),
+            (None, Some(image)) => {
+                let vector = embed_images(&retriever, &[image])?;
+                let search = |wanted| -> relens::error::Result<Ranking> {
+                    let hits = index.search(&vector, wanted)?.pop().unwrap_or_default();
+                    Ok(Ranking { hits, ..Ranking::default() })
+                };
+                self.answer(&library, k, index.len(), search)?
+            }
+            (None, None) => Answer::default(),
         };
+        let Answer { mut found, mut line, .. } = answer;
+        if line == Some(0) {
+            progress::note("probably nothing in the library fits");
+        }
+        if self.sort == Order::Date {
+            found.sort_by_key(|found| std::cmp::Reverse(found.image.date()));
+            line = None;
+        }
+        self.show(&found, line)?;
+        if let Some(path) = &self.contact_sheet {
+            let pictures: Vec<&Path> = found.iter().map(|found| found.image.path.as_path()).collect();
+            contact_sheet::draw(&pictures, path)?;
+        }
+        let opened = usize::from(self.open.unwrap_or_default());
+        found.iter().take(opened).try_for_each(|found| open(&found.image.path))
+    }
+
+    /// The best `k` of what `search` finds, without those whose files are missing unless they are asked for, and without
+    /// those that fit too little. Where whole folders are missing, everything is ranked, so that they leave no gap.
+    fn answer(
+        &self,
+        library: &Library,
+        k: usize,
+        everything: usize,
+        search: impl Fn(usize) -> relens::error::Result<Ranking>,
+    ) -> Result<Answer> {
+        let wanted = if self.missing { k } else { k.saturating_add(SPARE) };
+        let ranking = search(wanted)?;
+        let (answer, missing) = self.present(library.resolve_ranking(&ranking)?, k, &ranking);
+        let complete = answer.found.len() == k || missing == 0 || wanted >= everything;
+        let (answer, missing) = if complete {
+            (answer, missing)
+        } else {
+            let ranking = search(everything)?;
+            self.present(library.resolve_ranking(&ranking)?, k, &ranking)
+        };
+        if missing > 0 {
+            let (files, are) = if missing == 1 { ("picture", "is") } else { ("pictures", "are") };
+            progress::note(&format!(
+                "left out: {missing} {files} whose files {are} missing (--missing shows them)"
+            ));
+        }
+        Ok(answer)
+    }
+
+    /// What is shown of a ranking, and how many pictures are left out because their files are missing.
+    fn present(&self, ranked: Vec<FoundImage>, k: usize, ranking: &Ranking) -> (Answer, usize) {
+        let (mut found, mut line, mut missing) = (Vec::new(), None, 0);
+        for (rank, image) in ranked.into_iter().enumerate() {
+            if found.len() == k {
+                break;
+            }
+            let fits = image.evidence.and_then(|evidence| evidence.fits);
+            if self.min_fit.zip(fits).is_some_and(|(least, fits)| fits < least) {
+                continue;
+            }
+            if !self.missing && !image.image.path.exists() {
+                missing += 1;
+                continue;
+            }
+            if line.is_none() && ranking.fit.as_ref().is_some_and(|fit| rank >= fit.above_line) {
+                line = Some(found.len());
+            }
+            found.push(image);
+        }
+        (Answer { found, line, enhanced: ranking.enhanced.clone() }, missing)
+    }
+
+    /// Refuses to leave out by an estimate that there is not.
+    fn ensure_estimated(&self, pipeline: &Pipeline) -> Result<()> {
+        if self.min_fit.is_some() && pipeline.fit.is_none() {
+            let name = pipeline.name();
+            bail!("--min-fit: expected an enhancer with a fitted estimate ([fit]), found `{name}` without");
+        }
+        Ok(())
+    }
+
+    fn show(&self, found: &[FoundImage], line: Option<usize>) -> Result<()> {
         let found: Vec<ShownImage<'_>> = found.iter().map(untitled).collect();
         let mut output = Output::new();
         match (self.json, output.for_people) {
             (true, _) => ranking_output::write_json(&mut output, &found),
             (false, false) => ranking_output::write_lines(&mut output, &found),
-            (false, true) => ranking_output::write_list(&mut output, &found, ""),
+            (false, true) => ranking_output::write_list(&mut output, &found, "", line),
         }
     }
 
@@ -103,27 +265,52 @@ impl SearchArguments {
     }
 }
 
-/// Says what was searched for if that is not what was typed: the text that counts most.
+/// Says what was searched for if that is not what was typed: the text that counts most, and what is taken away.
 fn tell_rewritten(query: &Query, enhanced: &EnhancedQuery) {
     let heaviest =
         enhanced.texts.iter().reduce(|best, text| if text.weight > best.weight { text } else { best });
-    if let Some(text) = heaviest.filter(|text| text.text != query.text()) {
-        progress::note(&format!("searched for: {} (--enhancer identity searches as typed)", text.text));
+    let Some(text) = heaviest.filter(|text| text.text != query.text()) else { return };
+    let excluded = enhanced.trace.iter().filter_map(|step| match step {
+        TraceEntry::Excluded { text } => Some(text.as_str()),
+        _ => None,
+    });
+    let excluded: Vec<&str> = excluded.collect();
+    let without =
+        if excluded.is_empty() { String::new() } else { format!(", without: {}", excluded.join(", ")) };
+    progress::note(&format!("searched for: {}{without} (--enhancer identity searches as typed)", text.text));
+}
+
+/// Says once that a query is in a language that the model does not read.
+fn tell_language(query: &Query, pipeline: &Pipeline, retriever: &Retriever) {
+    let (name, _) = Retriever::model_and_precision(retriever.name());
+    // What models that are not bundled read is not known.
+    let language = pipeline.spelling.as_ref().and_then(|spelling| spelling.language(query.text()));
+    if let Some(language) = language.filter(|_| !name.contains(':')) {
+        progress::note(&format!(
+            "this looks like {language}; {name} reads English. A multilingual model reads other languages: \
+             `relens index DIR --model hf-hub:… --library OTHER`"
+        ));
     }
 }
 
 fn untitled(found: &FoundImage) -> ShownImage<'_> {
-    ShownImage { path: &found.image.path, score: found.score, title: None }
+    let missing = !found.image.path.exists();
+    ShownImage {
+        path: &found.image.path,
+        score: found.score,
+        evidence: found.evidence,
+        title: missing.then_some("(missing)"),
+    }
 }
 
-fn search_by_picture(
-    library: &Library,
-    retriever: &Retriever,
-    picture: &Path,
-    k: usize,
-) -> Result<Vec<FoundImage>> {
-    let index = library.index(retriever.fingerprint())?;
-    let query = embed_images(retriever, &[picture])?;
-    let hits = index.search(&query, k)?.pop().unwrap_or_default();
-    Ok(library.resolve(&hits)?)
+/// Hands a picture to the program that the system has for it, and does not wait for that.
+fn open(path: &Path) -> Result<()> {
+    let program = match std::env::consts::OS {
+        "macos" => "open",
+        "windows" => "explorer",
+        _ => "xdg-open",
+    };
+    let mut command = Command::new(program);
+    command.arg(path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().map(drop).with_context(|| format!("{}: cannot be opened by `{program}`", path.display()))
 }

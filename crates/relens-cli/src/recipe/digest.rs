@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use relens_models::regular_file::{self, FileKind};
 use serde::{Deserialize, Serialize};
 
 use crate::output_file::write_whole;
@@ -29,7 +30,9 @@ struct KnownFile {
 impl Digests {
     /// Those remembered in a file, which need not exist.
     pub(crate) fn open(path: PathBuf) -> Self {
-        let known = fs_err::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let known = regular_file::read(&path, FileKind::Records)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
         Self { path, known: known.unwrap_or_default() }
     }
 

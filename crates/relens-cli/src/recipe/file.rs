@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use relens_models::regular_file::{self, FileKind};
 use serde::Deserialize;
 
 /// The variable that holds the recipe's directory.
@@ -30,7 +31,7 @@ pub(crate) struct RecipeStage {
     pub(crate) resume: Option<Vec<String>>,
     pub(crate) inputs: Vec<PathBuf>,
     pub(crate) outputs: Vec<PathBuf>,
-    /// The stages that it hangs on, by name.
+    /// The stages that it depends on, by name.
     pub(crate) upstream: BTreeSet<String>,
 }
 
@@ -60,7 +61,7 @@ struct StageEntry {
 impl Recipe {
     /// Reads a recipe; `overrides` replace its variables, `directory` too.
     pub(crate) fn read(path: &Path, overrides: &[(String, String)]) -> Result<Self> {
-        let text = fs_err::read_to_string(path)?;
+        let text = regular_file::read_to_string(path, FileKind::Settings)?;
         Self::parse(&text, overrides)
             .with_context(|| format!("{}: this recipe cannot be run", path.display()))
     }
@@ -208,7 +209,7 @@ fn overlap(one: &Path, other: &Path) -> bool {
     one.starts_with(other) || other.starts_with(one)
 }
 
-/// Each stage behind those that it hangs on, otherwise as they stand in the file.
+/// Each stage behind those that it depends on, otherwise as they stand in the file.
 fn ordered(mut waiting: Vec<RecipeStage>) -> Result<Vec<RecipeStage>> {
     let mut ready: Vec<RecipeStage> = Vec::with_capacity(waiting.len());
     while !waiting.is_empty() {

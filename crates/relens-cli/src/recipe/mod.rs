@@ -18,8 +18,8 @@
 //! resume = []                           # what a stage that was interrupted gets besides; without it, it starts anew
 //! ```
 //!
-//! A stage hangs on those whose outputs are its inputs. What follows `--config` is an input, too. A stage that ran is
-//! skipped as long as its command, the content of its inputs, the stages that it hangs on and its outputs are what
+//! A stage depends on those whose outputs are its inputs. What follows `--config` is an input, too. A stage that ran is
+//! skipped as long as its command, the content of its inputs, the stages that it depends on and its outputs are what
 //! they were; [`plan`] tells which of them changed.
 
 pub(crate) mod digest;

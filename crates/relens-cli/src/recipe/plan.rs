@@ -42,7 +42,7 @@ impl Planner<'_> {
         for stage in stages {
             let follows = stage.upstream.iter().find(|name| running.contains(name.as_str()));
             let decision = match follows {
-                Some(earlier) => Decision::Run(format!("it hangs on `{earlier}`")),
+                Some(earlier) => Decision::Run(format!("it depends on `{earlier}`")),
                 None => self.examine(stage)?.decision,
             };
             if decision != Decision::Finished {

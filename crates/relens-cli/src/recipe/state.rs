@@ -5,6 +5,7 @@ use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use relens_models::regular_file::{self, FileKind};
 use serde::{Deserialize, Serialize};
 
 use crate::output_file::write_whole;
@@ -19,7 +20,7 @@ pub(crate) struct Ingredients {
     pub(crate) command: Vec<String>,
     /// The content of its inputs.
     pub(crate) inputs: BTreeMap<PathBuf, String>,
-    /// The fingerprints of the stages that it hangs on.
+    /// The fingerprints of the stages that it depends on.
     pub(crate) upstream: BTreeMap<String, String>,
 }
 
@@ -68,7 +69,7 @@ impl Records {
 
     /// The record of a stage. One that cannot be read counts as missing: the stage runs again.
     pub(crate) fn read(&self, stage: &str) -> Option<StageRecord> {
-        serde_json::from_slice(&fs_err::read(self.record(stage)).ok()?).ok()
+        serde_json::from_slice(&regular_file::read(&self.record(stage), FileKind::Records).ok()?).ok()
     }
 
     pub(crate) fn write(&self, stage: &str, record: &StageRecord) -> Result<()> {

@@ -143,7 +143,7 @@ fn a_change_reruns_a_stage_and_all_that_hangs_on_it() {
     let world = World::finished();
     assert_eq!(world.reasons(), ["", "", ""]);
     world.write("data/a", "A");
-    assert_eq!(world.reasons(), ["`data/a` changed", "it hangs on `first`", ""]);
+    assert_eq!(world.reasons(), ["`data/a` changed", "it depends on `first`", ""]);
     world.write("data/a", "a");
     world.write("data/b", "B");
     assert_eq!(world.reasons(), ["", "`data/b` changed", "`data/b` changed"]);
@@ -160,7 +160,7 @@ fn outputs_that_are_missing_or_altered_are_made_again() {
     assert_eq!(world.reasons(), ["", "its output `run/result` is missing", ""]);
     let mut changed = World::finished();
     changed.recipe.stages[0].command.push("--quiet".to_owned());
-    assert_eq!(changed.reasons(), ["its command changed", "it hangs on `first`", ""]);
+    assert_eq!(changed.reasons(), ["its command changed", "it depends on `first`", ""]);
 }
 
 #[test]

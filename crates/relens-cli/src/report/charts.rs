@@ -49,10 +49,13 @@ pub(super) fn lines(horizontal: &str, series: &[Series]) -> Result<String> {
         mesh.x_label_style(text.clone()).y_label_style(text.clone()).x_labels(6).y_labels(6).draw()?;
         for series in series {
             let color = PALETTE.get(series.number % PALETTE.len()).copied().unwrap_or(INK);
-            let line = chart.draw_series(LineSeries::new(series.points.clone(), color.stroke_width(2)))?;
+            let drawn = series.points.iter().copied();
+            let points: Vec<(f64, f64)> =
+                drawn.filter(|(x, y)| can_be_drawn(*x) && can_be_drawn(*y)).collect();
+            let line = chart.draw_series(LineSeries::new(points.clone(), color.stroke_width(2)))?;
             line.label(&series.name)
                 .legend(move |(x, y)| Rectangle::new([(x, y - 4), (x + 12, y + 4)], color.filled()));
-            if let [only] = series.points.as_slice() {
+            if let [only] = points.as_slice() {
                 chart.draw_series([Circle::new(*only, 4, color.filled())])?;
             }
         }
@@ -83,7 +86,8 @@ pub(super) fn dots(axes: (&str, &str), points: &[(f64, f64, String)]) -> Result<
             .x_label_formatter(&tick)
             .y_label_formatter(&tick);
         mesh.x_label_style(text.clone()).y_label_style(text.clone()).draw()?;
-        chart.draw_series(points.iter().map(|(x, y, name)| {
+        let points = points.iter().filter(|(x, y, _)| can_be_drawn(*x) && can_be_drawn(*y));
+        chart.draw_series(points.map(|(x, y, name)| {
             EmptyElement::at((*x, *y))
                 + Circle::new((0, 0), 4, PALETTE[0].filled())
                 + Text::new(name.clone(), (6, -6), (FONT, 11).into_font().color(&INK))
@@ -191,22 +195,52 @@ fn tick(value: &f64) -> String {
     if short == "-0" { "0".to_owned() } else { short.to_owned() }
 }
 
+/// Larger values than any run measures: axes that reach them cannot be divided into numbers that differ.
+const LARGEST: f64 = 1e12;
+/// The least part of its numbers' size that an axis spans. Below it, one mark plus a step is the same mark again.
+const LEAST_SPAN: f64 = 1e-6;
+
+fn can_be_drawn(value: f64) -> bool {
+    value.is_finite() && value.abs() <= LARGEST
+}
+
 /// From the least to the largest value, never empty.
 fn range(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
-    let finite = values.filter(|value| value.is_finite());
-    let (least, largest) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, largest), value| {
+    let drawn = values.filter(|value| can_be_drawn(*value));
+    let (least, largest) = drawn.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, largest), value| {
         (least.min(value), largest.max(value))
     });
     if least > largest {
         return 0.0..1.0;
     }
-    let room = if largest > least { 0.05 * (largest - least) } else { 0.5 * least.abs().max(1.0) };
+    let magnitude = least.abs().max(largest.abs());
+    let room = if largest - least > LEAST_SPAN * magnitude && largest - least > 1e-9 {
+        0.05 * (largest - least)
+    } else {
+        0.5 * magnitude.max(1.0)
+    };
     least - room..largest + room
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn axes_are_bounded_whatever_was_logged() {
+        let far =
+            [0.0, 1.0, 2f64.powi(53), 2f64.powi(53) + 2.0, 1e18, 1e300, -1e300, f64::MAX, f64::NAN, 5e-324];
+        for x in far {
+            for y in far {
+                let points = vec![(x, y), (y, x), (x + 1.0, y + 1.0), (1.0, 1.0 + 1e-15)];
+                let series = [Series { name: "a".into(), number: 0, points: points.clone() }];
+                assert!(lines("step", &series).unwrap().len() < 100_000);
+                let named: Vec<_> = points.into_iter().map(|(x, y)| (x, y, String::new())).collect();
+                assert!(dots(("a", "b"), &named).unwrap().len() < 100_000);
+            }
+        }
+        assert_eq!(range([3.0, 5.0].into_iter()), 2.9..5.1);
+    }
 
     #[test]
     fn a_chart_has_a_bar_for_every_count_and_escapes_names() {

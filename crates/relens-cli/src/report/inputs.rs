@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use relens_models::regular_file::{self, FileKind};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -107,7 +108,7 @@ impl Inputs {
         let metrics = directory.join(METRICS);
         let mut found = metrics.is_file();
         if found {
-            let config = fs_err::read_to_string(directory.join("config.toml")).ok();
+            let config = regular_file::read_to_string(&directory.join("config.toml"), FileKind::Records).ok();
             self.runs.push(TrainingRun { label: label_of(directory), config, records: records(&metrics)? });
         }
         let mut files: Vec<PathBuf> = fs_err::read_dir(directory)?
@@ -193,12 +194,12 @@ fn is_comparison(value: &Value) -> bool {
 }
 
 fn json(path: &Path) -> Result<Value> {
-    let bytes = fs_err::read(path)?;
+    let bytes = regular_file::read(path, FileKind::Records)?;
     serde_json::from_slice(&bytes).with_context(|| format!("{}: expected JSON", path.display()))
 }
 
 fn records(path: &Path) -> Result<Vec<Map<String, Value>>> {
-    let text = fs_err::read_to_string(path)?;
+    let text = regular_file::read_to_string(path, FileKind::Records)?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let record = |(number, line): (usize, &str)| {
         serde_json::from_str(line)

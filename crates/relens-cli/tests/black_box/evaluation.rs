@@ -290,3 +290,15 @@ fn all_perturbations_make_a_table_of_what_they_cost_and_what_comes_back() {
     refused(&["--enhancer", "identity", "--config", "compare.toml"]);
     refused(&["--back-translated", "translated.jsonl", "--config", "compare.toml"]);
 }
+
+#[test]
+fn broken_pictures_are_left_out_where_that_is_asked_for_and_counted() {
+    let workplace = dataset();
+    fs_err::write(workplace.path("images/picture-001.png"), "no picture").unwrap();
+    fs_err::remove_file(workplace.path("images/picture-002.png")).unwrap();
+    let assert = workplace.relens(&EVAL).assert().code(1);
+    assert!(errors(&assert).contains("--skip-broken"), "{assert}");
+    let report = workplace.json(&[EVAL.as_slice(), &["--skip-broken", "--json", "-"]].concat());
+    assert_eq!((&report["skipped"], &report["n_images"]), (&json!(2), &json!(2)));
+    assert_eq!((&report["n_texts"], &report["split"]), (&json!(4), &json!("val")));
+}

@@ -16,7 +16,8 @@ fn indexed(count: usize) -> Workplace {
 
 fn hits(value: &Value) -> Vec<(String, f64)> {
     let hit = |hit: &Value| {
-        assert_eq!(hit.as_object().unwrap().len(), 2, "{hit}");
+        assert_eq!(hit.as_object().unwrap().len(), 3, "{hit}");
+        assert!(hit["similarity"].is_number(), "{hit}");
         (hit["path"].as_str().unwrap().to_owned(), hit["score"].as_f64().unwrap())
     };
     value.as_array().unwrap().iter().map(hit).collect()
@@ -121,4 +122,74 @@ fn the_first_line_can_be_taken_alone() {
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
     assert!(first.contains("picture-"), "{first}");
     assert!(child.wait().unwrap().success());
+}
+
+/// An enhancer's file with what `sections` say, the reference pairs of six pictures beside it.
+fn enhancer(workplace: &Workplace, sections: &str) {
+    let captions: String = (0..6)
+        .map(|number| {
+            format!("{{\"image\": \"picture-{number:03}.png\", \"caption\": \"a dog on square {number}\"}}\n")
+        })
+        .collect();
+    fs_err::write(workplace.path("captions.jsonl"), captions).unwrap();
+    let references =
+        ["references", "--annotations", "captions.jsonl", "--images", "pictures", "--split", "all"];
+    workplace.output(&[references.as_slice(), &["--captions", "1", "--out", "pairs.safetensors"]].concat());
+    fs_err::write(workplace.path("enhancer.toml"), sections).unwrap();
+}
+
+const FIT: &str = "[fit]\npairs = \"pairs.safetensors\"\nbias = 5.0\nsimilarity = 1.0\nfamiliarity = 0.0\n\
+                   unseen = -12.0\nhit_bias = 0.0\nlead = 1.0\nanything_line = 0.5\nhit_line = 0.01\n[spelling]\n";
+
+#[test]
+fn an_estimate_says_that_nothing_fits_and_leaves_out_what_does_not() {
+    let workplace = indexed(6);
+    enhancer(&workplace, FIT);
+    let fits = |query: &str| {
+        let found = workplace.json(&["search", query, "--json", "--enhancer", "enhancer.toml"]);
+        found[0]["fits"].as_f64().unwrap()
+    };
+    assert!(fits("a dog") > 0.4 && fits("asdfgh qwerty") < 0.1);
+    let search = ["search", "asdfgh qwerty", "--json", "--enhancer", "enhancer.toml"];
+    let assert = workplace.relens(&search).assert().success();
+    assert!(crate::workplace::errors(&assert).contains("probably nothing in the library fits"));
+    let left = workplace.json(&[search.as_slice(), &["--min-fit", "0.3"]].concat());
+    assert_eq!(left, serde_json::json!([]));
+    let refused = ["search", "a dog", "--enhancer", "identity", "--min-fit", "0.3"];
+    let assert = workplace.relens(&refused).assert().code(1);
+    assert!(crate::workplace::errors(&assert).contains("found `identity` without"), "{assert}");
+    workplace.relens(&["search", "a dog", "--min-fit", "2"]).assert().code(2);
+}
+
+#[test]
+fn what_is_not_wanted_is_taken_away_and_told() {
+    let workplace = indexed(6);
+    enhancer(&workplace, "[exclusion]\nweight = 0.5\n");
+    let search = |query: &[&str]| {
+        let options = ["--json", "--enhancer", "enhancer.toml"];
+        let assert = workplace.relens(&[&["search"], query, &options].concat()).assert().success();
+        let found: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
+        (hits(&found), crate::workplace::errors(&assert))
+    };
+    let (found, told) = search(&["a", "dog", "without", "a", "leash"]);
+    assert!(told.contains("searched for: a dog, without: a leash"), "{told}");
+    let sum = ["search", "a dog - a leash*0.5", "--arithmetic", "--json"];
+    assert_eq!(found, hits(&workplace.json(&sum)), "the part's vector is subtracted");
+    let (plain, told) = search(&["a dog"]);
+    assert!(plain != found && !told.contains("searched for"), "{told}");
+}
+
+#[test]
+fn a_query_in_another_language_is_said_to_be_one_and_stays() {
+    let workplace = indexed(3);
+    fs_err::write(workplace.path("enhancer.toml"), "[spelling]\n").unwrap();
+    for (query, language) in [("der Hund am Strand", "German"), ("σκύλος στην παραλία", "Greek")]
+    {
+        let assert = workplace.relens(&["search", query, "--enhancer", "enhancer.toml"]).assert().success();
+        let told = crate::workplace::errors(&assert);
+        assert!(told.contains(&format!("this looks like {language}")), "{told}");
+        assert!(!told.contains("searched for"), "{told}");
+    }
+    let assert = workplace.relens(&["search", "a dog", "--enhancer", "enhancer.toml"]).assert().success();
+    assert!(!crate::workplace::errors(&assert).contains("looks like"));
 }

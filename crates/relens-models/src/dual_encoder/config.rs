@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::dual_encoder::architecture::{ProjectionConfig, fields};
 use crate::error::{ModelError, Result};
 use crate::image_preprocessing::{ImageSize, PreprocessConfig};
+use crate::regular_file::{self, FileKind};
 
 /// The file's name inside a model directory.
 pub const CONFIG_FILE: &str = "open_clip_config.json";
@@ -107,7 +108,7 @@ impl DualEncoderConfig {
     /// The file is missing, is not JSON of this form, or asks for a tower that relens does not have.
     pub fn read(directory: &Path) -> Result<Self> {
         let path = directory.join(CONFIG_FILE);
-        let text = fs_err::read_to_string(&path)?;
+        let text = regular_file::read_to_string(&path, FileKind::Settings)?;
         Self::parse(&path, &text)
     }
 

@@ -17,8 +17,8 @@ use crate::Result;
 /// Reads a picture with the default [`DecodeLimits`].
 ///
 /// The format is told by the content, not by the file's name; of an animation, the first frame is read. The
-/// result is upright (the EXIF orientation is applied) and RGB as Pillow's `convert("RGB")` makes it: alpha is
-/// dropped, palettes are looked up, 16-bit channels keep their high byte.
+/// result is upright (the EXIF orientation is applied) and RGB: a transparent
+/// picture is laid on white, palettes are looked up, 16-bit channels keep their high byte.
 ///
 /// # Errors
 /// [`crate::ModelError::Io`] if the file cannot be read; [`crate::ModelError::Image`], naming the path, if it is empty,
@@ -57,15 +57,24 @@ pub fn decode_image_bytes(bytes: &[u8], source_name: &str, limits: &DecodeLimits
         ImageFormat::Jpeg => jpeg::decode(bytes, limits),
         _ => decode_other(bytes, format, limits),
     }));
-    let (mut image, orientation) = decoded
+    let (picture, orientation) = decoded
         .unwrap_or_else(|_| Err("the decoder failed on malformed data".to_string()))
         .map_err(|reason| refused(source_name, &format!("{}: {reason}", format_name(format))))?;
-    if orientation != Orientation::NoTransforms {
-        let mut dynamic = DynamicImage::ImageRgb8(image);
-        dynamic.apply_orientation(orientation);
-        image = dynamic.into_rgb8();
+    Ok(turned(picture, orientation))
+}
+
+/// The picture as an EXIF orientation says that it is to be seen: 1 as it is, 2 to 8 mirrored or turned.
+pub fn oriented(picture: RgbImage, exif_orientation: u8) -> RgbImage {
+    turned(picture, Orientation::from_exif(exif_orientation).unwrap_or(Orientation::NoTransforms))
+}
+
+fn turned(picture: RgbImage, orientation: Orientation) -> RgbImage {
+    if orientation == Orientation::NoTransforms {
+        return picture;
     }
-    Ok(image)
+    let mut dynamic = DynamicImage::ImageRgb8(picture);
+    dynamic.apply_orientation(orientation);
+    dynamic.into_rgb8()
 }
 
 fn decode_other(
@@ -91,23 +100,37 @@ fn format_name(format: ImageFormat) -> String {
     format!("{format:?}").to_uppercase()
 }
 
-/// Drops alpha without blending, repeats grey, keeps the high byte of 16 bits.
+/// Lays transparent pictures on white, repeats grey, keeps the high byte of 16 bits.
 ///
-/// Pillow clips 16-bit *grey* at 255 instead, which turns nearly all of it white; here it is scaled like colour.
-pub(super) fn to_rgb(image: DynamicImage) -> RgbImage {
-    match image {
-        DynamicImage::ImageRgb8(image) => image,
-        DynamicImage::ImageLuma8(image) => map(&image, |Luma([grey])| [grey; 3]),
-        DynamicImage::ImageLumaA8(image) => map(&image, |LumaA([grey, _])| [grey; 3]),
-        DynamicImage::ImageRgba8(image) => map(&image, |Rgba([red, green, blue, _])| [red, green, blue]),
-        DynamicImage::ImageLuma16(image) => map(&image, |Luma([grey])| [high_byte(grey); 3]),
-        DynamicImage::ImageLumaA16(image) => map(&image, |LumaA([grey, _])| [high_byte(grey); 3]),
-        DynamicImage::ImageRgb16(image) => map(&image, |Rgb(channels)| channels.map(high_byte)),
-        DynamicImage::ImageRgba16(image) => {
-            map(&image, |Rgba([red, green, blue, _])| [red, green, blue].map(high_byte))
+/// Pillow drops alpha, which shows colours that nobody sees; a white page is what such pictures are made for. Pillow
+/// also clips 16-bit *grey* at 255, which turns nearly all of it white; here it is scaled like colour.
+pub(super) fn to_rgb(picture: DynamicImage) -> RgbImage {
+    match picture {
+        DynamicImage::ImageRgb8(picture) => picture,
+        DynamicImage::ImageLuma8(picture) => map(&picture, |Luma([grey])| [grey; 3]),
+        DynamicImage::ImageLumaA8(picture) => {
+            map(&picture, |LumaA([grey, alpha])| [on_white(grey, alpha); 3])
         }
+        DynamicImage::ImageRgba8(picture) => map(&picture, |Rgba([red, green, blue, alpha])| {
+            [red, green, blue].map(|channel| on_white(channel, alpha))
+        }),
+        DynamicImage::ImageLuma16(picture) => map(&picture, |Luma([grey])| [high_byte(grey); 3]),
+        DynamicImage::ImageLumaA16(picture) => {
+            map(&picture, |LumaA([grey, alpha])| [on_white(high_byte(grey), high_byte(alpha)); 3])
+        }
+        DynamicImage::ImageRgb16(picture) => map(&picture, |Rgb(channels)| channels.map(high_byte)),
+        DynamicImage::ImageRgba16(picture) => map(&picture, |Rgba([red, green, blue, alpha])| {
+            [red, green, blue].map(|channel| on_white(high_byte(channel), high_byte(alpha)))
+        }),
+        DynamicImage::ImageRgba32F(_) => to_rgb(DynamicImage::ImageRgba8(picture.into_rgba8())),
         other => other.into_rgb8(),
     }
+}
+
+/// `channel · alpha + white · (1 − alpha)`, rounded.
+fn on_white(channel: u8, alpha: u8) -> u8 {
+    let (channel, alpha) = (u32::from(channel), u32::from(alpha));
+    u8::try_from((channel * alpha + 255 * (255 - alpha) + 127) / 255).unwrap_or(u8::MAX)
 }
 
 fn high_byte(value: u16) -> u8 {
@@ -120,4 +143,24 @@ fn map<P: Pixel>(image: &ImageBuffer<P, Vec<P::Subpixel>>, convert: impl Fn(P) -
         *to = Rgb(convert(*from));
     }
     converted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hidden_colours_never_show() {
+        let picture = |pixel: [u8; 4]| {
+            let picture = image::RgbaImage::from_pixel(1, 1, Rgba(pixel));
+            to_rgb(DynamicImage::ImageRgba8(picture)).get_pixel(0, 0).0
+        };
+        assert_eq!(picture([200, 0, 7, 0]), [255; 3]);
+        assert_eq!(picture([200, 0, 7, 255]), [200, 0, 7]);
+        assert_eq!(picture([200, 0, 7, 128]), [227, 127, 131]);
+        let grey = image::ImageBuffer::from_pixel(1, 1, LumaA([9u8, 0]));
+        assert_eq!(to_rgb(DynamicImage::ImageLumaA8(grey)).get_pixel(0, 0).0, [255; 3]);
+        let deep = image::ImageBuffer::from_pixel(1, 1, Rgba([0xffff_u16, 0x1234, 0, 0]));
+        assert_eq!(to_rgb(DynamicImage::ImageRgba16(deep)).get_pixel(0, 0).0, [255; 3]);
+    }
 }

@@ -1,11 +1,11 @@
 //! How large an image may be, and the reading of files within that.
 
-use std::io::Read;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use image::Limits;
 
-use crate::{ModelError, Result};
+use crate::{ModelError, Result, regular_file};
 
 /// Working memory that a decoder may use beside the picture itself.
 const DECODER_OVERHEAD_BYTES: u64 = 64 << 20;
@@ -49,19 +49,16 @@ impl DecodeLimits {
 
 /// The content of a file, if it is a file and within the limits.
 pub(super) fn read_within(path: &Path, limits: &DecodeLimits) -> Result<Vec<u8>> {
-    let name = path.to_string_lossy();
-    let file = fs_err::File::open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(refused(&name, "expected a file, found a directory or a device"));
+    match regular_file::read_at_most(path, limits.max_file_bytes) {
+        Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+            let length = fs_err::metadata(path)?.len();
+            Err(file_too_large(&path.to_string_lossy(), length, limits))
+        }
+        Err(error) if error.kind() == ErrorKind::InvalidInput => {
+            Err(refused(&path.to_string_lossy(), "expected a file, found a directory or a device"))
+        }
+        read => Ok(read?),
     }
-    if metadata.len() > limits.max_file_bytes {
-        return Err(file_too_large(&name, metadata.len(), limits));
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
-    // A file that grows while it is read must not get past the limit.
-    file.take(limits.max_file_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 pub(super) fn refused(source_name: &str, reason: &str) -> ModelError {

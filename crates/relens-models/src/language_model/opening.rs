@@ -9,6 +9,7 @@ use crate::dual_encoder::architecture::open_weights;
 use crate::language_model::llama::{LlamaConfig, LlamaModel};
 use crate::language_model::t5::{T5Config, T5Model};
 use crate::parameters::{LinearStorage, Parameters};
+use crate::regular_file::{self, FileKind};
 use crate::tokenizer::Tokenizer;
 use crate::{ModelError, Result};
 
@@ -56,7 +57,7 @@ pub fn open_with_storage(
 /// As [`open`]; also when a tensor is missing, of another shape or type, or not finite.
 pub fn load(directory: impl AsRef<Path>, parameters: &Parameters) -> Result<Box<dyn LanguageModel>> {
     let path = directory.as_ref().join(CONFIG_FILE);
-    let json = fs_err::read_to_string(&path)?;
+    let json = regular_file::read_to_string(&path, FileKind::Settings)?;
     let refuse = |reason: String| ModelError::Config { path: path.clone(), reason };
     let LanguageModelType { model_type } =
         serde_json::from_str(&json).map_err(|error| refuse(error.to_string()))?;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::adapter::LoraAdapter;
 use super::config::LoraConfig;
 use crate::atomic_file::write_atomically;
+use crate::regular_file::{self, FileKind};
 use crate::weights::{ElementType, Weights, save_tensors};
 use crate::{ModelError, Result};
 
@@ -46,7 +47,7 @@ impl LoraAdapter {
         let directory = directory.as_ref();
         let path = directory.join(CONFIG_FILE);
         let refuse = |reason: String| ModelError::Config { path: path.clone(), reason };
-        let text = fs_err::read_to_string(&path)?;
+        let text = regular_file::read_to_string(&path, FileKind::Settings)?;
         let mut reader = serde_json::Deserializer::from_str(&text);
         let file: PeftConfigFile =
             serde_path_to_error::deserialize(&mut reader).map_err(|error| refuse(error.to_string()))?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::TextCleaning;
+use crate::regular_file::{self, FileKind};
 use crate::{ModelError, Result};
 
 const TOKENIZER: &str = "tokenizer.json";
@@ -55,10 +56,10 @@ pub(super) fn read(directory: &Path, flavour: TokenizerFlavour) -> Result<(Vec<u
     let path = |name: &str| directory.join(name);
     let (whole, vocabulary, pieces) = (path(TOKENIZER), path(VOCABULARY), path(WORD_PIECES));
     if flavour == TokenizerFlavour::HuggingFace && whole.is_file() {
-        return Ok((fs_err::read(&whole)?, whole));
+        return Ok((regular_file::read(&whole, FileKind::Vocabulary)?, whole));
     }
     let (json, source) = if vocabulary.is_file() {
-        let merges = fs_err::read_to_string(path(MERGES))?;
+        let merges = regular_file::read_to_string(&path(MERGES), FileKind::Vocabulary)?;
         let lines = merges.lines().filter(|line| !line.is_empty() && !line.starts_with("#version"));
         let merges = Value::from(lines.collect::<Vec<_>>());
         (clip(&vocabulary, &object(&vocabulary)?, &merges, flavour)?, vocabulary)
@@ -144,7 +145,7 @@ fn clip(path: &Path, words: &Map<String, Value>, merges: &Value, flavour: Tokeni
 
 /// BERT's word pieces, one a line.
 fn bert(path: &Path, config: &Path) -> Result<Value> {
-    let content = fs_err::read_to_string(path)?;
+    let content = regular_file::read_to_string(path, FileKind::Vocabulary)?;
     let words: Map<String, Value> =
         content.lines().enumerate().map(|(id, word)| (word.to_owned(), Value::from(id))).collect();
     let settings = if config.is_file() { object(config)? } else { Map::new() };
@@ -177,7 +178,7 @@ fn bert(path: &Path, config: &Path) -> Result<Value> {
 }
 
 fn object(path: &Path) -> Result<Map<String, Value>> {
-    let content = fs_err::read_to_string(path)?;
+    let content = regular_file::read_to_string(path, FileKind::Vocabulary)?;
     serde_json::from_str(&content).map_err(|error| refuse(path, error.to_string()))
 }
 

@@ -5,11 +5,13 @@ mod cleaning;
 mod files;
 mod mojibake;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use tokenizers::TruncationParams;
 
+use crate::regular_file::{self, FileKind};
 use crate::{ModelError, Result};
 
 pub use cleaning::TextCleaning;
@@ -48,7 +50,7 @@ impl Tokenizer {
         if path.is_dir() {
             path.push("tokenizer.json");
         }
-        Self::from_bytes(&fs_err::read(&path)?, &path, context_length)
+        Self::from_bytes(&regular_file::read(&path, FileKind::Vocabulary)?, &path, context_length)
     }
 
     /// As [`Tokenizer::open`], from the content of a `tokenizer.json`; `path` names its source in errors.
@@ -57,8 +59,12 @@ impl Tokenizer {
     /// As [`Tokenizer::open`].
     pub fn from_bytes(bytes: &[u8], path: &Path, context_length: usize) -> Result<Self> {
         let refuse = |reason: String| ModelError::Tokenizer { path: path.to_owned(), reason };
-        let mut inner =
-            tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| refuse(error.to_string()))?;
+        let mut inner = guarded(path, || {
+            let inner = tokenizers::Tokenizer::from_bytes(bytes)?;
+            // A template that names a special token which is not there is only met while a text is read.
+            inner.encode_fast("a", true)?;
+            Ok(inner)
+        })?;
         let special = inner.get_post_processor().map_or(0, |processor| {
             use tokenizers::PostProcessor;
             processor.added_tokens(false)
@@ -183,10 +189,7 @@ impl Tokenizer {
     /// # Errors
     /// When the tokenizer cannot decode them. An id outside of the vocabulary stands for nothing.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        self.inner.decode(ids, true).map_err(|error| ModelError::Tokenizer {
-            path: self.path.clone(),
-            reason: format!("{error}, in {} ids", ids.len()),
-        })
+        guarded(&self.path, || self.inner.decode(ids, true))
     }
 
     /// The id of a token as the vocabulary spells it, if there is one.
@@ -218,9 +221,12 @@ impl Tokenizer {
 
     fn encoding(&self, seen: &str, bytes: usize, special: bool) -> Result<tokenizers::Encoding> {
         let cleaned = self.cleaning.apply(seen);
-        self.inner.encode_fast(cleaned.as_ref(), special).map_err(|error| ModelError::Tokenizer {
-            path: self.path.clone(),
-            reason: format!("{error}, in a text of {bytes} bytes"),
+        let encode = || self.inner.encode_fast(cleaned.as_ref(), special);
+        guarded(&self.path, encode).map_err(|error| match error {
+            ModelError::Tokenizer { path, reason } => {
+                ModelError::Tokenizer { path, reason: format!("{reason}, in a text of {bytes} bytes") }
+            }
+            other => other,
         })
     }
 
@@ -230,6 +236,14 @@ impl Tokenizer {
         }
         ids
     }
+}
+
+/// Runs the library on a stranger's tokenizer: a panic in it is a malformed file.
+fn guarded<T>(path: &Path, work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
+    let worked = catch_unwind(AssertUnwindSafe(work));
+    worked
+        .unwrap_or_else(|_| Err("the tokenizer's parts do not fit together".into()))
+        .map_err(|error| ModelError::Tokenizer { path: path.to_owned(), reason: error.to_string() })
 }
 
 /// The longest start of `text` that has at most `bytes` bytes and cuts no character.

@@ -8,6 +8,7 @@ use candle_core::{DType, Tensor};
 
 use super::{ElementType, TensorShapes, Weights};
 use crate::error::{ModelError, Result};
+use crate::regular_file;
 
 /// The entry under which training programs keep the weights beside the optimizer's state.
 const STATE: &str = "state_dict";
@@ -43,7 +44,7 @@ impl Weights {
 /// Runs a reader, given the file and its length.
 fn guarded<T>(path: &Path, read: impl FnOnce(&Path, u64) -> Result<T, String>) -> Result<T> {
     // The opened file names its path in errors; the reader opens it again.
-    let length = fs_err::File::open(path)?.metadata()?.len();
+    let length = regular_file::open(path)?.metadata()?.len();
     // The reader is other people's code on strangers' bytes: a panic in it is a malformed file.
     let read = catch_unwind(AssertUnwindSafe(|| read(path, length)));
     read.unwrap_or_else(|_| Err("the reader failed on malformed data".to_owned())).map_err(|reason| {

@@ -17,6 +17,7 @@ use safetensors::Dtype;
 
 use crate::error::{ModelError, Result};
 use crate::ops::{GgmlLayout, QuantizedMatrix};
+use crate::regular_file;
 
 /// Converting is split over threads in pieces of this many elements.
 const CONVERSION_CHUNK: usize = 1 << 18;
@@ -31,7 +32,7 @@ pub(super) enum Buffer {
 impl Buffer {
     /// Maps a file.
     pub(super) fn map(path: &Path) -> Result<Self> {
-        let file = fs_err::File::open(path)?;
+        let file = regular_file::open(path)?;
         // SAFETY: the mapping is read-only and private. A file that another process truncates meanwhile would
         // raise SIGBUS; relens never writes in place (new weights arrive by rename), which leaves this mapping whole.
         let map = unsafe { Mmap::map(file.file()) }

@@ -9,6 +9,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
 use minijinja::{Environment, UndefinedBehavior};
 use relens::llm::{Message, Role};
+use relens_models::regular_file::{self, FileKind};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -65,7 +66,9 @@ impl Prompt {
         let own =
             directory.map(|directory| directory.join(format!("{name}.md"))).filter(|path| path.is_file());
         match own {
-            Some(path) => Self::parse(bundled, &fs_err::read_to_string(&path)?, &path),
+            Some(path) => {
+                Self::parse(bundled, &regular_file::read_to_string(&path, FileKind::Settings)?, &path)
+            }
             None => Self::parse(bundled, bundled.text, Path::new(&format!("{name}.md"))),
         }
     }

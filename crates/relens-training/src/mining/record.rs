@@ -5,6 +5,7 @@ use std::path::Path;
 
 use relens::append_log::AppendLog;
 use relens::error::Error;
+use relens_models::regular_file;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -172,7 +173,7 @@ fn parse(path: &Path, number: usize, line: &str) -> relens::error::Result<MinedQ
 /// # Errors
 /// [`Error::Dataset`] naming line and field; what `visit` returns; an I/O error.
 pub fn for_each(path: &Path, mut visit: impl FnMut(MinedQuery) -> Result<()>) -> Result<()> {
-    let reader = std::io::BufReader::new(fs_err::File::open(path)?);
+    let reader = std::io::BufReader::new(regular_file::open(path)?);
     for (position, line) in std::io::BufRead::lines(reader).enumerate() {
         let line = line?;
         if !line.trim().is_empty() {

@@ -14,6 +14,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use relens_models::atomic_file::{AtomicFile, write_atomically};
+use relens_models::regular_file::{self, FileKind};
 use serde::{Deserialize, Serialize};
 
 use super::filters::comparable;
@@ -51,7 +52,8 @@ impl MiningRun {
             .map_err(|error| TrainingError::ConfigFile { path: path.clone(), reason: error.to_string() })?;
         let writer = MinedWriter::open(&directory.join(MINED))?;
         if !writer.is_empty() && path.exists() {
-            let difference = crate::run::log::difference(&fs_err::read_to_string(&path)?, &text);
+            let difference =
+                crate::run::log::difference(&regular_file::read_to_string(&path, FileKind::Settings)?, &text);
             if !difference.is_empty() {
                 return Err(TrainingError::RunChanged { path, difference });
             }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use relens_models::atomic_file::write_atomically;
+use relens_models::regular_file::{self, FileKind};
 use serde_json::{Map, Value};
 
 use crate::Result;
@@ -33,7 +34,7 @@ pub(crate) fn finished(run: &Path) -> Result<Option<Map<String, Value>>> {
     if !path.exists() {
         return Ok(None);
     }
-    Ok(serde_json::from_slice(&fs_err::read(&path)?).ok())
+    Ok(serde_json::from_slice(&regular_file::read(&path, FileKind::Settings)?).ok())
 }
 
 /// Puts what `write` makes into the run's model directory: into a directory that is not there yet, which takes its

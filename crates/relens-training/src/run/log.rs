@@ -8,6 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use relens_models::atomic_file::write_atomically;
+use relens_models::regular_file::{self, FileKind};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -47,7 +48,8 @@ impl RunDirectory {
             reason: error.to_string(),
         })?;
         if config_path.exists() && Self::holds_checkpoints(path) {
-            let difference = difference(&fs_err::read_to_string(&config_path)?, &new);
+            let difference =
+                difference(&regular_file::read_to_string(&config_path, FileKind::Records)?, &new);
             if !difference.is_empty() {
                 return Err(TrainingError::RunChanged { path: config_path, difference });
             }
@@ -76,7 +78,7 @@ impl RunDirectory {
     pub fn log(&self, name: &str, step: Option<u64>) -> Result<JsonLinesLog> {
         let path = self.path.join(name);
         if path.exists() {
-            let text = fs_err::read_to_string(&path)?;
+            let text = regular_file::read_to_string(&path, FileKind::Records)?;
             let kept = step.map_or("", |step| lines_up_to(&text, step));
             if kept.len() != text.len() {
                 write_atomically(&path, kept.as_bytes())?;

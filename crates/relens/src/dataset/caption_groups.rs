@@ -13,14 +13,14 @@ pub(super) struct CaptionGroups {
 }
 
 impl CaptionGroups {
-    /// Adds a caption to the picture called `image`.
-    pub(super) fn add(&mut self, image: &str, caption: String) {
-        if let Some((_, captions)) = self.positions.get(image).and_then(|&at| self.groups.get_mut(at)) {
-            captions.push(caption);
+    /// Adds captions, or none, to the picture called `image`.
+    pub(super) fn add(&mut self, image: &str, captions: impl IntoIterator<Item = String>) {
+        if let Some((_, known)) = self.positions.get(image).and_then(|&at| self.groups.get_mut(at)) {
+            known.extend(captions);
             return;
         }
         self.positions.insert(image.to_owned(), self.groups.len());
-        self.groups.push((image.to_owned(), vec![caption]));
+        self.groups.push((image.to_owned(), captions.into_iter().collect()));
     }
 
     /// The pictures, numbered by position, each in the split that `split_of` gives for its name.

@@ -4,10 +4,12 @@
 use std::path::Path;
 
 use csv::ByteRecord;
+use relens_models::regular_file;
 
 use super::caption_groups::{CaptionGroups, cleaned_caption};
 use super::{Dataset, Split, name_from_path};
 use crate::error::{Error, Result};
+use crate::pictures::image_files::has_image_extension;
 use crate::pictures::video;
 
 /// The columns' names in the files that people have; the first is clip_benchmark's.
@@ -22,6 +24,7 @@ pub(super) struct Columns {
     delimiter: u8,
     image: usize,
     caption: usize,
+    count: usize,
 }
 
 /// The columns that a header line names, or `None` if it is no such header.
@@ -33,7 +36,8 @@ pub(super) fn parse_header(line: &str) -> Option<Columns> {
             .map(|name| name.trim().trim_matches('"').to_ascii_lowercase())
             .collect();
         let position = |wanted: &[&str]| names.iter().position(|name| wanted.contains(&name.as_str()));
-        Some(Columns { delimiter, image: position(&IMAGE_COLUMNS)?, caption: position(&CAPTION_COLUMNS)? })
+        let (image, caption) = (position(&IMAGE_COLUMNS)?, position(&CAPTION_COLUMNS)?);
+        Some(Columns { delimiter, image, caption, count: names.len() })
     })
 }
 
@@ -44,20 +48,26 @@ pub(super) fn read(annotations: &Path, images_directory: &Path) -> Result<Datase
         let expected = "a header with the columns filepath and title, separated by tabs or commas";
         broken(annotations, 1, expected, &super::text_lines::excerpt(&first))
     })?;
-    let mut reader =
-        csv::ReaderBuilder::new().delimiter(columns.delimiter).from_reader(fs_err::File::open(annotations)?);
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(columns.delimiter)
+        .flexible(true)
+        .from_reader(regular_file::open(annotations)?);
     let mut groups = CaptionGroups::default();
     let mut record = ByteRecord::new();
     while reader.read_byte_record(&mut record).map_err(|error| csv_error(annotations, error))? {
         let line = record.position().map_or(0, csv::Position::line);
+        if record.len() != columns.count {
+            record = mended(&record, &columns).ok_or_else(|| {
+                let expected = format!("{} columns (a caption with a comma in it in quotes)", columns.count);
+                broken(annotations, line, &expected, &record.len().to_string())
+            })?;
+        }
         let image = field(annotations, &record, columns.image, "a file path")?.trim();
         if image.is_empty() {
             return Err(broken(annotations, line, "the path of a picture", "an empty field"));
         }
         let caption = field(annotations, &record, columns.caption, "a caption")?;
-        if let Some(caption) = cleaned_caption(caption, annotations, || format!("line {line}")) {
-            groups.add(image, caption);
-        }
+        groups.add(image, cleaned_caption(caption, annotations, || format!("line {line}")));
     }
     let mut images = groups.into_images(images_directory, |_| Split::Unassigned);
     for image in images.iter_mut().filter(|image| image.path.extension().is_none()) {
@@ -66,6 +76,26 @@ pub(super) fn read(annotations: &Path, images_directory: &Path) -> Result<Datase
         }
     }
     Ok(Dataset { name: name_from_path(annotations), images_directory: images_directory.to_owned(), images })
+}
+
+/// A record of `path,caption` whose caption has commas in it without quotes, as clip_benchmark's own writer leaves them:
+/// what follows the picture's ending is the caption.
+fn mended(record: &ByteRecord, columns: &Columns) -> Option<ByteRecord> {
+    if record.len() < columns.count || columns.count != 2 || columns.image != 0 {
+        return None;
+    }
+    let joined = |fields: std::ops::Range<usize>| {
+        let fields: Vec<&[u8]> = fields.filter_map(|field| record.get(field)).collect();
+        fields.join(&[columns.delimiter][..])
+    };
+    let ends_path = |end: &usize| {
+        let path = String::from_utf8_lossy(&joined(0..*end)).trim().to_owned();
+        has_image_extension(Path::new(&path)) || video::is_container(Path::new(&path))
+    };
+    let end = (1..record.len()).find(ends_path)?;
+    let mut mended = ByteRecord::from(vec![joined(0..end), joined(end..record.len())]);
+    mended.set_position(record.position().cloned());
+    Some(mended)
 }
 
 fn field<'r>(annotations: &Path, record: &'r ByteRecord, column: usize, expected: &str) -> Result<&'r str> {

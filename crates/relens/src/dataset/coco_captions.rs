@@ -18,15 +18,40 @@ struct CocoFile {
     annotations: Vec<Annotation>,
 }
 
+/// A number, or a text as other writers than COCO's have it; `12` and `"12"` are the same.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum CocoId {
+    Number(u64),
+    Text(String),
+}
+
+impl CocoId {
+    fn number(&self) -> Option<u64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            Self::Text(text) => text.parse().ok(),
+        }
+    }
+
+    fn key(&self) -> String {
+        match (self.number(), self) {
+            (Some(number), _) => number.to_string(),
+            (None, Self::Text(text)) => text.clone(),
+            (None, Self::Number(number)) => number.to_string(),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct CocoImage {
-    id: u64,
+    id: CocoId,
     file_name: String,
 }
 
 #[derive(Deserialize)]
 struct Annotation {
-    image_id: u64,
+    image_id: CocoId,
     caption: String,
 }
 
@@ -35,29 +60,31 @@ pub(super) fn read(annotations: &Path, images_directory: &Path) -> Result<Datase
     let file: CocoFile = json::read(annotations, EXPECTED)?;
     let mut positions = HashMap::with_capacity(file.images.len());
     let mut images = Vec::with_capacity(file.images.len());
+    // Where one id is no number, all pictures are numbered by position.
+    let are_numbers = file.images.iter().all(|image| image.id.number().is_some());
     for (position, image) in file.images.into_iter().enumerate() {
-        if positions.insert(image.id, position).is_some() {
+        if positions.insert(image.id.key(), position).is_some() {
             return Err(Error::Dataset {
                 path: annotations.to_owned(),
                 location: format!("field `images[{position}].id`"),
-                expected: "a number that no other image has".to_owned(),
-                found: image.id.to_string(),
+                expected: "an id that no other image has".to_owned(),
+                found: image.id.key(),
             });
         }
         images.push(DatasetImage {
-            id: image.id,
+            id: image.id.number().filter(|_| are_numbers).unwrap_or(position as u64),
             path: images_directory.join(&image.file_name),
             split: Split::Unassigned,
             captions: Vec::new(),
         });
     }
     for (number, annotation) in file.annotations.iter().enumerate() {
-        let image = positions.get(&annotation.image_id).and_then(|&position| images.get_mut(position));
+        let image = positions.get(&annotation.image_id.key()).and_then(|&position| images.get_mut(position));
         let image = image.ok_or_else(|| Error::Dataset {
             path: annotations.to_owned(),
             location: format!("field `annotations[{number}].image_id`"),
             expected: "the id of one of images[]".to_owned(),
-            found: annotation.image_id.to_string(),
+            found: annotation.image_id.key(),
         })?;
         let location = || format!("field `annotations[{number}].caption`");
         image.captions.extend(cleaned_caption(&annotation.caption, annotations, location));

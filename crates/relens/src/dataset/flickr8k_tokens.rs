@@ -25,9 +25,7 @@ pub(super) fn read(annotations: &Path, images_directory: &Path) -> Result<Datase
         let (image, caption) = parse_line(line).ok_or_else(|| {
             broken_line(annotations, number, "NAME#NUMBER, a tab, a caption", &excerpt(line))
         })?;
-        if let Some(caption) = cleaned_caption(caption, annotations, || format!("line {number}")) {
-            groups.add(image, caption);
-        }
+        groups.add(image, cleaned_caption(caption, annotations, || format!("line {number}")));
         Ok(())
     })?;
     let splits = split_lists(annotations)?;

@@ -4,11 +4,12 @@ use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
+use relens_models::regular_file;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::text_lines::excerpt;
-use super::{clip_benchmark_csv, flickr8k_tokens, img2dataset_parquet, webdataset};
+use super::{clip_benchmark_csv, flickr8k_tokens, img2dataset_parquet, json, webdataset};
 use crate::error::{Error, Result};
 
 /// How much of the first line is looked at; one line of JSON Lines with many captions fits.
@@ -81,7 +82,7 @@ impl DatasetFormat {
     }
 
     fn detect_json(path: &Path) -> Result<Self> {
-        let reader = BufReader::new(fs_err::File::open(path)?);
+        let reader = json::unmarked(regular_file::open(path)?)?;
         let keys: TopLevelKeys = serde_json::from_reader(reader)
             .map_err(|error| unknown(path, format!("broken JSON ({error})")))?;
         match (keys.images, keys.annotations) {
@@ -123,7 +124,7 @@ struct ImageLine {
 /// The first line, as far as it is UTF-8, without its end.
 pub(super) fn first_line(path: &Path) -> Result<String> {
     let mut bytes = Vec::new();
-    let file = fs_err::File::open(path)?;
+    let file = regular_file::open(path)?;
     BufReader::new(file.take(LONGEST_FIRST_LINE)).read_until(b'\n', &mut bytes)?;
     let line = String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes)).into_owned();
     Ok(line.trim_end_matches(['\n', '\r']).to_owned())

@@ -1,6 +1,6 @@
 //! Parquet files with the pictures inside, as img2dataset writes them with `--output_format parquet`.
 //!
-//! One file, or all files of a folder. A sample without a caption, or whose download failed, is left out.
+//! One file, or all files of a folder. A sample whose download failed is left out.
 
 use std::path::Path;
 
@@ -21,12 +21,11 @@ pub(super) fn read(path: &Path) -> Result<Dataset> {
     for shard in shards(path, parquet_archive::is_archive)? {
         for (name, caption) in &parquet_archive::directory(&shard)?.samples {
             let caption = caption.as_deref().and_then(|text| cleaned_caption(text, &shard, || name.clone()));
-            let Some(caption) = caption else { continue };
             images.push(DatasetImage {
                 id: images.len() as u64,
                 path: shard.join(name),
                 split: Split::Unassigned,
-                captions: vec![caption],
+                captions: caption.into_iter().collect(),
             });
         }
     }

@@ -1,12 +1,13 @@
-//! JSON Lines: `{"image": PATH, "captions": [TEXT, …], "split": NAME?}` a line.
+//! JSON Lines: `{"image": PATH, "captions": [TEXT, …], "split": NAME?}` a line; lines of one picture are put together.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use serde::Deserialize;
 
-use super::caption_groups::cleaned_caption;
+use super::caption_groups::{CaptionGroups, cleaned_caption};
 use super::text_lines::{broken_line, for_each_line};
-use super::{Dataset, DatasetImage, Split, name_from_path};
+use super::{Dataset, Split, name_from_path};
 use crate::error::Result;
 
 const EXPECTED: &str = "{\"image\": PATH, \"captions\": [TEXT, …], \"split\": NAME (optional)}";
@@ -24,7 +25,8 @@ pub(super) struct CaptionLine {
 
 /// Reads the file.
 pub(super) fn read(annotations: &Path, images_directory: &Path) -> Result<Dataset> {
-    let mut images = Vec::new();
+    let mut groups = CaptionGroups::default();
+    let mut splits: HashMap<String, Split> = HashMap::new();
     for_each_line(annotations, |number, line| {
         let line: CaptionLine = serde_json::from_str(line)
             .map_err(|error| broken_line(annotations, number, EXPECTED, &error.to_string()))?;
@@ -36,16 +38,21 @@ pub(super) fn read(annotations: &Path, images_directory: &Path) -> Result<Datase
                 "an empty text",
             ));
         }
+        let split = line.split.as_deref().map_or(Split::Unassigned, Split::from_name);
+        let known = splits.entry(line.image.clone()).or_insert_with(|| split.clone());
+        if *known != split {
+            let expected = format!("split {known} for {}, as in a line before", line.image);
+            return Err(broken_line(annotations, number, &expected, &format!("split {split}")));
+        }
         let captions = line.captions.iter().chain(&line.caption);
-        images.push(DatasetImage {
-            id: images.len() as u64,
-            path: images_directory.join(&line.image),
-            split: line.split.as_deref().map_or(Split::Unassigned, Split::from_name),
-            captions: captions
-                .filter_map(|caption| cleaned_caption(caption, annotations, || format!("line {number}")))
-                .collect(),
-        });
+        let location = || format!("line {number}");
+        groups.add(&line.image, captions.filter_map(|text| cleaned_caption(text, annotations, location)));
         Ok(())
     })?;
-    Ok(Dataset { name: name_from_path(annotations), images_directory: images_directory.to_owned(), images })
+    let split_of = |image: &str| splits.get(image).cloned().unwrap_or(Split::Unassigned);
+    Ok(Dataset {
+        name: name_from_path(annotations),
+        images_directory: images_directory.to_owned(),
+        images: groups.into_images(images_directory, split_of),
+    })
 }

@@ -86,7 +86,7 @@ impl Dataset {
     /// # Errors
     /// As for [`open`](Self::open).
     pub fn open_as(format: DatasetFormat, annotations: &Path, images_directory: &Path) -> Result<Self> {
-        match format {
+        let dataset = match format {
             DatasetFormat::Karpathy => karpathy::read(annotations, images_directory),
             DatasetFormat::Flickr8kTokens => flickr8k_tokens::read(annotations, images_directory),
             DatasetFormat::CocoCaptions => coco_captions::read(annotations, images_directory),
@@ -95,7 +95,16 @@ impl Dataset {
             DatasetFormat::Folder => folder::read(annotations),
             DatasetFormat::Parquet => img2dataset_parquet::read(annotations),
             DatasetFormat::WebDataset => webdataset::read(annotations),
+        }?;
+        // One rule for all formats: such a picture stays, to be told apart from those that are described.
+        let silent = dataset.images.iter().filter(|image| image.captions.is_empty()).count();
+        if silent > 0 && silent < dataset.images.len() {
+            let (name, total) = (&dataset.name, dataset.images.len());
+            tracing::warn!(
+                "{name}: no captions for {silent} of {total} pictures; they are only told apart from others"
+            );
         }
+        Ok(dataset)
     }
 
     /// The pictures of one split, or of several joined by `+` (`train+restval`); `all` is the whole dataset, and

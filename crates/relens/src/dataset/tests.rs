@@ -135,6 +135,63 @@ fn json_lines_have_captions_and_perhaps_a_split() {
 }
 
 #[test]
+fn lines_of_one_picture_are_put_together() {
+    let lines = ["a", "b", "a", "c", "b", "a"]
+        .map(|name| format!("{{\"image\": \"{name}\", \"caption\": \"of {name}\"}}\n"));
+    let (dataset, _) = opened("data.jsonl", &lines.concat());
+    let counts: Vec<usize> = dataset.images.iter().map(|image| image.captions.len()).collect();
+    assert_eq!(counts, [3, 2, 1]);
+    assert_eq!(
+        refusal("{\"image\": \"a\", \"split\": \"val\"}\n{\"image\": \"a\", \"split\": \"test\"}\n"),
+        "FILE: line 2: expected split val for a, as in a line before, found split test"
+    );
+}
+
+#[test]
+fn coco_ids_may_be_texts() {
+    let json = r#"{"images": [{"id": "x", "file_name": "a.jpg"}, {"id": "12", "file_name": "b.jpg"}],
+        "annotations": [{"image_id": 12, "caption": "one"}, {"image_id": "x", "caption": "two"}]}"#;
+    let (dataset, format) = opened("captions.json", json);
+    assert_eq!(format, DatasetFormat::CocoCaptions);
+    let expected =
+        [image(0, "a.jpg", Split::Unassigned, &["two"]), image(1, "b.jpg", Split::Unassigned, &["one"])];
+    assert_eq!(dataset.images, expected);
+}
+
+#[test]
+fn a_comma_without_quotes_is_part_of_the_caption() {
+    let commas = "filepath,title\na.jpg,one, two,three\nb, c.PNG,four\n\"d.jpg\",\"five, six\"\n";
+    let (dataset, _) = opened("data.csv", commas);
+    let expected = [
+        image(0, "a.jpg", Split::Unassigned, &["one, two,three"]),
+        image(1, "b, c.PNG", Split::Unassigned, &["four"]),
+        image(2, "d.jpg", Split::Unassigned, &["five, six"]),
+    ];
+    assert_eq!(dataset.images, expected);
+    let message = refusal("title,filepath\none, two,a.jpg\n");
+    assert!(
+        message.contains("line 2: expected 2 columns (a caption with a comma in it in quotes), found 3"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_any_format() {
+    let coco =
+        r#"{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "caption": "x"}]}"#;
+    for content in [
+        KARPATHY,
+        coco,
+        "a.jpg#0\tx\n",
+        "filepath\ttitle\na.jpg\tx\n",
+        "{\"image\": \"a.jpg\", \"caption\": \"x\"}\n",
+    ] {
+        let marked = format!("\u{feff}{content}");
+        assert_eq!(opened("file", &marked).0, opened("file", content).0, "{content}");
+    }
+}
+
+#[test]
 fn a_folder_is_walked_in_order_and_sidecars_are_captions() {
     let directory = TempDir::new().unwrap();
     fs_err::create_dir(directory.path().join("sub")).unwrap();
@@ -175,16 +232,16 @@ fn what_is_wrong_is_said_with_its_place() {
     );
     let twice =
         r#"{"images": [{"id": 1, "file_name": "a"}, {"id": 1, "file_name": "b"}], "annotations": []}"#;
-    assert_eq!(
-        refusal(twice),
-        "FILE: field `images[1].id`: expected a number that no other image has, found 1"
-    );
+    assert_eq!(refusal(twice), "FILE: field `images[1].id`: expected an id that no other image has, found 1");
 
     assert_eq!(
         refusal("a.jpg#0\tone\nno tab\n"),
         "FILE: line 2: expected NAME#NUMBER, a tab, a caption, found `no tab`"
     );
-    assert_eq!(refusal("filepath,title\na.jpg,one\nb.jpg\n"), "FILE: line 3: expected 2 columns, found 1");
+    assert_eq!(
+        refusal("filepath,title\na.jpg,one\nb.jpg\n"),
+        "FILE: line 3: expected 2 columns (a caption with a comma in it in quotes), found 1"
+    );
     assert_eq!(
         refusal("filepath,title\n,one\n"),
         "FILE: line 2: expected the path of a picture, found an empty field"
@@ -277,12 +334,15 @@ fn webdataset_shards_are_read_in_place() {
             ("000000001.json", br#"{"caption": "told by JSON"}"#),
             ("000000002.txt", b"a caption without a picture"),
             ("000000003.png", &bytes),
+            ("000000004.PNG", &bytes),
+            ("000000004.TXT", "\u{feff}one line\r\n\nanother line\n".as_bytes()),
         ],
     );
     shard(&directory.path().join("00001.tar"), &[("dir/k.png", &bytes), ("dir/k.txt", b"another")]);
     let dataset = Dataset::open(directory.path(), directory.path()).unwrap();
     let captions: Vec<&str> = dataset.captions().map(|(_, caption)| caption).collect();
-    assert_eq!(captions, ["a red square", "told by JSON", "another"]);
+    assert_eq!(captions, ["a red square", "told by JSON", "one line", "another line", "another"]);
+    assert_eq!(dataset.images.iter().map(|image| image.captions.len()).collect::<Vec<_>>(), [1, 1, 0, 2, 1]);
     dataset.ensure_images_exist().unwrap();
     for image in &dataset.images {
         assert_eq!(crate::pictures::video::read_frames(&image.path).unwrap()[0].dimensions(), (3, 2));
@@ -363,7 +423,7 @@ fn parquet_with_pictures_is_read_in_place() {
             .iter()
             .map(|image| crate::pictures::video::read_frames(&image.path).unwrap()[0].dimensions())
             .collect();
-        assert_eq!(sizes, [(5, 4), (8, 8), (6, 7)]);
+        assert_eq!(sizes, [(5, 4), (8, 8), (3, 3), (6, 7)], "the third has no caption");
     }
     let missing =
         crate::pictures::video::read_frames(&parquet_fixture().join("nothing.jpg")).unwrap_err().to_string();

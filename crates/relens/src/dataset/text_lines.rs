@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
+use relens_models::regular_file;
+
 use crate::error::{Error, Result};
 
 /// Longest line that is read: no caption is longer, and a binary file without line ends must not fill the memory.
@@ -13,7 +15,7 @@ const LONGEST_LINE: u64 = 16 << 20;
 /// # Errors
 /// [`Error::Dataset`] with the line's number if it is too long or not UTF-8, and whatever `visit` returns.
 pub(crate) fn for_each_line(path: &Path, mut visit: impl FnMut(usize, &str) -> Result<()>) -> Result<()> {
-    let mut reader = BufReader::new(fs_err::File::open(path)?);
+    let mut reader = BufReader::new(regular_file::open(path)?);
     let mut bytes = Vec::new();
     for number in 1.. {
         bytes.clear();

@@ -1,7 +1,7 @@
 //! webdataset: tar archives in which entries of the same name, endings aside, are one sample.
 //!
-//! `KEY.jpg` (or another picture) with `KEY.txt`, or with the field `caption` of `KEY.json`: what img2dataset writes with
-//! `--output_format webdataset`. A sample without a caption, or without a picture, is left out.
+//! `KEY.jpg` (or another picture) with `KEY.txt`, a caption a line, or with the field `caption` of `KEY.json`: what
+//! img2dataset writes with `--output_format webdataset`. A sample without a picture is left out.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -41,7 +41,7 @@ fn read_shard(shard: &Path, images: &mut Vec<DatasetImage>) -> Result<()> {
             samples.len() - 1
         });
         let Some((picture, caption)) = samples.get_mut(position) else { continue };
-        match ending {
+        match ending.to_ascii_lowercase().as_str() {
             // A plain text is the caption, whatever else is told beside it.
             "txt" => *caption = Some(name),
             "json" if caption.is_none() => *caption = Some(name),
@@ -50,17 +50,19 @@ fn read_shard(shard: &Path, images: &mut Vec<DatasetImage>) -> Result<()> {
         }
     }
     for sample in samples {
-        let (Some(picture), Some(caption)) = sample else { continue };
-        if let Some(caption) = caption_of(shard, caption)? {
-            images.push(DatasetImage {
-                id: images.len() as u64,
-                path: shard.join(picture),
-                split: Split::Unassigned,
-                captions: vec![caption],
-            });
-        }
+        let (Some(picture), text) = sample else { continue };
+        images.push(DatasetImage {
+            id: images.len() as u64,
+            path: shard.join(picture),
+            split: Split::Unassigned,
+            captions: text.map_or_else(|| Ok(Vec::new()), |text| captions_of(shard, text))?,
+        });
     }
     Ok(())
+}
+
+fn is_json(entry: &str) -> bool {
+    Path::new(entry).extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json"))
 }
 
 /// A name up to the first dot of its last part, and what follows.
@@ -70,7 +72,7 @@ fn split_key(name: &str) -> Option<(&str, &str)> {
     Some((name.get(..dot)?, name.get(dot + 1..)?))
 }
 
-fn caption_of(shard: &Path, entry: &str) -> Result<Option<String>> {
+fn captions_of(shard: &Path, entry: &str) -> Result<Vec<String>> {
     let content = tar_archive::read(shard, entry)?;
     let broken = |expected: &str, found: String| Error::Dataset {
         path: shard.to_owned(),
@@ -79,10 +81,13 @@ fn caption_of(shard: &Path, entry: &str) -> Result<Option<String>> {
         found,
     };
     let text = String::from_utf8(content).map_err(|error| broken("UTF-8 text", error.to_string()))?;
-    if !entry.ends_with("json") {
-        return Ok(cleaned_caption(&text, shard, || entry.to_owned()));
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let cleaned = |caption: &str| cleaned_caption(caption, shard, || entry.to_owned());
+    if !is_json(entry) {
+        // A line is a caption, as in the text beside a picture in a folder; blank lines are none.
+        return Ok(text.lines().filter(|line| !line.trim().is_empty()).filter_map(cleaned).collect());
     }
-    let value: Value = serde_json::from_str(&text).map_err(|error| broken("JSON", error.to_string()))?;
+    let value: Value = serde_json::from_str(text).map_err(|error| broken("JSON", error.to_string()))?;
     let caption = value.get("caption").and_then(Value::as_str);
-    Ok(caption.and_then(|caption| cleaned_caption(caption, shard, || entry.to_owned())))
+    Ok(caption.and_then(cleaned).into_iter().collect())
 }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use relens_models::regular_file::{self, FileKind};
+
 use crate::dataset::text_lines::{broken_line, excerpt};
 use crate::error::Result;
 
@@ -21,7 +23,7 @@ impl SortedLines {
     /// [`Error::Dataset`](crate::error::Error::Dataset) naming the first line whose key is not behind the one before it;
     /// [`Error::Io`](crate::error::Error::Io).
     pub fn open(path: &Path) -> Result<Self> {
-        let text = fs_err::read_to_string(path)?;
+        let text = regular_file::read_to_string(path, FileKind::Vocabulary)?;
         let mut starts = Vec::with_capacity(text.len() / 16);
         let (mut before, mut start) = ("", 0_u32);
         for (number, line) in text.split_inclusive('\n').enumerate() {

@@ -5,7 +5,8 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::dataset::text_lines::{broken_line, for_each_line};
-use crate::english::words::words;
+use crate::english::lemma::singulars;
+use crate::english::words::{FUNCTION_WORDS, words};
 use crate::error::Result;
 
 /// The vocabulary inside the bundled knowledge base's directory.
@@ -104,6 +105,30 @@ impl Vocabulary {
     /// How often a word in lower case is met.
     pub fn count(&self, word: &str) -> u64 {
         self.counts.get(word).copied().unwrap_or(0)
+    }
+
+    /// The share of a text's words that captions use fewer than `least` times, singulars of plurals included; words that
+    /// only tell how things stand to each other do not count. 0 for a text without words.
+    ///
+    /// ```
+    /// use relens::english::Vocabulary;
+    ///
+    /// let vocabulary = Vocabulary::of_captions(["a hand", "two hands", "a dog"]);
+    /// assert_eq!(vocabulary.unseen_share("an xylophone in a hand", 1), 0.5);
+    /// ```
+    pub fn unseen_share(&self, text: &str, least: u64) -> f64 {
+        let seen = |word: &str| {
+            let singular = singulars(word).iter().map(|singular| self.count(singular)).max();
+            self.count(word).max(singular.unwrap_or(0)) >= least
+        };
+        let found = words(text);
+        let content: Vec<&str> = found
+            .iter()
+            .map(|word| word.text.as_ref())
+            .filter(|word| !FUNCTION_WORDS.contains(word) && word.chars().count() > 1)
+            .collect();
+        let unseen = content.iter().filter(|word| !seen(word)).count();
+        unseen as f64 / content.len().max(1) as f64
     }
 
     /// The number of words.

@@ -19,6 +19,13 @@ pub(crate) struct WordInText<'a> {
     pub(crate) may_end: bool,
 }
 
+/// Words that tell how things stand to each other.
+pub(crate) const FUNCTION_WORDS: &[&str] = &[
+    "a", "an", "and", "are", "around", "as", "at", "behind", "by", "down", "for", "from", "her", "his", "in",
+    "into", "is", "its", "near", "of", "on", "or", "over", "that", "the", "their", "through", "to", "under",
+    "up", "while", "who", "with", "without", "no", "not",
+];
+
 /// Whether words of this character's script stand beside each other without spaces.
 pub(crate) fn is_unspaced(character: char) -> bool {
     matches!(character,

@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 /// How the texts of one query make one score.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Combination {
     /// The texts stand for the query, the original left out; several of them as `MeanEmbedding`.
+    #[default]
     Replace,
     /// The cosine with the weighted mean of the texts' embeddings, scaled to length 1.
     MeanEmbedding,

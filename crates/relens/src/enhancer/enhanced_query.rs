@@ -14,8 +14,8 @@ pub struct WeightedText {
     pub weight: f32,
 }
 
-/// What an enhancer made of a query.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// What an enhancer made of a query; by default no text.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct EnhancedQuery {
     /// The texts to embed; the original is among them if it is to count.
     pub texts: Vec<WeightedText>,

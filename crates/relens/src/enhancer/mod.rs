@@ -15,6 +15,7 @@ pub mod descriptions;
 mod enhanced_query;
 pub mod ensemble;
 pub mod entity_finder;
+pub mod exclusion;
 pub mod identity;
 pub mod mix;
 pub mod open;

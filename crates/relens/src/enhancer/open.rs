@@ -20,7 +20,9 @@ use super::mix::Mix;
 use super::rewriter::Rewriter;
 use super::{Identity, QueryEnhancer, spelling};
 use crate::embed::TextEmbedder;
-use crate::english::{Vocabulary, WordList, WordPairs, vocabulary, word_list, word_pairs};
+use crate::english::{
+    Languages, Vocabulary, WordList, WordPairs, languages, vocabulary, word_list, word_pairs,
+};
 use crate::error::{Error, Result};
 use crate::knowledge::wordnet::{DEFAULT_DIRECTORY, WordNet};
 use crate::knowledge::{Knowledge, knowledge_base};
@@ -51,6 +53,8 @@ pub struct EnhancerContext {
     pub embedder: Option<Arc<dyn TextEmbedder>>,
     /// Whether queries come with their spelling corrected, so that no enhancer needs to do it once more.
     pub spelling_corrected: bool,
+    /// Whether nothing of a query may be kept on disk.
+    pub forgetful: bool,
 }
 
 /// One enhancer as it stands in a file: its name, its settings, and the directory that paths are relative to.
@@ -221,6 +225,14 @@ impl EnhancerTable {
                 None => Ok(WordPairs::default()),
             },
         }
+    }
+
+    /// Words of other languages.
+    pub(super) fn languages(&self, path: Option<&PathBuf>) -> Result<Languages> {
+        Languages::open(&match path {
+            Some(path) => self.path(path),
+            None => bundled::model(knowledge_base::BUNDLED)?.join(languages::BUNDLED_FILE),
+        })
     }
 
     pub(super) fn finder(

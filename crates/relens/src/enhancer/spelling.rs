@@ -11,10 +11,11 @@ use serde::Deserialize;
 
 use super::open::{EnhancerContext, EnhancerTable};
 use super::{Query, TraceEntry};
+use crate::english::contractions::with_apostrophes;
 use crate::english::spelling::{Correction, Lexicon, corrected};
 use crate::english::stray_marks::without_stray_marks;
 use crate::english::words::WordInText;
-use crate::english::{Vocabulary, WordList, WordPairs};
+use crate::english::{Languages, Vocabulary, WordList, WordPairs};
 use crate::error::Result;
 use crate::knowledge::Knowledge;
 use crate::knowledge::words::ENGLISH;
@@ -32,6 +33,8 @@ pub struct SpellingConfig {
     pub pairs: Option<PathBuf>,
     /// Words that are spelled right, one a line, sorted; default: the bundled ones.
     pub words: Option<PathBuf>,
+    /// Words of other languages, sorted, each with its languages; default: the bundled ones.
+    pub languages: Option<PathBuf>,
     /// The knowledge base, whose names are right.
     pub knowledge: Option<PathBuf>,
 }
@@ -42,18 +45,29 @@ pub struct Spelling {
     knowledge: Arc<Knowledge>,
     words: Arc<WordList>,
     pairs: WordPairs,
+    languages: Arc<Languages>,
 }
 
 impl Spelling {
     /// Corrects towards `vocabulary` what neither `knowledge` nor `words` has.
     pub fn new(vocabulary: Arc<Vocabulary>, knowledge: Arc<Knowledge>, words: Arc<WordList>) -> Self {
-        Self { vocabulary, knowledge, words, pairs: WordPairs::default() }
+        Self { vocabulary, knowledge, words, pairs: WordPairs::default(), languages: Arc::default() }
     }
 
     /// The same, with what captions put beside words: it tells which word was meant.
     #[must_use]
     pub fn with_pairs(self, pairs: WordPairs) -> Self {
         Self { pairs, ..self }
+    }
+
+    /// The same, leaving queries in other languages as they are.
+    pub fn with_languages(self, languages: Arc<Languages>) -> Self {
+        Self { languages, ..self }
+    }
+
+    /// The English name of the language that `text` is in, if it is not English.
+    pub fn language(&self, text: &str) -> Option<&'static str> {
+        self.languages.of(text, &self.vocabulary)
     }
 
     /// Opens what the section says.
@@ -66,7 +80,8 @@ impl Spelling {
         let vocabulary = table.vocabulary(config.vocabulary.as_ref(), &knowledge)?;
         let words = Arc::new(table.word_list(config.words.as_ref())?);
         let pairs = table.word_pairs(config.pairs.as_ref(), config.vocabulary.as_ref())?;
-        Ok(Self::new(Arc::new(vocabulary), knowledge, words).with_pairs(pairs))
+        let languages = Arc::new(table.languages(config.languages.as_ref())?);
+        Ok(Self::new(Arc::new(vocabulary), knowledge, words).with_pairs(pairs).with_languages(languages))
     }
 
     /// The words that captions use.
@@ -76,8 +91,19 @@ impl Spelling {
 
     /// The text without misspelt words and stray marks, and what was corrected.
     pub fn corrected(&self, text: &str) -> (String, Vec<Correction>) {
+        if self.language(text).is_some() {
+            return (text.to_owned(), Vec::new());
+        }
         let (text, mut corrections) = without_stray_marks(text);
-        let named = self.knowledge.find(&text);
+        let (text, apostrophes) = with_apostrophes(&text);
+        corrections.extend(apostrophes);
+        let (text, misspelt) = self.spelled_right(&text);
+        corrections.extend(misspelt);
+        (text, corrections)
+    }
+
+    fn spelled_right(&self, text: &str) -> (String, Vec<Correction>) {
+        let named = self.knowledge.find(text);
         let is_known = |word: &WordInText<'_>| {
             let within =
                 |range: &Range<usize>| range.start <= word.range.start && word.range.end <= range.end;
@@ -86,9 +112,7 @@ impl Spelling {
                 || !self.knowledge.find(&word.text).is_empty()
         };
         let lexicon = Lexicon { vocabulary: &self.vocabulary, pairs: &self.pairs, listed: &self.words };
-        let (text, words) = corrected(&text, &lexicon, is_known);
-        corrections.extend(words);
-        (text, corrections)
+        corrected(text, &lexicon, is_known)
     }
 
     /// The query without misspelt words, and a step for each of them.
@@ -125,6 +149,23 @@ mod tests {
         assert_eq!(corrected.text(), "A girl climbing a bench .");
         let replaced = |from: &str, to: &str| TraceEntry::Replaced { from: from.into(), to: to.into() };
         assert_eq!(trace, [replaced(";", ""), replaced("gril", "girl"), replaced("climbign", "climbing")]);
+    }
+
+    #[test]
+    fn other_languages_and_contractions_stay() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs_err::write(file.path(), "benc\tdeu\n").unwrap();
+        let languages = Arc::new(Languages::open(file.path()).unwrap());
+        let spelling = spelling(&[]).with_languages(languages);
+        let text = |typed: &str| spelling.corrected(typed).0;
+        assert_eq!(text("Benc"), "Benc");
+        assert_eq!(spelling.language("benc"), Some("German"));
+        assert_eq!(
+            text("a girl climbing a benc"),
+            "a girl climbing a bench",
+            "one word of many is a mistake"
+        );
+        assert_eq!(text("a girl dont climb"), "a girl don't climb");
     }
 
     #[test]

@@ -42,6 +42,11 @@ pub enum TraceEntry {
         /// How often captions use the rarest of the words.
         seen: u64,
     },
+    /// A part that the query does not want was taken away.
+    Excluded {
+        /// The part.
+        text: String,
+    },
     /// The query was left as it is.
     Kept {
         /// Why.

@@ -19,6 +19,7 @@ use std::path::Path;
 
 use memmap2::Mmap;
 use relens_models::atomic_file::AtomicFile;
+use relens_models::regular_file;
 
 use crate::error::{Error, Result};
 use crate::storage_error::write_error;
@@ -113,7 +114,7 @@ pub(super) fn write(path: &Path, fingerprint: &str, dim: usize, ids: &[u64], vec
 /// Maps a file and checks all of it.
 pub(super) fn open(path: &Path) -> Result<VectorFile> {
     let corrupt = |expected: String, found: String| Error::Corrupt { path: path.to_owned(), expected, found };
-    let file = fs_err::File::open(path)?;
+    let file = regular_file::open(path)?;
     let length = file.metadata()?.len();
     if length < HEADER as u64 {
         return Err(corrupt(format!("a header of {HEADER} bytes"), format!("a file of {length} bytes")));

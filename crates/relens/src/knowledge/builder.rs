@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use relens_models::regular_file::{self, FileKind};
+
 use super::entity::Entity;
 use crate::error::{Error, Result};
 use crate::knowledge::knowledge_base::Knowledge;
@@ -18,7 +20,7 @@ pub type Aliases = BTreeMap<String, Vec<String>>;
 /// # Errors
 /// [`Error::Dataset`] naming the field; [`Error::Io`].
 pub fn read_aliases(path: &Path) -> Result<Aliases> {
-    let text = fs_err::read_to_string(path)?;
+    let text = regular_file::read_to_string(path, FileKind::Records)?;
     let mut deserializer = serde_json::Deserializer::from_str(&text);
     serde_path_to_error::deserialize(&mut deserializer).map_err(|error| Error::Dataset {
         path: path.to_owned(),

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use relens_models::regular_file::{self, FileKind};
+
 use super::entity::{Entity, Invalid, Source};
 use crate::dataset::text_lines::excerpt;
 use crate::error::{Error, Result};
@@ -13,7 +15,7 @@ use crate::error::{Error, Result};
 /// [`Error::Dataset`] naming the class and descriptor if the JSON is malformed, a class has no descriptors, or a
 /// descriptor is empty or too long; [`Error::Io`].
 pub fn read(path: &Path) -> Result<Vec<Entity>> {
-    let text = fs_err::read_to_string(path)?;
+    let text = regular_file::read_to_string(path, FileKind::Records)?;
     let mut deserializer = serde_json::Deserializer::from_str(&text);
     let classes: serde_json::Map<String, serde_json::Value> =
         serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use relens_models::regular_file;
+
 use super::entity::{Entity, Sense, normalise_name};
 use super::json_lines::{self, NameCheck};
 use super::lookup::{Lookup, Mention};
@@ -99,7 +101,7 @@ impl Knowledge {
     /// As for [`load`](Self::load).
     pub fn of_home(home: &Path) -> Result<Self> {
         let own = home.join(HOME_FILE);
-        if own.is_file() { Self::load(&own) } else { Self::bundled() }
+        if KnowledgeStore::is_made(&own)? { Self::load(&own) } else { Self::bundled() }
     }
 
     /// Where it comes from.
@@ -178,7 +180,7 @@ fn read_words(path: &Path) -> Result<Words> {
 /// Whether the file begins with the header of our format, and not with a record.
 fn has_header(path: &Path) -> Result<bool> {
     let mut beginning = [0; 512];
-    let read = std::io::Read::read(&mut fs_err::File::open(path)?, &mut beginning)?;
+    let read = std::io::Read::read(&mut regular_file::open(path)?, &mut beginning)?;
     let beginning = String::from_utf8_lossy(beginning.get(..read).unwrap_or_default());
     Ok(!beginning
         .lines()

@@ -11,11 +11,12 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::{Library, ScannedFile};
+use super::{KeptFolder, Library, PassedOver, ScannedFile, content};
 use crate::embed::embeddings::Embeddings;
 use crate::embed::{ImageEmbedder, PreparedImage};
 use crate::error::{Error, Result};
 use crate::library::catalog::{IndexedImage, SkippedFile};
+use crate::pictures::metadata::{self, PictureMetadata};
 use crate::progress::Progress;
 
 /// How many deletions are one transaction.
@@ -31,21 +32,30 @@ pub struct IndexingOptions {
     pub jobs: usize,
     /// Pictures that are embedded and committed together; default 32.
     pub batch_size: usize,
+    /// Whether symbolic links are followed; default no.
+    pub follow_links: bool,
+    /// Whether the content of files is compared, too, whose size and time are as they were; default no.
+    pub verify: bool,
 }
 
 impl Default for IndexingOptions {
     fn default() -> Self {
-        Self { jobs: std::thread::available_parallelism().map_or(1, usize::from), batch_size: 32 }
+        let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { jobs, batch_size: 32, follow_links: false, verify: false }
     }
 }
 
 /// What was done.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IndexingSummary {
     /// New pictures in the library.
     pub added: usize,
     /// Pictures embedded again because their files changed.
     pub updated: usize,
+    /// Pictures whose content was known under another path and is there no more: nothing was embedded.
+    pub moved: usize,
+    /// Pictures whose content is known under another path, too: nothing was embedded.
+    pub copied: usize,
     /// Pictures removed because their files are gone.
     pub deleted: usize,
     /// Pictures that were as they were.
@@ -54,11 +64,17 @@ pub struct IndexingSummary {
     pub skipped: usize,
     /// Places that could not be looked into.
     pub unreadable: usize,
+    /// Files that were passed over without being opened.
+    pub passed_over: PassedOver,
+    /// Indexed folders in which nothing is found any more; what the library has of them stays.
+    pub kept: Vec<KeptFolder>,
     /// Whether it was stopped before the end; a later run continues.
     pub cancelled: bool,
 }
 
-type Prepared<P> = Result<PreparedImage<P>, SkippedFile>;
+/// What a picture's file tells beside the picture.
+type Told = (Option<[u8; 32]>, PictureMetadata);
+type Prepared<P> = Result<(PreparedImage<P>, Told), SkippedFile>;
 
 impl Library {
     /// Brings the library up to date with `root`: embeds what is new or changed, forgets what is gone.
@@ -77,7 +93,7 @@ impl Library {
         progress: &mut dyn Progress,
     ) -> Result<IndexingSummary> {
         self.catalog.ensure_model(&embedder.model().fingerprint)?;
-        let plan = self.scan(root)?;
+        let mut plan = self.scan(root, options)?;
         for warning in &plan.warnings {
             progress.message(&format!("cannot be looked into: {}", warning.reason));
         }
@@ -85,8 +101,14 @@ impl Library {
             unchanged: plan.unchanged,
             skipped: plan.known_skips,
             unreadable: plan.warnings.len(),
+            passed_over: std::mem::take(&mut plan.passed_over),
+            kept: std::mem::take(&mut plan.kept),
             ..IndexingSummary::default()
         };
+        let root = fs_err::canonicalize(root)?;
+        // Before anything is taken for gone: what is gone here may have come up there.
+        (summary.moved, summary.copied) = self.adopt_known(&mut plan.new, progress)?;
+        self.describe_undescribed(&root)?;
         for paths in plan.deleted.chunks(DELETIONS_PER_BATCH) {
             summary.deleted += self.catalog.remove(paths)?;
         }
@@ -115,6 +137,7 @@ impl Library {
             })?;
         }
         work.end();
+        self.catalog.add_folder(&root)?;
         Ok(summary)
     }
 
@@ -200,7 +223,10 @@ fn prepare_batch<E: ImageEmbedder>(
 fn prepare<E: ImageEmbedder>(embedder: &E, file: &ScannedFile) -> Prepared<E::Image> {
     let skip = |state, reason| SkippedFile { path: file.path.clone(), state, reason };
     // A decoder that panics on one of many thousand files must not end the whole run.
-    match std::panic::catch_unwind(AssertUnwindSafe(|| embedder.prepare(&file.path))) {
+    let prepared = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        Ok((embedder.prepare(&file.path)?, (content::fingerprint(&file.path)?, metadata::read(&file.path))))
+    }));
+    match prepared {
         Ok(Ok(prepared)) => Ok(prepared),
         Ok(Err(error)) => Err(skip((!is_io(&error)).then_some(file.state), error.to_string())),
         Err(_) => Err(skip(Some(file.state), format!("{}: the decoder failed", file.path.display()))),
@@ -221,14 +247,16 @@ fn embed_batch<E: ImageEmbedder>(
     for (file, prepared) in batch.iter().zip(prepared) {
         match prepared {
             Err(file) => skipped.push(file),
-            Ok(PreparedImage { image: scaled, width, height }) => {
+            Ok((PreparedImage { image: scaled, width, height }, told)) => {
                 pictures.push(scaled);
+                let (fingerprint, metadata) = told;
                 images.push(IndexedImage {
                     path: file.path.clone(),
                     state: file.state,
                     width,
                     height,
-                    captions: Vec::new(),
+                    fingerprint,
+                    metadata,
                 });
             }
         }

@@ -3,7 +3,11 @@
 //! A [`Library`] is a directory with one file, `relens.db` (see [`crate::library::catalog`]). [`Library::index_directory`]
 //! compares a directory of pictures with it and embeds what is new or changed; a search reads the vectors in one scan.
 
+mod adoption;
 pub mod catalog;
+mod content;
+pub mod filter;
+mod index_lock;
 mod indexing;
 mod scan;
 #[cfg(test)]
@@ -11,15 +15,17 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub use index_lock::IndexLock;
 pub use indexing::{IndexingOptions, IndexingSummary};
-pub use scan::{ScanPlan, ScanWarning, ScannedFile};
+pub use scan::{KeptFolder, PassedOver, ScanPlan, ScanWarning, ScannedFile};
 
 use crate::embed::{ModelIdentity, TextEmbedder};
 use crate::enhancer::Query;
 use crate::error::{Error, Result};
 use crate::index::{ExactIndex, Hit};
-use crate::library::catalog::{Catalog, CatalogImage};
-use crate::ranking::{Pipeline, Ranking};
+use crate::library::catalog::{Catalog, CatalogImage, Repaired};
+use crate::library::filter::PictureFilter;
+use crate::ranking::{Evidence, Pipeline, Ranking};
 use crate::storage_error::write_error;
 
 /// The file that holds a library.
@@ -37,8 +43,10 @@ pub struct Library {
 pub struct FoundImage {
     /// The picture.
     pub image: CatalogImage,
-    /// How near it is to the query.
+    /// What ranks it.
     pub score: f32,
+    /// What is known about it beside its score; `None` where nothing but vectors were compared.
+    pub evidence: Option<Evidence>,
 }
 
 impl Library {
@@ -72,6 +80,37 @@ impl Library {
         Ok(Self { directory: directory.to_owned(), catalog })
     }
 
+    /// Takes the right to fill the library in `directory`, which is created if need be. While another process has it,
+    /// `wait` is told who that is, and says whether to go on waiting.
+    ///
+    /// # Errors
+    /// [`Error::NotWritable`]; [`Error::Cancelled`] if `wait` gives up.
+    pub fn lock(directory: &Path, wait: impl FnMut(&str) -> bool) -> Result<IndexLock> {
+        create_directory(directory)?;
+        IndexLock::acquire(directory, wait)
+    }
+
+    /// Opens a library to change it, whichever model made it.
+    ///
+    /// # Errors
+    /// [`Error::NoLibrary`], [`Error::NotWritable`], and those of [`Catalog::open_or_create`].
+    pub fn open_to_change(directory: &Path) -> Result<Self> {
+        let model = Self::open(directory)?.catalog.model().clone();
+        Self::open_or_create(directory, &model)
+    }
+
+    /// Saves what can be read of a damaged library; see [`Catalog::repair`].
+    ///
+    /// # Errors
+    /// [`Error::NoLibrary`], and those of [`Catalog::repair`].
+    pub fn repair(directory: &Path) -> Result<Repaired> {
+        let path = directory.join(DATABASE_FILE);
+        if !path.is_file() {
+            return Err(Error::NoLibrary { path: directory.to_owned(), expected: DATABASE_FILE.to_owned() });
+        }
+        Catalog::repair(&path)
+    }
+
     /// Where it lies.
     pub fn directory(&self) -> &Path {
         &self.directory
@@ -82,13 +121,26 @@ impl Library {
         &self.catalog
     }
 
+    /// What it remembers, to be changed.
+    pub fn catalog_mut(&mut self) -> &mut Catalog {
+        &mut self.catalog
+    }
+
     /// Reads all vectors, ready for any number of searches by the model `fingerprint`.
     ///
     /// # Errors
     /// [`Error::OtherModel`], and those of [`Catalog::index`].
     pub fn index(&self, fingerprint: &str) -> Result<ExactIndex> {
+        self.index_among(fingerprint, &PictureFilter::default())
+    }
+
+    /// The same for the pictures that `filter` lets through.
+    ///
+    /// # Errors
+    /// As for [`index`](Self::index).
+    pub fn index_among(&self, fingerprint: &str, filter: &PictureFilter) -> Result<ExactIndex> {
         self.catalog.ensure_model(fingerprint)?;
-        self.catalog.index()
+        self.catalog.index_of(filter)
     }
 
     /// The pictures behind hits, in their order.
@@ -96,9 +148,22 @@ impl Library {
     /// # Errors
     /// [`Error::Corrupt`] if the library does not have one of them.
     pub fn resolve(&self, hits: &[Hit]) -> Result<Vec<FoundImage>> {
-        let found =
-            hits.iter().map(|hit| Ok(FoundImage { image: self.catalog.image(hit.id)?, score: hit.score }));
-        found.collect()
+        let found = |hit: &Hit| {
+            Ok(FoundImage { image: self.catalog.image(hit.id)?, score: hit.score, evidence: None })
+        };
+        hits.iter().map(found).collect()
+    }
+
+    /// The pictures of a ranking, each with what is known about it.
+    ///
+    /// # Errors
+    /// As for [`resolve`](Self::resolve).
+    pub fn resolve_ranking(&self, ranking: &Ranking) -> Result<Vec<FoundImage>> {
+        let mut found = self.resolve(&ranking.hits)?;
+        for (found, evidence) in found.iter_mut().zip(&ranking.evidence) {
+            found.evidence = Some(*evidence);
+        }
+        Ok(found)
     }
 
     /// Finds the `k` best pictures for a query.
@@ -114,7 +179,7 @@ impl Library {
     ) -> Result<(Vec<FoundImage>, Ranking)> {
         let index = self.index(embedder.fingerprint())?;
         let ranking = pipeline.search(query, k, embedder, &index)?;
-        Ok((self.resolve(&ranking.hits)?, ranking))
+        Ok((self.resolve_ranking(&ranking)?, ranking))
     }
 
     /// Removes pictures by their paths, and says how many there were.

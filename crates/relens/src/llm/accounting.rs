@@ -98,9 +98,12 @@ impl Account {
     pub(super) fn reserve(&mut self, prompt: u64, completion: u64) -> Result<Reservation, LlmError> {
         let cost = self.prices.cost(prompt, completion);
         // What is on its way counts as spent: otherwise many requests at once would each find room that only one has.
-        let tokens_before = self.usage.prompt_tokens + self.usage.completion_tokens + self.reserved_tokens;
+        let used = self.usage.prompt_tokens.saturating_add(self.usage.completion_tokens);
+        let tokens_before = used.saturating_add(self.reserved_tokens);
         let cost_before = self.usage.cost + self.reserved_cost;
-        if let Some(limit) = self.budget.tokens.filter(|&limit| tokens_before + prompt + completion > limit) {
+        if let Some(limit) =
+            self.budget.tokens.filter(|&limit| tokens_before.saturating_add(prompt + completion) > limit)
+        {
             return Err(LlmError::BudgetReached {
                 spent: tokens_before.to_string(),
                 limit: limit.to_string(),
@@ -114,7 +117,7 @@ impl Account {
                 unit: "of the currency",
             });
         }
-        self.reserved_tokens += prompt + completion;
+        self.reserved_tokens = self.reserved_tokens.saturating_add(prompt + completion);
         self.reserved_cost += cost;
         Ok(Reservation { prompt_tokens: prompt, completion_tokens: completion, cost })
     }
@@ -135,8 +138,8 @@ impl Account {
     /// Counts what a reply cost; its cost.
     pub(super) fn spend(&mut self, prompt_tokens: u64, completion_tokens: u64) -> f64 {
         let cost = self.prices.cost(prompt_tokens, completion_tokens);
-        self.usage.prompt_tokens += prompt_tokens;
-        self.usage.completion_tokens += completion_tokens;
+        self.usage.prompt_tokens = self.usage.prompt_tokens.saturating_add(prompt_tokens);
+        self.usage.completion_tokens = self.usage.completion_tokens.saturating_add(completion_tokens);
         self.usage.cost += cost;
         cost
     }

@@ -313,7 +313,7 @@ impl Shared {
         let reply = ChatReply {
             content: self.key.redact(&received.content),
             refusal: received.refusal.map(|refusal| self.key.redact(&refusal)),
-            finish_reason: received.finish_reason,
+            finish_reason: self.key.redact(&received.finish_reason),
             prompt_tokens,
             completion_tokens,
             cost,

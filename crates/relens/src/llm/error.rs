@@ -55,7 +55,7 @@ pub enum LlmError {
     },
 
     /// No attempt brought a whole reply.
-    #[error("{label}: no reply after {attempts} attempts; the last one: {last}")]
+    #[error("{label}: no reply after {attempts} attempt{}; the last one: {last}", if *.attempts == 1 { "" } else { "s" })]
     NoReply {
         /// What was asked for.
         label: String,

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use relens_models::regular_file;
 
 use super::error::LlmError;
 use super::settings::ImageMode;
@@ -36,12 +37,7 @@ pub(super) fn url(path: &Path, mode: ImageMode) -> Result<String, LlmError> {
 
 fn read(path: &Path) -> Result<Vec<u8>, LlmError> {
     let refuse = |reason: String| LlmError::Picture { path: path.to_owned(), reason };
-    // Before it is read: a film under a picture's name must not fill the memory.
-    let length = fs_err::metadata(path).map_err(|error| refuse(error.to_string()))?.len();
-    if length > LARGEST {
-        return Err(refuse(format!("expected at most {LARGEST} bytes, found {length}")));
-    }
-    fs_err::read(path).map_err(|error| refuse(error.to_string()))
+    regular_file::read_at_most(path, LARGEST).map_err(|error| refuse(error.to_string()))
 }
 
 /// The format, by the file's first bytes.

@@ -71,8 +71,8 @@ impl RecordStore {
             let reply: RecordedReply =
                 serde_json::from_str(line.text).map_err(|error| broken(error.to_string()))?;
             // Lost replies have no key, but were paid for.
-            spent.prompt_tokens += reply.prompt_tokens;
-            spent.completion_tokens += reply.completion_tokens;
+            spent.prompt_tokens = spent.prompt_tokens.saturating_add(reply.prompt_tokens);
+            spent.completion_tokens = spent.completion_tokens.saturating_add(reply.completion_tokens);
             spent.cost += reply.cost;
             if !reply.key.is_empty() {
                 let key =
@@ -175,8 +175,9 @@ impl RecordStore {
         let offset = self.log.length();
         let line = serde_json::to_string(recorded).map_err(|error| failed(&error))?;
         self.log.append(&line).map_err(|error| failed(&error))?;
-        self.spent.prompt_tokens += recorded.prompt_tokens;
-        self.spent.completion_tokens += recorded.completion_tokens;
+        self.spent.prompt_tokens = self.spent.prompt_tokens.saturating_add(recorded.prompt_tokens);
+        self.spent.completion_tokens =
+            self.spent.completion_tokens.saturating_add(recorded.completion_tokens);
         self.spent.cost += recorded.cost;
         // A sync for every reply would limit fast local servers; a power cut costs a second of replies at most.
         if self.synced.elapsed() > SYNC_INTERVAL {

@@ -12,6 +12,9 @@ use super::error::LlmError;
 use super::settings::{ClientSettings, RetrySettings};
 use super::wire::{self, Received};
 
+/// The longest reply that is read; a long text with its numbers has a hundredth of it.
+const LARGEST_REPLY: usize = 16 << 20;
+
 /// How an attempt failed.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -35,6 +38,7 @@ pub(super) enum Failure {
 pub(super) struct Transport {
     client: Client,
     url: String,
+    timeout: Duration,
 }
 
 impl Transport {
@@ -73,16 +77,31 @@ impl Transport {
             builder = builder.no_proxy();
         }
         let client = builder.build().map_err(|error| refuse("base URL", chain(&error)))?;
-        Ok(Self { client, url: format!("{}/chat/completions", settings.base_url) })
+        Ok(Self { client, timeout: settings.timeout, url: format!("{}/chat/completions", settings.base_url) })
     }
 
+    /// Sends a request and reads what comes back, within the time and the bytes that there are for all of it.
     pub(super) async fn attempt(&self, body: Vec<u8>) -> Result<Received, Failure> {
-        let response =
+        // The client's own timeout begins anew with a redirect or an interim answer; this one does not.
+        tokio::time::timeout(self.timeout, self.exchange(body)).await.unwrap_or_else(|_| {
+            Err(Failure::Passing { reason: "no reply in time".to_owned(), wait: None, charged: true })
+        })
+    }
+
+    async fn exchange(&self, body: Vec<u8>) -> Result<Received, Failure> {
+        let mut response =
             self.client.post(&self.url).body(body).send().await.map_err(|error| passing(&error))?;
         let status = response.status();
         let wait = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let wait = wait.and_then(|value| retry_after(value, SystemTime::now()));
-        let body = response.bytes().await.map_err(|error| passing(&error))?;
+        let mut body = Vec::new();
+        while let Some(part) = response.chunk().await.map_err(|error| passing(&error))? {
+            body.extend_from_slice(&part);
+            if body.len() > LARGEST_REPLY {
+                let reason = format!("expected a reply of at most {LARGEST_REPLY} bytes, found a longer one");
+                return Err(Failure::Passing { reason, wait: None, charged: status.is_success() });
+            }
+        }
         if status.is_success() {
             return wire::received(&body).map_err(|reason| Failure::Passing {
                 reason: format!("the reply is not what the protocol says: {reason}"),

@@ -55,6 +55,9 @@ fn wire_message(message: &Message, settings: &ClientSettings) -> Result<Value, L
     Ok(json!({"role": role, "content": content}))
 }
 
+/// More tokens than any model reads or writes at once. A larger count is no money spent, but a fault of the endpoint.
+const MOST_COUNTED_TOKENS: u64 = 100_000_000;
+
 #[derive(Deserialize)]
 struct Completion {
     choices: Vec<Choice>,
@@ -97,6 +100,14 @@ pub(super) struct Received {
 /// Reads the body of a reply.
 pub(super) fn received(body: &[u8]) -> Result<Received, String> {
     let completion: Completion = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    if let Some(counts) = &completion.usage
+        && counts.prompt_tokens.max(counts.completion_tokens) > MOST_COUNTED_TOKENS
+    {
+        let TokenCounts { prompt_tokens, completion_tokens } = counts;
+        return Err(format!(
+            "expected at most {MOST_COUNTED_TOKENS} tokens in `usage`, found {prompt_tokens} and {completion_tokens}"
+        ));
+    }
     let choice = completion.choices.into_iter().next().ok_or("no choices in it")?;
     Ok(Received {
         content: choice.message.content.unwrap_or_default(),
@@ -163,6 +174,10 @@ mod tests {
         let read = received(reply).unwrap();
         assert_eq!((read.content.as_str(), read.refusal.as_deref(), read.tokens), ("", Some("no"), None));
         assert!(received(br#"{"choices":[]}"#).is_err());
+        for count in ["18446744073709551616", "18446744073709551615", "100000001", "-1", "1e30"] {
+            let reply = format!(r#"{{"choices":[{{"message":{{}}}}],"usage":{{"prompt_tokens":{count}}}}}"#);
+            assert!(received(reply.as_bytes()).is_err(), "{count}");
+        }
         assert!(received(br#"{"choices":[{"mess"#).is_err());
         assert_eq!(error_message(br#"{"error":{"message":"slow down"}}"#), "slow down");
         assert_eq!(error_message(br#"{"error":"no model"}"#), "no model");

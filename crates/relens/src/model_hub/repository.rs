@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo, RepoType};
 use relens_models::dual_encoder::architecture::{Architecture, choose_weights, is_model_file};
+use relens_models::regular_file::{self, FileKind};
 
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -84,7 +85,7 @@ impl ModelHub {
     fn snapshot(&self, repository: &Repo) -> Result<PathBuf, PathBuf> {
         let root = self.cache.path().join(repository.folder_name());
         let reference = root.join("refs").join(repository.revision());
-        let commit = match fs_err::read_to_string(&reference) {
+        let commit = match regular_file::read_to_string(&reference, FileKind::Settings) {
             Ok(commit) => commit.trim().to_owned(),
             // A full commit needs no reference.
             Err(_) => repository.revision().to_owned(),

@@ -3,11 +3,13 @@
 use std::io::Read;
 use std::path::Path;
 
-use crate::pictures::video;
+use crate::pictures::formats::PictureFormat;
 
 /// The endings of file names that are taken for pictures, lower case.
-const IMAGE_EXTENSIONS: [&str; 13] =
-    ["jpg", "jpeg", "jpe", "jfif", "png", "gif", "webp", "bmp", "tif", "tiff", "ppm", "qoi", "tga"];
+const IMAGE_EXTENSIONS: [&str; 17] = [
+    "jpg", "jpeg", "jpe", "jfif", "mpo", "png", "gif", "webp", "bmp", "tif", "tiff", "pbm", "pgm", "pnm",
+    "ppm", "qoi", "tga",
+];
 
 /// Whether a file's name ends like a picture's.
 pub(crate) fn has_image_extension(path: &Path) -> bool {
@@ -18,8 +20,7 @@ pub(crate) fn has_image_extension(path: &Path) -> bool {
 
 /// Whether `path` is worth decoding: by its ending, or by its first bytes if it has no ending. Videos are.
 pub(crate) fn may_be_image(path: &Path) -> bool {
-    has_image_extension(path)
-        || video::is_container(path)
+    PictureFormat::of(path).is_some_and(|format| format.obstacle().is_none())
         || (path.extension().is_none() && begins_like_an_image(path))
 }
 

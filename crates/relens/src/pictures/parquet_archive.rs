@@ -15,6 +15,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::reader::RowIter;
 use parquet::record::{Field, Row};
 use parquet::schema::types::Type;
+use relens_models::regular_file;
 
 use crate::error::{Error, Result};
 
@@ -143,7 +144,7 @@ fn pictures(file: &Path, group: usize, column: &str) -> Result<Arc<Vec<Option<By
 }
 
 fn open(file: &Path) -> Result<SerializedFileReader<std::fs::File>> {
-    let content = fs_err::File::open(file)?.into_file();
+    let content = regular_file::open(file)?.into_file();
     SerializedFileReader::new(content).map_err(|error| damaged(file, &error))
 }
 

@@ -6,6 +6,8 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use relens_models::regular_file;
+
 use crate::error::{Error, Result};
 
 /// Entries that are not pictures or captions of reasonable size are refused before memory is set aside for them.
@@ -42,7 +44,7 @@ pub(crate) fn read(archive: &Path, entry: &str) -> Result<Vec<u8>> {
     let Some(&(position, size)) = directory.places.get(entry) else {
         return Err(damaged(archive, &format!("an entry `{entry}`"), "none"));
     };
-    let mut file = fs_err::File::open(archive)?;
+    let mut file = regular_file::open(archive)?;
     file.seek(SeekFrom::Start(position))?;
     let mut content = Vec::new();
     file.take(size).read_to_end(&mut content)?;
@@ -71,7 +73,7 @@ pub(crate) fn directory(archive: &Path) -> Result<Arc<TarDirectory>> {
 }
 
 fn read_directory(archive: &Path) -> Result<TarDirectory> {
-    let file = fs_err::File::open(archive)?;
+    let file = regular_file::open(archive)?;
     let length = file.metadata()?.len();
     let mut reader = tar::Archive::new(file);
     let refuse = |error: std::io::Error| damaged(archive, "a tar archive", &error.to_string());

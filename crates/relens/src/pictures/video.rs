@@ -6,15 +6,17 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use relens_models::image_preprocessing::{
     DecodeLimits, RgbImage, decode_animation, decode_image, decode_image_bytes, uniform_positions,
 };
+use relens_models::regular_file;
 
 use crate::error::{Error, Result};
-use crate::pictures::archive;
+use crate::pictures::formats::PictureFormat;
 use crate::pictures::image_files::has_image_extension;
+use crate::pictures::{archive, external_program, heif, raw_preview};
 
 /// How many frames are looked at.
 pub const FRAMES: usize = 12;
@@ -26,6 +28,9 @@ pub const FRAMES_EXTENSION: &str = "frames";
 const CONTAINERS: [&str; 14] =
     ["3gp", "avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "ogv", "ts", "webm", "wmv"];
 
+/// What to do without `ffmpeg`.
+const REMEDY: &str = "install it, or give a folder of frames, an animated GIF or an animated WebP";
+
 /// Frames a second where the length of a video is not told.
 const UNKNOWN_LENGTH_RATE: f64 = 1.0;
 
@@ -33,6 +38,11 @@ const UNKNOWN_LENGTH_RATE: f64 = 1.0;
 pub fn is_container(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     CONTAINERS.iter().any(|known| extension.eq_ignore_ascii_case(known))
+}
+
+/// The endings of containers, lower case.
+pub(crate) fn container_endings() -> impl Iterator<Item = &'static str> {
+    CONTAINERS.into_iter()
 }
 
 /// The video that a name without an ending means: a folder of frames, an animation or a container, whichever is there.
@@ -57,8 +67,11 @@ pub fn read_frames(path: &Path) -> Result<Vec<RgbImage>> {
     if path.is_dir() {
         return frames_in(path);
     }
-    if is_container(path) {
-        return frames_by_ffmpeg(path);
+    match PictureFormat::of(path) {
+        Some(PictureFormat::Video) => return frames_by_ffmpeg(path),
+        Some(PictureFormat::Heif) if path.exists() => return Ok(vec![heif::read(path)?]),
+        Some(PictureFormat::Raw) if path.exists() => return Ok(vec![raw_preview::read(path)?]),
+        _ => {}
     }
     if let Some(content) = archive::read(path)? {
         return Ok(vec![decode_image_bytes(&content, &path.to_string_lossy(), &DecodeLimits::default())?]);
@@ -88,39 +101,29 @@ fn frames_in(directory: &Path) -> Result<Vec<RgbImage>> {
 }
 
 fn frames_by_ffmpeg(path: &Path) -> Result<Vec<RgbImage>> {
-    fs_err::File::open(path)?;
+    regular_file::open(path)?;
     // With the protocol before it, no name can be taken for an option or an address.
     let mut input = OsString::from("file:");
     input.push(path);
-    let told = run(Command::new("ffmpeg").args(["-nostdin", "-hide_banner", "-i"]).arg(&input), path)?.1;
+    let mut asking = Command::new("ffmpeg");
+    let told =
+        external_program::run(asking.args(["-nostdin", "-hide_banner", "-i"]).arg(&input), path, REMEDY)?
+            .told;
     let rate = duration(&told).map_or(UNKNOWN_LENGTH_RATE, |seconds| FRAMES as f64 / seconds.max(0.1));
     let directory = tempfile::tempdir()?;
-    let (succeeded, told) = run(
+    let outcome = external_program::run(
         Command::new("ffmpeg")
             .args(["-nostdin", "-hide_banner", "-v", "error", "-i"])
             .arg(&input)
             .args(["-vf", &format!("fps={rate:.6}"), "-frames:v", &FRAMES.to_string()])
             .arg(directory.path().join("%05d.png")),
         path,
+        REMEDY,
     )?;
-    if !succeeded {
-        return Err(refused(path, &format!("ffmpeg cannot read it: {}", told.trim())));
+    if !outcome.succeeded {
+        return Err(refused(path, &format!("ffmpeg cannot read it: {}", outcome.told.trim())));
     }
     frames_in(directory.path()).map_err(|_| refused(path, "ffmpeg finds no frames in it"))
-}
-
-/// Runs the program; whether it succeeded, and what it told on standard error.
-fn run(command: &mut Command, path: &Path) -> Result<(bool, String)> {
-    let output = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).output();
-    match output {
-        Ok(output) => Ok((output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(refused(
-            path,
-            "expected the program `ffmpeg` on the PATH to read this container, found none; install it, or give a \
-             folder of frames, an animated GIF or an animated WebP",
-        )),
-        Err(error) => Err(refused(path, &format!("ffmpeg cannot be run: {error}"))),
-    }
 }
 
 /// The seconds of a line such as `  Duration: 00:01:02.50, start: 0.000000, bitrate: 1205 kb/s`.

@@ -90,6 +90,23 @@ impl CombinedQueries {
         &self.vectors
     }
 
+    /// The vectors of one query, one or several.
+    pub fn vectors_of(&self, query: usize) -> impl Iterator<Item = &[f32]> {
+        let bounds = self.offsets.get(query).zip(self.offsets.get(query + 1));
+        let (first, end) = bounds.map_or((0, 0), |(&first, &end)| (first, end));
+        (first..end).map(|row| self.vectors.row(row))
+    }
+
+    /// The cosine of one query and an image, of several vectors the largest: what a ranking starts from before ranks are
+    /// fused and hubs lowered.
+    ///
+    /// # Shapes
+    /// - `image`: `[dim]`
+    pub fn similarity(&self, query: usize, image: &[f32]) -> f32 {
+        let cosines = self.vectors_of(query).map(|vector| similarity::dot(vector, image));
+        cosines.fold(f32::NEG_INFINITY, f32::max)
+    }
+
     /// The scores of the queries in `range` with every image, merged.
     ///
     /// # Shapes

@@ -42,11 +42,13 @@ pub struct HubnessConfig {
     pub neighbours: usize,
     /// How many references of each kind are used, spread over all of them; default 6,000.
     pub references: usize,
+    /// What pictures lose on average; a search gives it back to all, so that scores stay on the scale of cosines. Default 0.
+    pub typical: f32,
 }
 
 impl Default for HubnessConfig {
     fn default() -> Self {
-        Self { strength: 0.5, neighbours: 16, references: 6000 }
+        Self { strength: 0.5, neighbours: 16, references: 6000, typical: 0.0 }
     }
 }
 
@@ -66,11 +68,14 @@ impl Hubness {
     /// # Errors
     /// [`Error::Argument`] for settings that mean nothing.
     pub fn new(pairs: &Arc<ReferencePairs>, config: HubnessConfig) -> Result<Self> {
-        let HubnessConfig { strength, neighbours, references } = config;
-        if !(0.0..=1.0).contains(&strength) || neighbours == 0 || references == 0 {
+        let HubnessConfig { strength, neighbours, references, typical } = config;
+        let usable = (0.0..=1.0).contains(&strength) && typical.is_finite();
+        if !usable || neighbours == 0 || references == 0 {
             return Err(Error::Argument {
                 operation: "Hubness::new",
-                expected: "a strength of 0 to 1, at least one neighbour and one reference".to_owned(),
+                expected:
+                    "a strength of 0 to 1, a finite typical loss, at least one neighbour and one reference"
+                        .to_owned(),
                 found: format!("{config:?}"),
             });
         }
@@ -134,10 +139,21 @@ impl Hubness {
         found.into_iter().map(|hits| self.corrected(hits, index, k)).collect()
     }
 
+    /// What a search takes from the cosine of each picture; below 0 where a picture loses less than is typical.
+    ///
+    /// # Shapes
+    /// - `images`: `[n, dim]`; result: `[n]`
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if the dimensions differ.
+    pub fn losses(&self, images: &Embeddings) -> Result<Vec<f32>> {
+        let offsets = self.remembered_offsets(images)?;
+        Ok(offsets.into_iter().map(|offset| offset - self.config.typical).collect())
+    }
+
     fn corrected(&self, mut hits: Vec<Hit>, index: &dyn Index, k: usize) -> Result<Vec<Hit>> {
         let images = index.vectors(&hits.iter().map(|hit| hit.id).collect::<Vec<_>>())?;
-        let offsets = self.remembered_offsets(&images)?;
-        hits.iter_mut().zip(offsets).for_each(|(hit, offset)| hit.score -= offset);
+        hits.iter_mut().zip(self.losses(&images)?).for_each(|(hit, loss)| hit.score -= loss);
         hits.sort_unstable_by(Hit::ranking_order);
         hits.truncate(k);
         Ok(hits)
@@ -242,7 +258,7 @@ mod tests {
         let one = Embeddings::from_rows(1, vec![1.0]).unwrap();
         let pairs = Arc::new(ReferencePairs::new(one.clone(), one).unwrap());
         for (strength, neighbours) in [(f32::NAN, 1), (1.5, 1), (0.5, 0)] {
-            let settings = HubnessConfig { strength, neighbours, references: 1 };
+            let settings = HubnessConfig { strength, neighbours, references: 1, typical: 0.0 };
             assert!(Hubness::new(&pairs, settings).is_err());
         }
     }

@@ -1,6 +1,7 @@
 //! How does a query become a list of pictures? The [`Pipeline`] and its steps.
 
 mod combined_queries;
+pub mod fit;
 pub mod hubness;
 mod merge;
 pub mod pipeline;
@@ -8,4 +9,4 @@ pub mod pipeline_config;
 
 pub use combined_queries::CombinedQueries;
 pub use merge::Merge;
-pub use pipeline::{Pipeline, Ranking};
+pub use pipeline::{Evidence, Pipeline, Ranking};

@@ -113,7 +113,46 @@ fn what_never_works_is_given_up_and_named() {
     closed.base_url = "http://127.0.0.1:9/v1".to_owned();
     closed.retry.attempts = 1;
     let error = start(closed, &directory.path().join("other")).ask(ChatRequest::new("x", "y")).unwrap_err();
-    assert!(error.to_string().contains("x: no reply after 1 attempts; the last one: the connection failed"));
+    assert!(error.to_string().contains("x: no reply after 1 attempt; the last one: the connection failed"));
+}
+
+#[test]
+fn no_part_of_the_key_is_recorded_or_shown_whatever_the_endpoint_says() {
+    let parts = |text: &str| {
+        let key: Vec<char> = KEY.chars().collect();
+        key.windows(6).map(|part| part.iter().collect::<String>()).any(|part| text.contains(&part))
+    };
+    for status in [200, 400, 401, 500] {
+        let cut = &KEY[..KEY.len() - 4];
+        let server = Server::start(move |_| {
+            let said = format!(
+                r#"{{"choices":[{{"message":{{"content":"{KEY} {cut}","refusal":"{cut}"}},"finish_reason":"{cut}"}}],
+                    "error":{{"message":"wrong key {cut}…"}}}}"#
+            );
+            if status == 200 { Action::Body(said) } else { Action::Status(status, "", said) }
+        });
+        let directory = tempfile::tempdir().unwrap();
+        let client = start(settings(&server), &store_path(&directory));
+        let outcome = client.ask(ChatRequest::new("one", "hello"));
+        let shown = match &outcome {
+            Ok(reply) => format!("{reply:?}"),
+            Err(error) => format!("{error} {error:?}"),
+        };
+        assert!(shown.contains("[key]") && !parts(&shown), "{status}: {shown}");
+        drop(client);
+        let recorded = fs_err::read_to_string(store_path(&directory)).unwrap();
+        assert!(!parts(&recorded), "{status}: {recorded}");
+    }
+}
+
+#[test]
+fn a_reply_that_trickles_without_end_is_given_up() {
+    let server = Server::start(|_| Action::Trickle);
+    let directory = tempfile::tempdir().unwrap();
+    let mut impatient = settings(&server);
+    impatient.retry.attempts = 1;
+    let error = start(impatient, &store_path(&directory)).ask(ChatRequest::new("one", "hello")).unwrap_err();
+    assert!(error.to_string().contains("no reply in time"), "{error}");
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub(crate) enum Action {
     Body(String),
     /// Half of a reply, then the end of the connection.
     HalfBody,
+    /// The head of a reply, then a byte now and then, without end.
+    Trickle,
     /// No answer for so long.
     Hang(Duration),
     /// A reply after so long.
@@ -112,6 +114,15 @@ fn serve(
                 let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
                 let _ = stream.write_all(head.as_bytes());
                 let _ = stream.write_all(&body.as_bytes()[..body.len() / 2]);
+                return;
+            }
+            Action::Trickle => {
+                let mut sent =
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n{").is_ok();
+                while sent {
+                    std::thread::sleep(Duration::from_millis(20));
+                    sent = stream.write_all(b" ").is_ok();
+                }
                 return;
             }
             Action::Hang(time) => {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use relens::enhancer::open::EnhancerContext;
 use relens::ranking::Pipeline;
+use relens_models::regular_file::{self, FileKind};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -31,7 +32,7 @@ pub(super) struct Comparison {
 impl Comparison {
     /// Reads a configuration.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let text = fs_err::read_to_string(path)?;
+        let text = regular_file::read_to_string(path, FileKind::Settings)?;
         toml::from_str(&text).with_context(|| format!("{} cannot be used", path.display()))
     }
 

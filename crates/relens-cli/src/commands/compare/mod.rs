@@ -21,10 +21,10 @@ use self::config::Comparison;
 use self::fitting::{Aside, Embedded};
 use self::perturbation_run::PerturbationRun;
 use self::rows::{ComparisonRun, QuerySet};
-use crate::enhancer_choice::EnhancerArguments;
+use crate::enhancer_choice::{self, EnhancerArguments};
 use crate::measured_queries::AskedArguments;
 use crate::model_choice::ModelArguments;
-use crate::output_file::write_whole;
+use crate::output_file::{check_output, write_whole};
 use crate::perturbed_captions::{PerturbationArguments, PerturbationList};
 use crate::usage::usage_error;
 use crate::{interrupt, library_location, progress};
@@ -100,6 +100,11 @@ pub(crate) struct CompareArguments {
 impl CompareArguments {
     pub(crate) fn run(self) -> Result<()> {
         interrupt::watch();
+        if let Some(path) = &self.json {
+            let files = [self.config.as_deref(), self.back_translated.as_deref(), self.asked.file()];
+            let inputs = [self.annotations.as_path(), &self.images].into_iter();
+            check_output(path, &inputs.chain(files.into_iter().flatten()).collect::<Vec<_>>())?;
+        }
         match (&self.config, &self.perturb) {
             (_, Some(perturbations)) => self.perturbations(perturbations),
             (Some(config), None) => self.rows(config),
@@ -121,6 +126,7 @@ impl CompareArguments {
         let context = EnhancerContext {
             home: library_location::home().ok(),
             embedder: Some(embedder),
+            forgetful: enhancer_choice::forgetful(),
             ..EnhancerContext::default()
         };
         let run = ComparisonRun { comparison: &comparison, directory, measured, aside, context };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use relens::dataset::Dataset;
 use relens::embed::embeddings::Embeddings;
@@ -19,13 +19,14 @@ use relens::ranking::Pipeline;
 
 use self::output::EvaluationOutput;
 use crate::enhancer_choice::EnhancerArguments;
-use crate::image_embedding::embed_dataset;
+use crate::image_embedding::{embed_dataset, without_broken};
 use crate::measured_queries::{AskedArguments, MeasuredQueries};
 use crate::model_choice::ModelArguments;
+use crate::output_file::check_output;
 use crate::perturbed_captions::PerturbationArguments;
 use crate::query_results::QueryResults;
 use crate::reporter::Reporter;
-use crate::{interrupt, model_choice};
+use crate::{interrupt, model_choice, progress};
 
 /// Measure retrieval on a captioned dataset.
 ///
@@ -51,6 +52,11 @@ pub(crate) struct EvalArguments {
     /// The part of the dataset to measure, such as val or test. Without it, the whole dataset.
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
+
+    /// Leave out pictures that are missing or cannot be read, with their captions, and count them; without it they end
+    /// the command.
+    #[arg(long)]
+    skip_broken: bool,
 
     /// Measure on this many pictures, drawn at random, instead of all.
     #[arg(long, value_name = "NUMBER", value_parser = positive)]
@@ -104,8 +110,21 @@ impl EvalArguments {
     pub(crate) fn run(self) -> Result<()> {
         let start = Instant::now();
         interrupt::watch();
+        if let Some(path) = self.json.as_deref().filter(|path| *path != Path::new("-")) {
+            let images = self.images.as_deref();
+            let inputs = std::iter::once(self.annotations.as_path()).chain(images).chain(self.asked.file());
+            check_output(path, &inputs.collect::<Vec<_>>())?;
+        }
         let dataset = self.dataset()?;
-        dataset.ensure_images_exist()?;
+        if !self.skip_broken {
+            dataset.ensure_images_exist().context("--skip-broken leaves such pictures out")?;
+        }
+        let retriever = Arc::new(self.model.open()?);
+        let (dataset, broken) = match self.skip_broken {
+            true => without_broken(dataset, &retriever),
+            false => (dataset, Vec::new()),
+        };
+        tell_broken(&broken);
         let queries = match self.perturb {
             Some(perturbation) => {
                 let perturbed = self.perturbation.open(&dataset)?.perturb(&dataset, perturbation);
@@ -113,15 +132,17 @@ impl EvalArguments {
             }
             None => MeasuredQueries::of(self.asked.clone().source().as_ref(), &dataset)?,
         };
-        let retriever = Arc::new(self.model.open()?);
         let pipeline = self.enhancer.open(retriever.clone())?;
         let images = embed_dataset(&dataset, &retriever)?;
         let measured = queries.iter().map(|queries| self.measure(queries, &images, &retriever, &pipeline));
         let mut measured = measured.collect::<Result<Vec<EvaluationOutput>>>()?;
         model_choice::tell_truncated(&retriever)?;
         let seconds = start.elapsed().as_secs_f64();
-        for found in measured.iter_mut().filter(|found| found.kind.is_none()) {
-            found.report.seconds = seconds;
+        for found in &mut measured {
+            (found.split, found.skipped) = (self.split.clone(), self.skip_broken.then_some(broken.len()));
+            if found.kind.is_none() {
+                found.report.seconds = seconds;
+            }
         }
         match self.json.as_deref() {
             Some(path) => output::write_json(path, &measured, seconds),
@@ -168,6 +189,20 @@ impl EvalArguments {
             ranks.image_to_text.clear();
         }
         let results = self.per_query.then(|| QueryResults::new(dataset, &ranks, texts));
-        Ok(EvaluationOutput { kind: kind.clone(), report, effect: effect.clone(), results })
+        let (kind, effect) = (kind.clone(), effect.clone());
+        Ok(EvaluationOutput { kind, split: None, skipped: None, report, effect, results })
     }
+}
+
+/// How many broken pictures are named.
+const NAMED: usize = 5;
+
+/// Says what is left out.
+fn tell_broken(broken: &[String]) {
+    if broken.is_empty() {
+        return;
+    }
+    let pictures = if broken.len() == 1 { "picture" } else { "pictures" };
+    progress::note(&format!("left out: {} {pictures} that cannot be read", broken.len()));
+    broken.iter().take(NAMED).for_each(|reason| progress::note(&format!("  {reason}")));
 }

@@ -18,6 +18,12 @@ use crate::query_results::QueryResults;
 pub(super) struct EvaluationOutput {
     #[serde(skip)]
     pub(super) kind: Option<String>,
+    /// The part of the dataset; none where all of it is measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) split: Option<String>,
+    /// How many pictures are left out because they cannot be read, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) skipped: Option<usize>,
     #[serde(flatten)]
     pub(super) report: RetrievalReport,
     /// What was done to the captions, if anything.
@@ -62,11 +68,12 @@ pub(super) fn write_json(path: &Path, measured: &[EvaluationOutput], seconds: f6
 /// Shows a table to people.
 pub(super) fn show(measured: &[EvaluationOutput], seconds: f64) -> Result<()> {
     let mut output = Output::new();
-    let Some(EvaluationOutput { kind, report, .. }) = measured.first() else { return Ok(()) };
+    let Some(EvaluationOutput { kind, split, report, .. }) = measured.first() else { return Ok(()) };
     let RetrievalReport { n_images, model, enhancer, .. } = report;
     let count: usize = measured.iter().map(|found| found.report.n_texts).sum();
     let texts = if kind.is_some() { "queries" } else { "captions" };
-    writeln!(output.writer, "{n_images} pictures, {count} {texts}, {model}, {enhancer}, {seconds:.1} s")?;
+    let of = split.as_ref().map(|split| format!(" of {split}")).unwrap_or_default();
+    writeln!(output.writer, "{n_images} pictures{of}, {count} {texts}, {model}, {enhancer}, {seconds:.1} s")?;
     let recalls = report.image_retrieval.recall.iter().map(|(k, _)| format!("R@{k}"));
     let ranks = ["median rank", "mean rank", "MRR"].map(str::to_owned);
     let mut table = output::table(std::iter::once(String::new()).chain(recalls).chain(ranks));

@@ -44,7 +44,16 @@ pub(super) fn draw(query: &str, picture: &RgbImage, sides: &[Side], method: Meth
     let top = MARGIN + Lettering::Large.height() + MARGIN / 2;
     let text_top = top + plain.height() + MARGIN / 2;
     let count = columns.len() as u32;
-    let mut canvas = Canvas::new(MARGIN + count * (PANEL + MARGIN), text_top + below + MARGIN);
+    let legend_top = text_top + below + MARGIN / 2;
+    let height = legend_top + Lettering::Small.height() + MARGIN;
+    let mut canvas = Canvas::new(MARGIN + count * (PANEL + MARGIN), height);
+    let legend = match method {
+        Method::IntegratedGradients => {
+            "warm: adds to the score   cold: takes from it   words: what each adds"
+        }
+        Method::Mask => "bright: what the score cannot do without   words: warm adds, cold takes away",
+    };
+    canvas.write(legend, Place { x: MARGIN, y: legend_top }, Lettering::Small, GREY);
     for (number, column) in (0u32..).zip(&columns) {
         let x = MARGIN + number * (PANEL + MARGIN);
         let side = (number as usize).checked_sub(1).and_then(|side| sides.get(side).zip(maps.get(side)));
@@ -63,7 +72,7 @@ fn lines(side: &Side) -> Vec<SheetLine> {
     let (score, baseline) = (side.pixels.score, side.pixels.baseline_score);
     let detail = match side.pixels.detail {
         Detail::Gradients { completeness_error, .. } => {
-            format!("baseline {baseline:.3}, completeness {:.1} %", 100.0 * completeness_error)
+            format!("baseline {baseline:.3}, completeness error {:.1} %", 100.0 * completeness_error)
         }
         Detail::Mask { masked_score, masked_area } => {
             format!("{masked_score:.3} without {:.0} % of the picture", 100.0 * masked_area)

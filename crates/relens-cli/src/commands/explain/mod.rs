@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use image::{ImageFormat, RgbImage};
+use image::RgbImage;
 use relens::embed::embeddings::Embeddings;
 use relens::embed::retriever::Retriever;
 use relens::embed::similarity::dot;
@@ -24,7 +24,7 @@ use serde::Serialize;
 use crate::enhancer_choice::EnhancerArguments;
 use crate::model_choice::ModelArguments;
 use crate::output::Output;
-use crate::output_file::write_whole;
+use crate::output_file::{check_output, drawing_format, write_whole};
 use crate::pixel_explanation::{Detail, PixelArguments, PixelExplanation, PreparedPair};
 use crate::reporter::Reporter;
 use crate::usage::usage_error;
@@ -47,7 +47,7 @@ pub(crate) struct ExplainArguments {
     #[arg(value_name = "IMAGE")]
     image: PathBuf,
 
-    /// Where the explanation is drawn, a PNG.
+    /// Where the explanation is drawn: a PNG, JPEG or WebP, as the name's ending says.
     #[arg(long, value_name = "FILE.png")]
     out: PathBuf,
 
@@ -68,8 +68,12 @@ pub(crate) struct ExplainArguments {
 /// One column of the picture: the query as it was typed, or as the enhancer rewrote it.
 struct Side {
     title: String,
+    /// What a search ranks the picture by, where that is not the score that is explained.
+    ranking_score: Option<f32>,
     pixels: PixelExplanation,
     texts: Vec<WeightedAttribution>,
+    /// Further texts, whose words are not explained.
+    others: Vec<WeightedText>,
 }
 
 #[derive(Debug, Serialize)]
@@ -84,6 +88,8 @@ const EXPLAINED_TEXTS: usize = 3;
 
 impl ExplainArguments {
     pub(crate) fn run(self) -> Result<()> {
+        drawing_format(&self.out)?;
+        check_output(&self.out, &[&self.image])?;
         let query = Query::new(&self.query).map_err(usage_error)?;
         let retriever = Arc::new(self.model.open()?);
         let pipeline = self.enhancer.open(retriever.clone())?;
@@ -140,10 +146,21 @@ impl ExplainArguments {
                     100.0 * masked_area
                 )?,
             }
+            if let Some(ranking_score) = side.ranking_score {
+                let loss = score - ranking_score;
+                writeln!(
+                    output.writer,
+                    "  a search ranks it by {ranking_score:.4}: {loss:.4} is taken off for what it has in common\n  \
+                     with every query, which is left out here"
+                )?;
+            }
             for text in &side.texts {
                 let values = text.words.words.iter().map(|word| format!("{} {:+.4}", word.word, word.value));
                 let values: Vec<String> = values.collect();
                 writeln!(output.writer, "  {:.3} {}", text.weight, values.join("  "))?;
+            }
+            for text in &side.others {
+                writeln!(output.writer, "  {:.3} {} (its words are not explained)", text.weight, text.text)?;
             }
         }
         writeln!(output.writer, "drawn to {}", self.out.display())?;
@@ -165,9 +182,17 @@ impl Explainer<'_> {
         let enhanced = embedded.enhanced.pop().context("expected one enhanced query, found none")?;
         let vector =
             self.nearest(embedded.vectors.vectors()).context("expected a query vector, found none")?;
+        let ranking_score = match pipeline.hubness_of_scores() {
+            Some(hubness) => {
+                let loss = hubness.losses(&self.embedding)?.first().copied().unwrap_or(0.0);
+                Some(dot(vector, self.embedding.row(0)) - loss)
+            }
+            None => None,
+        };
         let score = RetrievalScore::new(self.retriever, vector)?;
         let pixels = self.options.explain(&score, &self.pair, &mut Reporter::default())?;
-        Ok(Side { title: title.to_owned(), pixels, texts: self.texts(enhanced)? })
+        let (texts, others) = self.texts(enhanced)?;
+        Ok(Side { title: title.to_owned(), ranking_score, pixels, texts, others })
     }
 
     /// Where a query has several vectors, its score is that of the nearest: the one to explain.
@@ -176,15 +201,16 @@ impl Explainer<'_> {
         vectors.iter().max_by(|one, other| dot(one, picture).total_cmp(&dot(other, picture)))
     }
 
-    fn texts(&self, enhanced: EnhancedQuery) -> Result<Vec<WeightedAttribution>> {
+    /// The weightiest texts with what their words add, and the others.
+    fn texts(&self, enhanced: EnhancedQuery) -> Result<(Vec<WeightedAttribution>, Vec<WeightedText>)> {
         let mut texts = enhanced.texts;
         texts.sort_by(|one, other| other.weight.abs().total_cmp(&one.weight.abs()));
-        texts.truncate(EXPLAINED_TEXTS);
+        let others = texts.split_off(EXPLAINED_TEXTS.min(texts.len()));
         let explain = |text: WeightedText| {
             let words = explain_words(self.retriever, &text.text, self.embedding.row(0))?;
             Ok(WeightedAttribution { weight: text.weight, words })
         };
-        texts.into_iter().map(explain).collect()
+        Ok((texts.into_iter().map(explain).collect::<Result<_>>()?, others))
     }
 }
 
@@ -193,13 +219,13 @@ impl Side {
         let PixelExplanation { score, baseline_score, detail, .. } = &self.pixels;
         serde_json::json!({
             "side": self.title, "score": score, "baseline_score": baseline_score, "pixels": detail,
-            "texts": self.texts,
+            "texts": self.texts, "other_texts": self.others, "ranking_score": self.ranking_score,
         })
     }
 }
 
 fn save(drawn: &RgbImage, path: &Path) -> Result<()> {
     let mut bytes = Cursor::new(Vec::new());
-    drawn.write_to(&mut bytes, ImageFormat::Png)?;
+    drawn.write_to(&mut bytes, drawing_format(path)?)?;
     write_whole(path, bytes.get_ref())
 }

@@ -22,7 +22,7 @@ pub(super) fn store() -> Result<KnowledgeStore> {
 /// The user's own knowledge base if there is one.
 pub(super) fn existing_store() -> Result<Option<KnowledgeStore>> {
     let path = library_location::home()?.join(HOME_FILE);
-    if !path.is_file() {
+    if !KnowledgeStore::is_made(&path)? {
         return Ok(None);
     }
     Ok(Some(KnowledgeStore::open_read_only(&path)?))

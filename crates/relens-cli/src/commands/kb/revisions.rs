@@ -1,7 +1,7 @@
 //! `relens kb history`, `undo`, `import` and `export`: the knowledge base as a whole, then and now.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::opening::{existing_store, knowledge, store};
 use super::words;
 use crate::output::{self, Output};
-use crate::output_file::write_streaming;
+use crate::output_file::{check_output, write_streaming};
 use crate::progress;
 
 /// List what was changed, the latest first.
@@ -172,6 +172,7 @@ impl ExportArguments {
             json_lines::write(knowledge.entities(), &mut output.writer)?;
             return Ok(output.writer.flush()?);
         };
+        check_output(path, &[Path::new(knowledge.source())])?;
         write_streaming(path, |writer| Ok(json_lines::write(knowledge.entities(), writer)?))
     }
 }

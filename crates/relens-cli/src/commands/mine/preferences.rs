@@ -13,7 +13,7 @@ use relens::model_hub::bundled;
 
 use crate::interrupt;
 use crate::model_choice::ModelArguments;
-use crate::output_file::write_streaming;
+use crate::output_file::{check_output, write_streaming};
 use crate::reporter::Reporter;
 
 /// Find out which meanings of words a retriever likes.
@@ -40,6 +40,7 @@ impl PreferencesArguments {
         interrupt::watch();
         let bundled_vocabulary =
             || Ok::<_, Error>(bundled::model(knowledge_base::BUNDLED)?.join(vocabulary::BUNDLED_FILE));
+        check_output(&self.out, &self.vocabulary.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
         let captions = Vocabulary::open(&self.vocabulary.map_or_else(bundled_vocabulary, Ok)?)?;
         let words: Vec<Word> = Knowledge::bundled()?.words().iter().collect();
         let retriever = self.model.open()?;

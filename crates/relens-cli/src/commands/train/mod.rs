@@ -1,5 +1,6 @@
 //! `relens train`: stages that make models, run from a configuration file.
 
+mod calibration;
 mod description;
 mod fine_tune;
 mod gate;
@@ -17,6 +18,7 @@ use relens_training::stages::ppo::PpoMethod;
 use relens_training::stages::pro::ProMethod;
 use relens_training::stages::sft::SftMethod;
 
+use calibration::CalibrationArguments;
 use description::{AdapterArguments, SelectionArguments};
 use fine_tune::FineTuneArguments;
 use gate::GateArguments;
@@ -53,6 +55,8 @@ pub(crate) enum TrainCommand {
 
     Gate(GateArguments),
 
+    Calibration(CalibrationArguments),
+
     /// Gone; what stands in scripts is told what to use.
     #[command(hide = true)]
     Soft {
@@ -74,6 +78,7 @@ impl TrainCommand {
             Self::Ppo(arguments) => arguments.run::<PpoMethod>(),
             Self::Grpo(arguments) => arguments.run::<GrpoMethod>(),
             Self::Gate(arguments) => arguments.run(),
+            Self::Calibration(arguments) => arguments.run(),
             Self::Soft { .. } => Err(usage_error(
                 "`relens train soft` is gone, for it learned to leave queries as they are; `relens train sft` and the stages \
                  after it train a rewriter",

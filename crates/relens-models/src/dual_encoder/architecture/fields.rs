@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use crate::ops::Activation;
+use crate::regular_file::{self, FileKind};
 use crate::{ModelError, Result};
 
 /// The widest layer that a configuration may ask for.
@@ -76,7 +77,7 @@ pub(in crate::dual_encoder) fn activation(path: &Path, field: &str, name: &str) 
 
 /// Reads a JSON object.
 pub(in crate::dual_encoder) fn read_object(path: &Path) -> Result<Map<String, Value>> {
-    let text = fs_err::read_to_string(path)?;
+    let text = regular_file::read_to_string(path, FileKind::Settings)?;
     serde_json::from_str(&text)
         .map_err(|error| ModelError::Config { path: path.to_owned(), reason: error.to_string() })
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::Result;
 use crate::config_limits::{check_epsilon, check_sizes};
 use crate::ops::Activation;
+use crate::regular_file::{self, FileKind};
 
 /// The sizes and parts of a decoder, whichever kind of file they were read from.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,7 +117,7 @@ impl LlamaConfig {
     /// When the file cannot be read, is not JSON, lacks a field, or describes what this family does not have.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        Self::from_json(&fs_err::read_to_string(path)?, path)
+        Self::from_json(&regular_file::read_to_string(path, FileKind::Settings)?, path)
     }
 
     /// Width of all query heads together.

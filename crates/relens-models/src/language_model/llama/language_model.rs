@@ -20,6 +20,7 @@ use crate::language_model::{
 use crate::layers::DropoutGenerator;
 use crate::ops::AttentionConfig;
 use crate::parameters::{LinearStorage, Parameters};
+use crate::regular_file::{self, FileKind};
 use crate::tokenizer::{TokenBatch, Tokenizer};
 use crate::{ModelError, Result, ops};
 
@@ -62,8 +63,9 @@ impl LlamaModel {
         let path = directory.join("generation_config.json");
         if path.is_file() {
             let refuse = |reason: String| ModelError::Config { path: path.clone(), reason };
-            let generation: Value = serde_json::from_str(&fs_err::read_to_string(&path)?)
-                .map_err(|error| refuse(error.to_string()))?;
+            let generation: Value =
+                serde_json::from_str(&regular_file::read_to_string(&path, FileKind::Settings)?)
+                    .map_err(|error| refuse(error.to_string()))?;
             let ids = token_ids("eos_token_id", generation.get("eos_token_id")).map_err(refuse)?;
             if !ids.is_empty() {
                 config.end_of_sequence = ids;

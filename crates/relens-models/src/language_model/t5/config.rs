@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config_limits::{LARGEST_SIZE, check_dropout, check_epsilon, check_sizes};
 use crate::ops::Activation;
+use crate::regular_file::{self, FileKind};
 use crate::{ModelError, Result};
 
 /// The fields of Hugging Face's `T5Config` that the model depends on; others are ignored.
@@ -104,7 +105,7 @@ impl T5Config {
     /// When the file cannot be read, is not JSON, a field is of the wrong type, or it asks for what this T5 is not.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        Self::from_json(&fs_err::read_to_string(path)?, path)
+        Self::from_json(&regular_file::read_to_string(path, FileKind::Settings)?, path)
     }
 
     /// Parses and validates the text of a `config.json`; `path` names its source in errors.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config_limits::{check_dropout, check_epsilon, check_sizes};
 use crate::ops::Activation;
+use crate::regular_file::{self, FileKind};
 use crate::{ModelError, Result};
 
 /// The fields of Hugging Face's `BertConfig` that the encoder depends on; others are ignored.
@@ -75,7 +76,7 @@ impl BertConfig {
     /// When the file cannot be read, is not JSON, lacks a field, or asks for what this BERT is not.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        Self::from_json(&fs_err::read_to_string(path)?, path)
+        Self::from_json(&regular_file::read_to_string(path, FileKind::Settings)?, path)
     }
 
     /// Parses and validates the text of a `config.json`; `path` names its source in errors.

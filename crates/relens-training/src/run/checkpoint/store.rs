@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
 use relens_models::atomic_file::{sync_directory, write_atomically};
+use relens_models::regular_file::{self, FileKind};
 use relens_models::weights::{ElementType, Weights, tensors_to_bytes};
 use serde::de::DeserializeOwned;
 
@@ -230,7 +231,7 @@ impl CheckpointStore {
         if !path.exists() {
             return Ok(None);
         }
-        let text = fs_err::read_to_string(&path)?;
+        let text = regular_file::read_to_string(&path, FileKind::Settings)?;
         match text.trim().strip_prefix("step-").and_then(|step| step.parse().ok()) {
             Some(step) => Ok(Some(step)),
             None => Err(TrainingError::Checkpoint {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use relens::enhancer::entity_finder::EntityConfig;
+use relens_models::regular_file::{self, FileKind};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -137,7 +138,7 @@ impl<N: DeserializeOwned + Default> DescriptionConfig<N> {
     /// # Errors
     /// The file cannot be read; it is not TOML, or has an unknown or missing field; a setting is outside its range.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = fs_err::read_to_string(path)?;
+        let text = regular_file::read_to_string(path, FileKind::Settings)?;
         let config: Self = toml::from_str(&text).map_err(|error| TrainingError::ConfigFile {
             path: path.to_owned(),
             reason: error.to_string(),

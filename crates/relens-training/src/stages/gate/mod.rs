@@ -4,8 +4,6 @@
 //! with and without their rewrites. A logistic regression then predicts from what is known at query time whether the
 //! rewrite raised the rank of the right picture, and the threshold with the best mean reciprocal rank is kept.
 
-mod logistic;
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,6 +22,7 @@ use relens::ranking::CombinedQueries;
 use relens_models::atomic_file::write_atomically;
 use serde::{Deserialize, Serialize};
 
+use super::logistic;
 use super::rewriter::{Environment, FeedbackConfig};
 use crate::data::corpus::CorpusConfig;
 use crate::{Result, TrainingError};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use relens::dataset::Dataset;
 use relens::dataset::rewrites::for_each_record;
+use relens_models::regular_file::{self, FileKind};
 use serde::Deserialize;
 
 use super::config::DataConfig;
@@ -139,7 +140,7 @@ struct ExtraCaption {
 fn read_extra_captions(paths: &[PathBuf]) -> Result<HashMap<u64, Vec<String>>> {
     let mut extra: HashMap<u64, Vec<String>> = HashMap::new();
     for path in paths {
-        let text = fs_err::read_to_string(path)?;
+        let text = regular_file::read_to_string(path, FileKind::Records)?;
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let caption = parse_extra_caption(path, number + 1, line)?;
             extra.entry(caption.imgid).or_default().push(caption.text);

@@ -12,6 +12,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 use relens_models::atomic_file::write_atomically;
+use relens_models::regular_file::{self, FileKind};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -187,7 +188,7 @@ impl FeatureCache {
             sha256: hex(&Sha256::digest(&bytes)),
         };
         let found: Option<FeatureCacheHeader> =
-            serde_json::from_slice(&fs_err::read(&description_path)?).ok();
+            serde_json::from_slice(&regular_file::read(&description_path, FileKind::Settings)?).ok();
         if found.as_ref() != Some(&expected) {
             tracing::warn!(path = %path.display(), "cached features are damaged, computing them again");
             fs_err::remove_file(path)?;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use relens::enhancer::rewriter::RewriterModelConfig;
 use relens_models::lora::LoraConfig;
+use relens_models::regular_file::{self, FileKind};
 use serde::{Deserialize, Serialize};
 
 use super::examples::EpochBatches;
@@ -315,7 +316,7 @@ impl<M: RewritingMethod> RewriterConfig<M> {
     /// # Errors
     /// The file cannot be read, has an unknown or missing field, or a setting outside its range.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = fs_err::read_to_string(path)?;
+        let text = regular_file::read_to_string(path, FileKind::Settings)?;
         let defaults = toml::to_string(&MethodDefaults {
             learning_rate: M::LEARNING_RATE,
             epochs: M::EPOCHS,

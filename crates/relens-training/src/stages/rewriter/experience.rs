@@ -191,7 +191,7 @@ impl Experiences {
         let mut metrics = Map::new();
         let scores = sorted(self.rollouts.iter().map(|rollout| rollout.score));
         metrics.insert("reward".to_owned(), json!(mean(&scores)));
-        metrics.insert("reward_std".to_owned(), json!(deviation(&scores)));
+        metrics.insert("reward_std".to_owned(), json!(self.reward_deviation()));
         for (name, share) in [("p10", 0.1), ("p50", 0.5), ("p90", 0.9)] {
             metrics.insert(format!("reward_{name}"), json!(quantile(&scores, share)));
         }
@@ -209,6 +209,17 @@ impl Experiences {
         metrics.insert("costs/fidelity".to_owned(), json!(mean(&costs(|reward| reward.fidelity_cost))));
         metrics.insert("skipped_rollouts".to_owned(), json!(self.skipped));
         metrics
+    }
+
+    /// The mean deviation of the rewards of one query's rewrites, as TRL's `reward_std`; with one rewrite a query, that of
+    /// all rewards.
+    fn reward_deviation(&self) -> f64 {
+        let of = |rollouts: &[Experience]| {
+            deviation(&rollouts.iter().map(|rollout| rollout.score).collect::<Vec<_>>())
+        };
+        let groups = self.rollouts.chunk_by(|left, right| left.query == right.query);
+        let within: Vec<f64> = groups.filter(|group| group.len() > 1).map(of).collect();
+        if within.is_empty() { of(&self.rollouts) } else { within.iter().sum::<f64>() / within.len() as f64 }
     }
 
     /// Lengths and ends, under the names of TRL's `GRPOTrainer`.
@@ -292,5 +303,14 @@ mod tests {
             other => panic!("{other}"),
         }
         assert!(reward(&mut rollouts[..1], &judge_that_breaks(), &queries, collection).is_ok());
+    }
+
+    #[test]
+    fn the_deviation_of_rewards_is_that_within_a_querys_rewrites() {
+        let scored = |query, score| Experience { query, score, ..rollout("a dog") };
+        let of = |rollouts| Experiences { rollouts, skipped: 0, messages: Vec::new() }.reward_deviation();
+        // Queries of different difficulty tell nothing of how rewrites of one differ.
+        assert_eq!(of(vec![scored(0, 1.0), scored(0, 3.0), scored(1, 11.0), scored(1, 13.0)]), 1.0);
+        assert_eq!(of(vec![scored(0, 1.0), scored(1, 3.0)]), 1.0);
     }
 }

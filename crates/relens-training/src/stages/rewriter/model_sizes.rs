@@ -4,6 +4,7 @@ use std::path::Path;
 
 use relens_models::language_model::t5::T5Config;
 use relens_models::lora::LoraConfig;
+use relens_models::regular_file::{self, FileKind};
 use serde::Deserialize;
 
 use crate::{Result, TrainingError};
@@ -40,7 +41,7 @@ impl ModelSizes {
     /// Reads a model directory's `config.json`.
     pub(super) fn open(directory: &Path) -> Result<Self> {
         let path = directory.join("config.json");
-        let text = fs_err::read_to_string(&path)?;
+        let text = regular_file::read_to_string(&path, FileKind::Settings)?;
         let refuse = |error: serde_json::Error| TrainingError::ConfigFile {
             path: path.clone(),
             reason: error.to_string(),

@@ -210,6 +210,7 @@ impl fmt::Display for Plan {
 
 fn spelled(seconds: f64) -> String {
     match seconds {
+        seconds if seconds < 1.5 => "1 second".to_owned(),
         seconds if seconds < 120.0 => format!("{seconds:.0} seconds"),
         seconds if seconds < 7200.0 => format!("{:.0} minutes", seconds / 60.0),
         seconds if seconds < 172_800.0 => format!("{:.0} hours", seconds / 3600.0),

@@ -17,6 +17,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use relens_models::regular_file::{self, FileKind};
 use serde::{Deserialize, Serialize};
 
 use crate::enhancer::descriptions::{Template, described};
@@ -70,7 +71,7 @@ impl DescriptionValues {
     /// # Errors
     /// [`Error::Dataset`] naming the field; [`Error::Io`].
     pub fn open(path: &Path) -> Result<Self> {
-        let text = fs_err::read_to_string(path)?;
+        let text = regular_file::read_to_string(path, FileKind::Records)?;
         let fault = |location: String, expected: &str, found: String| Error::Dataset {
             path: path.to_owned(),
             location,

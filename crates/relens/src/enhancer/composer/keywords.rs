@@ -5,18 +5,11 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::english::SortedLines;
-use crate::english::words::words;
+use crate::english::words::{FUNCTION_WORDS, words};
 use crate::error::Result;
 
 /// The links inside the bundled knowledge base's directory.
 pub const BUNDLED_FILE: &str = "links.tsv";
-
-/// Words that tell how things stand to each other. A query that has one is no list of keywords.
-const FUNCTION_WORDS: &[&str] = &[
-    "a", "an", "and", "are", "around", "as", "at", "behind", "by", "down", "for", "from", "her", "his", "in",
-    "into", "is", "its", "near", "of", "on", "or", "over", "that", "the", "their", "through", "to", "under",
-    "up", "while", "who", "with", "without", "no", "not",
-];
 
 /// What captions put between two words: "in a" between "man" and "hat".
 #[derive(Debug, Default)]

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::model::Rewrite;
 use crate::error::Result;
+use crate::private_file;
 use crate::sqlite_error::database_error;
 use crate::storage_error::write_error;
 
@@ -39,6 +40,7 @@ impl RewriteCache {
         if let Some(directory) = path.parent() {
             fs_err::create_dir_all(directory).map_err(|error| write_error(directory, &error))?;
         }
+        private_file::create(path);
         let connection = connect(path).map_err(|error| database_error(path, "a cache of rewrites", error))?;
         Ok(Self { database: Some(Mutex::new(connection)), ..Self::in_memory(model) })
     }

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use relens_models::regular_file::{self, FileKind};
 use serde::{Deserialize, Serialize};
 
 use super::model::Rewrite;
@@ -138,8 +139,8 @@ impl Gate {
     /// [`Error::Enhancer`] with the file and what is wrong in it; an I/O error.
     pub fn open(path: &Path) -> Result<Self> {
         let refuse = |reason: String| Error::Enhancer { enhancer: path.display().to_string(), reason };
-        let gate: Self =
-            serde_json::from_slice(&fs_err::read(path)?).map_err(|error| refuse(error.to_string()))?;
+        let gate: Self = serde_json::from_slice(&regular_file::read(path, FileKind::Settings)?)
+            .map_err(|error| refuse(error.to_string()))?;
         if gate.features != FEATURES {
             return Err(refuse(format!("expected the features {FEATURES:?}, found {:?}", gate.features)));
         }

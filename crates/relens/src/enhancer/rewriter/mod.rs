@@ -126,7 +126,9 @@ impl Rewriter {
             mix: config.mix,
             decoding: config.decoding,
             without_gate: config.without_gate,
-            cache: own.or_else(|| context.home.as_ref().map(|home| home.join(CACHE_FILE))),
+            cache: own
+                .or_else(|| context.home.as_ref().map(|home| home.join(CACHE_FILE)))
+                .filter(|_| !context.forgetful),
             embedder: context.embedder.clone(),
         };
         Self::open(&directory, options, || table.knowledge(config.knowledge.as_ref(), context))

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use relens_models::regular_file::{self, FileKind};
 use serde::{Deserialize, Serialize};
 
 use super::super::entity_finder::EntityConfig;
@@ -20,6 +21,9 @@ pub const DESCRIPTIONS_PLACE: &str = "{descriptions}";
 
 /// The longest prompt or rewrite that can be asked for, in tokens.
 const MOST_TOKENS: usize = 4096;
+
+/// The most tokens of all beams or samples of one query: each holds the keys and values of every layer in memory.
+const MOST_SEARCHED_TOKENS: usize = 8192;
 
 /// Everything that a rewriter's directory says beside the language model's own files.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -112,9 +116,10 @@ impl RewriterModelConfig {
         if !path.is_file() {
             return Ok(Self::default());
         }
-        let settings: Self = serde_json::from_slice(&fs_err::read(&path)?).map_err(|error| {
-            Error::Enhancer { enhancer: path.display().to_string(), reason: error.to_string() }
-        })?;
+        let settings: Self =
+            serde_json::from_slice(&regular_file::read(&path, FileKind::Settings)?).map_err(|error| {
+                Error::Enhancer { enhancer: path.display().to_string(), reason: error.to_string() }
+            })?;
         settings.check(&path.display().to_string())?;
         Ok(settings)
     }
@@ -143,6 +148,10 @@ impl RewriterModelConfig {
         }
         if !(1..=64).contains(&beams) {
             return refuse("decoding.beams", "in [1, 64]", beams.to_string());
+        }
+        if beams.max(rewrites) * max_tokens > MOST_SEARCHED_TOKENS {
+            let expected = format!("of at most {MOST_SEARCHED_TOKENS} together with the beams or samples");
+            return refuse("decoding.max_tokens", &expected, (beams.max(rewrites) * max_tokens).to_string());
         }
         if !(temperature.is_finite() && temperature > 0.0) {
             return refuse("decoding.temperature", "above 0", temperature.to_string());
@@ -179,6 +188,7 @@ mod tests {
         assert_eq!(RewriterModelConfig::open(directory.path()).unwrap(), settings);
         for (text, expected) in [
             (r#"{"prompt": {"template": "a"}}"#, "`prompt.template` with {query} in it"),
+            (r#"{"decoding": {"beams": 64, "max_tokens": 4096}}"#, "`decoding.max_tokens` of at most 8192"),
             (r#"{"decoding": {"temperature": 0}}"#, "`decoding.temperature` above 0"),
             (r#"{"decoding": {"beam": 2}}"#, "unknown field `beam`"),
             (r#"{"mix": {"original_share": 2.0}}"#, "original_share of 0 to 1"),

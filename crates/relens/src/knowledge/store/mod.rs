@@ -13,6 +13,8 @@ mod words;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use relens_models::atomic_file::AtomicFile;
+use relens_models::regular_file;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 pub use history::{EntityChange, Revision};
@@ -21,10 +23,15 @@ pub use words::WordChange;
 
 use super::entity::{Entity, Invalid};
 use crate::error::{Error, Result};
+use crate::private_file;
 use crate::sqlite_error;
+use crate::storage_error::write_error;
 
 /// How long a writer waits for another one before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a file is that has no tables yet.
+const EMPTY: &str = "an empty file";
 
 /// A knowledge base on disk.
 ///
@@ -62,6 +69,10 @@ impl KnowledgeStore {
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             fs_err::create_dir_all(parent)?;
         }
+        if !path.exists() {
+            return Self::open_new(path, seed);
+        }
+        drop(regular_file::open(path)?);
         let connection = Connection::open(path).map_err(|error| database_error(path, error))?;
         let mut store = Self::configured(connection, path)?;
         if !store.has_tables()? {
@@ -74,24 +85,64 @@ impl KnowledgeStore {
         Ok(store)
     }
 
+    /// Makes a knowledge base under another name and gives it its own when it is whole, so that a process that is
+    /// killed leaves none. Where another process was faster, its knowledge base is opened.
+    fn open_new(path: &Path, seed: impl FnOnce() -> Result<Vec<Entity>>) -> Result<Self> {
+        let workshop = tempfile::tempdir()?;
+        let unfinished = workshop.path().join("knowledge.db");
+        let connection = Connection::open(&unfinished).map_err(|error| database_error(&unfinished, error))?;
+        let mut store = Self::configured(connection, &unfinished)?;
+        store.create(seed)?;
+        store.connection.close().map_err(|(_, error)| database_error(&unfinished, error))?;
+        let mut file = AtomicFile::create(path).map_err(|error| write_error(path, &error))?;
+        std::io::copy(&mut regular_file::open(&unfinished)?, &mut file)
+            .and_then(|_| file.commit_if_absent())
+            .map_err(|error| write_error(path, &error))?;
+        private_file::restrict(path);
+        let connection = Connection::open(path).map_err(|error| database_error(path, error))?;
+        Self::configured(connection, path)
+    }
+
     /// Opens an existing knowledge base for reading.
     ///
     /// # Errors
     /// As for [`open`](Self::open), and if there is no such file.
     pub fn open_read_only(path: &Path) -> Result<Self> {
-        fs_err::metadata(path)?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection =
-            Connection::open_with_flags(path, flags).map_err(|error| database_error(path, error))?;
+        drop(regular_file::open(path)?);
+        let access = match has_journal(path) {
+            // An edit was cut short: it has to be taken back before anything can be read, which takes writing.
+            true => OpenFlags::SQLITE_OPEN_READ_WRITE,
+            false => OpenFlags::SQLITE_OPEN_READ_ONLY,
+        };
+        let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .map_err(|error| database_error(path, error))?;
         let store = Self::configured(connection, path)?;
         if !store.has_tables()? {
             return Err(Error::Corrupt {
                 path: path.to_owned(),
                 expected: "a knowledge base".to_owned(),
-                found: "an empty file".to_owned(),
+                found: EMPTY.to_owned(),
             });
         }
         Ok(store)
+    }
+
+    /// Whether there is a knowledge base at `path`, and not what a process left that was killed while it made one.
+    ///
+    /// # Errors
+    /// As for [`open_read_only`](Self::open_read_only).
+    pub fn is_made(path: &Path) -> Result<bool> {
+        if !path.is_file() {
+            return Ok(false);
+        }
+        if path.metadata()?.len() > 0 || has_journal(path) {
+            return match Self::open_read_only(path) {
+                Ok(_) => Ok(true),
+                Err(Error::Corrupt { found, .. }) if found == EMPTY => Ok(false),
+                Err(error) => Err(error),
+            };
+        }
+        Ok(false)
     }
 
     fn configured(connection: Connection, path: &Path) -> Result<Self> {
@@ -246,6 +297,13 @@ impl KnowledgeStore {
         transaction.commit().map_err(|error| database_error(path, error))?;
         Ok(result)
     }
+}
+
+/// Whether a journal lies beside the database: an edit is being made, or was cut short.
+fn has_journal(path: &Path) -> bool {
+    let mut journal = path.as_os_str().to_owned();
+    journal.push("-journal");
+    PathBuf::from(journal).metadata().is_ok_and(|metadata| metadata.len() > 0)
 }
 
 /// What a failed operation on the database at `path` means to the user.

@@ -238,6 +238,45 @@ fn a_process_killed_between_edit_and_history_leaves_neither() {
     describe(&mut store, "robot", "still writable").unwrap();
 }
 
+#[test]
+fn what_a_process_left_that_was_killed_at_the_first_edit_is_made_anew() {
+    let seed = || Ok(vec![robot()]);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("evd.db");
+    let journal = directory.path().join("evd.db-journal");
+    // A journal of a transaction that had not reached the file yet: its header says so much, and no pages follow.
+    let cut_short = [&[0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7][..], &[0; 504]].concat();
+    for left in [None, Some(&cut_short[..]), Some(b"half a header")] {
+        fs_err::write(&path, "").unwrap();
+        if let Some(left) = left {
+            fs_err::write(&journal, left).unwrap();
+        }
+        assert!(!KnowledgeStore::is_made(&path).unwrap());
+        let mut store = KnowledgeStore::open_seeded(&path, seed).unwrap();
+        describe(&mut store, "robot", "shiny").unwrap();
+        drop(store);
+        assert!(KnowledgeStore::is_made(&path).unwrap());
+        assert_eq!(KnowledgeStore::open_read_only(&path).unwrap().history(None, 9).unwrap().len(), 2);
+        fs_err::remove_file(&path).unwrap();
+    }
+    assert!(!KnowledgeStore::is_made(&path).unwrap());
+}
+
+#[test]
+fn a_knowledge_base_has_its_name_only_when_it_is_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("evd.db");
+    let seed = || {
+        assert!(!path.exists());
+        Ok(vec![robot()])
+    };
+    assert_eq!(KnowledgeStore::open_seeded(&path, seed).unwrap().entities().unwrap(), [robot()]);
+    let refused = || Err(Error::EmptyQuery);
+    let other = directory.path().join("other.db");
+    assert!(KnowledgeStore::open_seeded(&other, refused).is_err());
+    assert_eq!(fs_err::read_dir(directory.path()).unwrap().count(), 1);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]

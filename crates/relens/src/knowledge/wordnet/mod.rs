@@ -9,6 +9,8 @@ pub(crate) mod tests;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use relens_models::regular_file::{self, FileKind};
+
 use crate::dataset::text_lines::broken_line;
 use crate::english::lemma;
 use crate::error::{Error, Result};
@@ -45,10 +47,13 @@ impl WordNet {
     /// [`Error::Io`] naming a file that is missing; [`Error::Dataset`] naming the line if `noun.exc` is malformed.
     pub fn open(directory: &Path) -> Result<Self> {
         let exceptions_path = directory.join("noun.exc");
-        let exceptions = exceptions(&exceptions_path, &fs_err::read_to_string(&exceptions_path)?)?;
+        let exceptions = exceptions(
+            &exceptions_path,
+            &regular_file::read_to_string(&exceptions_path, FileKind::Vocabulary)?,
+        )?;
         Ok(Self {
-            index: fs_err::read(directory.join("index.noun"))?,
-            data: fs_err::read(directory.join("data.noun"))?,
+            index: regular_file::read(&directory.join("index.noun"), FileKind::Vocabulary)?,
+            data: regular_file::read(&directory.join("data.noun"), FileKind::Vocabulary)?,
             exceptions,
             directory: directory.to_owned(),
         })

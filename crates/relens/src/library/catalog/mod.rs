@@ -5,6 +5,8 @@
 //! the ids, and they can never disagree with the pictures, as a second file could. 7,000 vectors of 512 components
 //! are read in some milliseconds, 100,000 in some tenths of a second.
 
+mod folders;
+mod health;
 mod open;
 mod path_bytes;
 mod reading;
@@ -16,11 +18,15 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
+pub use folders::IndexedFolder;
+pub use health::{CatalogHealth, Repaired};
 pub use open::FORMAT_VERSION;
-pub use writing::{IndexedImage, SkippedFile};
+pub use reading::KnownContent;
+pub use writing::{Adoption, IndexedImage, SkippedFile};
 
 use crate::embed::ModelIdentity;
 use crate::error::{Error, Result};
+use crate::pictures::metadata::Place;
 use crate::sqlite_error::database_error;
 
 /// Tells a full disk, a read-only place, another writer and damage from the other failures.
@@ -29,7 +35,7 @@ fn catalog_error(path: &Path, error: rusqlite::Error) -> Error {
 }
 
 /// Tells whether a file is as it was: its size and time of change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FileState {
     /// In bytes.
     pub size: u64,
@@ -38,7 +44,7 @@ pub struct FileState {
 }
 
 /// A picture of the catalogue, without its vector.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CatalogImage {
     /// The number under which its vector is indexed.
     pub id: u64,
@@ -50,6 +56,32 @@ pub struct CatalogImage {
     pub width: u32,
     /// In pixels.
     pub height: u32,
+    /// When it was taken, by the camera's clock: seconds since 1970.
+    pub taken: Option<i64>,
+    /// The camera.
+    pub camera: Option<String>,
+    /// Where it was taken.
+    pub place: Option<Place>,
+}
+
+impl CatalogImage {
+    /// When it was taken, or, where the file does not tell, when the file was last changed: seconds since 1970.
+    pub fn date(&self) -> i64 {
+        self.taken.unwrap_or(self.state.modified.div_euclid(1_000_000_000))
+    }
+}
+
+/// All paths that begin with "DIRECTORY/": those between it and "DIRECTORY0", for 0 follows / in ASCII.
+fn under(directory: &Path) -> [Vec<u8>; 2] {
+    let mut first = path_bytes::to_bytes(directory);
+    if first.last() != Some(&b'/') {
+        first.push(b'/');
+    }
+    let mut end = first.clone();
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    [first, end]
 }
 
 /// An open catalogue.

@@ -4,24 +4,32 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use relens_models::regular_file;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
 
 use super::{Catalog, catalog_error};
 use crate::embed::ModelIdentity;
 use crate::error::{Error, Result};
+use crate::private_file;
 
 /// The format that this code writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
+
+/// What is found where another program keeps its data: nothing of it is ever touched.
+const FOREIGN: &str = "the database of another program";
 
 /// `rlns`: marks the file as a relens library among SQLite files.
 const APPLICATION_ID: i64 = 0x726c_6e73;
 /// How long to wait for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// More components than any model's vectors have. What is larger in a file is damage, and no reason to ask for memory.
+const LARGEST_DIM: usize = 1 << 16;
+
 /// Pages of 16 KB hold several vectors each; the default 4 KB would hold one, half empty.
 const PAGE_SIZE: u32 = 16_384;
 
-const SCHEMA: &str = "
+pub(super) const SCHEMA: &str = "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE images (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -47,6 +55,25 @@ const SCHEMA: &str = "
         modified INTEGER,
         reason TEXT NOT NULL
     ) WITHOUT ROWID;
+";
+
+/// What version 2 adds: what makes a picture known under another path, what its file tells of it, and the folders that
+/// were indexed.
+const VERSION_2: &str = "
+    ALTER TABLE images ADD COLUMN fingerprint BLOB;
+    ALTER TABLE images ADD COLUMN taken INTEGER;
+    ALTER TABLE images ADD COLUMN camera TEXT;
+    ALTER TABLE images ADD COLUMN latitude REAL;
+    ALTER TABLE images ADD COLUMN longitude REAL;
+    CREATE INDEX images_by_size ON images (size);
+    CREATE TABLE folders (path BLOB PRIMARY KEY) WITHOUT ROWID;
+";
+
+/// A library of version 1 that is only read looks like one of version 2 through these.
+const VERSION_1_AS_2: &str = "
+    CREATE TEMP VIEW images AS SELECT *, NULL AS fingerprint, NULL AS taken, NULL AS camera, NULL AS latitude,
+        NULL AS longitude FROM main.images;
+    CREATE TEMP TABLE folders (path BLOB PRIMARY KEY);
 ";
 
 impl Catalog {
@@ -75,6 +102,12 @@ impl Catalog {
             (0, 0) => return Err(no_library(path)),
             identity => check_identity(path, identity)?,
         }
+        if identity.1 == 1 {
+            connection
+                .execute_batch("PRAGMA temp_store = MEMORY")
+                .and_then(|()| connection.execute_batch(VERSION_1_AS_2))
+                .map_err(|error| catalog_error(path, error))?;
+        }
         let model = read_model(path, &connection)?;
         Ok(Self { path: path.to_owned(), connection, model })
     }
@@ -86,6 +119,7 @@ impl Catalog {
     /// [`Error::NotWritable`] and [`Error::DiskFull`].
     pub fn open_or_create(path: &Path, model: &ModelIdentity) -> Result<Self> {
         ensure_database(path)?;
+        private_file::create(path);
         let mut connection = Connection::open(path).map_err(|error| catalog_error(path, error))?;
         let prepared = prepare_for_writing(path, &mut connection, model);
         let model_there = prepared.and_then(|()| read_model(path, &connection))?;
@@ -98,13 +132,25 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// Opens a catalogue to fill it anew by `model`: everything that another model made is removed.
+    /// Opens a catalogue to fill it anew by `model`: everything that another model made is removed. A damaged one is put
+    /// aside under a name that ends in `.damaged`.
     ///
     /// # Errors
     /// As for [`open_or_create`](Self::open_or_create), without [`Error::OtherModel`].
     pub fn rebuild(path: &Path, model: &ModelIdentity) -> Result<Self> {
+        match Self::emptied(path, model) {
+            Err(Error::Corrupt { found, .. }) if found != FOREIGN => {
+                put_aside(path)?;
+                Self::emptied(path, model)
+            }
+            emptied => emptied,
+        }
+    }
+
+    fn emptied(path: &Path, model: &ModelIdentity) -> Result<Self> {
         ensure_database(path)?;
         let failed = |error| catalog_error(path, error);
+        private_file::create(path);
         let mut connection = Connection::open(path).map_err(failed)?;
         prepare_for_writing(path, &mut connection, model)?;
         let transaction =
@@ -112,7 +158,7 @@ impl Catalog {
         transaction
             // In the file itself and not by a new one: readers that have it open see the old content until the
             // commit.
-            .execute_batch("DELETE FROM images; DELETE FROM skipped; DELETE FROM meta;")
+            .execute_batch("DELETE FROM images; DELETE FROM skipped; DELETE FROM folders; DELETE FROM meta;")
             .and_then(|()| write_model(&transaction, model))
             .map_err(failed)?;
         transaction.commit().map_err(failed)?;
@@ -124,6 +170,10 @@ impl Catalog {
 fn ensure_database(path: &Path) -> Result<()> {
     const SIGNATURE: &[u8] = b"SQLite format 3\0";
     let mut beginning = Vec::with_capacity(SIGNATURE.len());
+    if path.exists() {
+        // SQLite would wait for a pipe.
+        drop(regular_file::open(path)?);
+    }
     match std::fs::File::open(path) {
         Ok(file) => file.take(SIGNATURE.len() as u64).read_to_end(&mut beginning)?,
         // A file that is yet to be made, or that SQLite will refuse with its own words.
@@ -170,9 +220,15 @@ fn prepare_for_writing(path: &Path, connection: &mut Connection, model: &ModelId
         }
         transaction
             .execute_batch(SCHEMA)
+            .and_then(|()| transaction.execute_batch(VERSION_2))
             .and_then(|()| transaction.pragma_update(None, "application_id", APPLICATION_ID))
             .and_then(|()| transaction.pragma_update(None, "user_version", FORMAT_VERSION))
             .and_then(|()| write_model(&transaction, model))
+            .map_err(failed)?;
+    } else if identity.1 == 1 {
+        transaction
+            .execute_batch(VERSION_2)
+            .and_then(|()| transaction.pragma_update(None, "user_version", FORMAT_VERSION))
             .map_err(failed)?;
     }
     transaction.commit().map_err(failed)
@@ -202,7 +258,7 @@ fn write_model(connection: &Connection, model: &ModelIdentity) -> rusqlite::Resu
     Ok(())
 }
 
-fn read_model(path: &Path, connection: &Connection) -> Result<ModelIdentity> {
+pub(super) fn read_model(path: &Path, connection: &Connection) -> Result<ModelIdentity> {
     let value = |key: &str| -> Result<String> {
         connection
             .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
@@ -218,10 +274,12 @@ fn read_model(path: &Path, connection: &Connection) -> Result<ModelIdentity> {
     Ok(ModelIdentity {
         name: value("model_name")?,
         fingerprint: value("model_fingerprint")?,
-        dim: dim.parse().ok().filter(|dim| *dim > 0).ok_or_else(|| Error::Corrupt {
-            path: path.to_owned(),
-            expected: "a number of components in `dim` of the table meta".to_owned(),
-            found: dim,
+        dim: dim.parse().ok().filter(|dim| (1..=LARGEST_DIM).contains(dim)).ok_or_else(|| {
+            Error::Corrupt {
+                path: path.to_owned(),
+                expected: format!("a number of components of 1 to {LARGEST_DIM} in `dim` of the table meta"),
+                found: dim,
+            }
         })?,
     })
 }
@@ -256,11 +314,27 @@ fn has_pending_log(path: &Path) -> bool {
     PathBuf::from(log).metadata().is_ok_and(|metadata| metadata.len() > 0)
 }
 
+/// Gives a damaged catalogue, and the files that SQLite keeps beside it, another name.
+pub(super) fn put_aside(path: &Path) -> Result<()> {
+    for ending in ["", "-wal", "-shm"] {
+        let named = |ending: &str| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(ending);
+            PathBuf::from(name)
+        };
+        let file = named(ending);
+        if file.exists() {
+            fs_err::rename(&file, named(&format!(".damaged{ending}")))?;
+        }
+    }
+    Ok(())
+}
+
 fn foreign(path: &Path) -> Error {
     Error::Corrupt {
         path: path.to_owned(),
         expected: "a relens library".to_owned(),
-        found: "the database of another program".to_owned(),
+        found: FOREIGN.to_owned(),
     }
 }
 

@@ -6,12 +6,25 @@ use std::path::{Path, PathBuf};
 use rusqlite::{OptionalExtension, Row};
 
 use super::path_bytes::{from_bytes, to_bytes};
-use super::{Catalog, CatalogImage, FileState, SkippedFile};
+use super::{Catalog, CatalogImage, FileState, SkippedFile, under};
 use crate::embed::embeddings::Embeddings;
 use crate::error::{Error, Result};
 use crate::index::ExactIndex;
+use crate::library::filter::PictureFilter;
+use crate::pictures::metadata::Place;
 
-const IMAGE_COLUMNS: &str = "id, path, size, modified, width, height";
+/// A picture and what its content is known by; of one that an older relens indexed, nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownContent {
+    /// Its number in the catalogue.
+    pub id: u64,
+    /// Where it lies, or lay.
+    pub path: PathBuf,
+    /// The hash of its content.
+    pub fingerprint: Option<[u8; 32]>,
+}
+
+const IMAGE_COLUMNS: &str = "id, path, size, modified, width, height, taken, camera, latitude, longitude";
 
 impl Catalog {
     /// The number of pictures that can be found.
@@ -91,6 +104,33 @@ impl Catalog {
             .map_err(|error| self.failed(error))
     }
 
+    /// Pictures whose files have this size, with what makes their content known.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] or [`Error::Database`].
+    pub fn images_of_size(&self, size: u64) -> Result<Vec<KnownContent>> {
+        let read = |row: &Row<'_>| {
+            Ok(KnownContent {
+                id: row.get::<_, i64>(0)?.cast_unsigned(),
+                path: read_path(row, 1)?,
+                fingerprint: read_fingerprint(row, 2)?,
+            })
+        };
+        self.connection
+            .prepare_cached("SELECT id, path, fingerprint FROM images WHERE size = ?1 ORDER BY id")
+            .and_then(|mut statement| statement.query_map([size.cast_signed()], read)?.collect())
+            .map_err(|error| self.failed(error))
+    }
+
+    /// The fingerprints of the pictures under `directory`; of a picture that an older relens indexed, none.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] or [`Error::Database`].
+    pub fn fingerprints_under(&self, directory: &Path) -> Result<HashMap<PathBuf, Option<[u8; 32]>>> {
+        let query = "SELECT path, fingerprint FROM images WHERE path >= ?1 AND path < ?2";
+        self.rows_under(query, directory, |row| Ok((read_path(row, 0)?, read_fingerprint(row, 1)?)))
+    }
+
     /// The captions of a picture.
     ///
     /// # Errors
@@ -107,18 +147,41 @@ impl Catalog {
     /// # Errors
     /// [`Error::Corrupt`] if a vector has another size than the model's or is not normalised; [`Error::Database`].
     pub fn index(&self) -> Result<ExactIndex> {
+        self.index_of(&PictureFilter::default())
+    }
+
+    /// The vectors of the pictures that `filter` lets through.
+    ///
+    /// # Errors
+    /// As for [`index`](Self::index).
+    pub fn index_of(&self, filter: &PictureFilter) -> Result<ExactIndex> {
         let dim = self.model().dim;
-        let count = self.count("SELECT count(*) FROM vectors")?;
-        // One allocation for all vectors: a library of a million pictures is gigabytes, and growing would copy them.
-        let mut ids = Vec::with_capacity(count);
-        let mut data = Vec::with_capacity(count * dim);
-        let mut statement = self
-            .connection
-            .prepare("SELECT image_id, vector FROM vectors ORDER BY image_id")
-            .map_err(|error| self.failed(error))?;
-        let mut rows = statement.query([]).map_err(|error| self.failed(error))?;
+        let mut ids = Vec::new();
+        let mut data = Vec::new();
+        let (condition, values) = filter.to_sql();
+        let sql = match condition.is_empty() {
+            true => {
+                let count = self.count("SELECT count(*) FROM vectors")?;
+                // One allocation for all vectors: a library of a million pictures is gigabytes, and growing would copy
+                // them. No more than the file can hold, whatever a damaged one says.
+                let most = std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len() / 4);
+                ids.reserve_exact(count);
+                data.reserve_exact(count.saturating_mul(dim).min(usize::try_from(most).unwrap_or(0)));
+                "SELECT image_id, vector FROM vectors ORDER BY image_id".to_owned()
+            }
+            false => format!(
+                "SELECT image_id, vector, latitude, longitude FROM images JOIN vectors ON image_id = id
+                 WHERE {condition} ORDER BY id"
+            ),
+        };
+        let mut statement = self.connection.prepare(&sql).map_err(|error| self.failed(error))?;
+        let mut rows =
+            statement.query(rusqlite::params_from_iter(values)).map_err(|error| self.failed(error))?;
         while let Some(row) = rows.next().map_err(|error| self.failed(error))? {
             let id: i64 = row.get(0).map_err(|error| self.failed(error))?;
+            if filter.near.is_some() && !filter.is_near(place(row, 2).map_err(|error| self.failed(error))?) {
+                continue;
+            }
             let value = row.get_ref(1).map_err(|error| self.failed(error))?;
             let bytes = value.as_blob().unwrap_or(&[]);
             if bytes.len() != dim * 4 {
@@ -153,24 +216,19 @@ impl Catalog {
         directory: &Path,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<(PathBuf, T)>,
     ) -> Result<HashMap<PathBuf, T>> {
-        // All paths that begin with "DIRECTORY/": those between it and "DIRECTORY0", for 0 follows / in ASCII.
-        let mut first = to_bytes(directory);
-        if first.last() != Some(&b'/') {
-            first.push(b'/');
-        }
-        let mut end = first.clone();
-        if let Some(last) = end.last_mut() {
-            *last += 1;
-        }
         self.connection
             .prepare(query)
-            .and_then(|mut statement| statement.query_map([first, end], read)?.collect())
+            .and_then(|mut statement| statement.query_map(under(directory), read)?.collect())
             .map_err(|error| self.failed(error))
     }
 }
 
 fn read_path(row: &Row<'_>, column: usize) -> rusqlite::Result<PathBuf> {
     Ok(from_bytes(row.get_ref(column)?.as_blob().unwrap_or(&[])))
+}
+
+fn read_fingerprint(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<[u8; 32]>> {
+    Ok(row.get::<_, Option<Vec<u8>>>(column)?.and_then(|bytes| bytes.try_into().ok()))
 }
 
 fn file_state(size: i64, modified: i64) -> FileState {
@@ -184,12 +242,21 @@ fn optional_state(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<FileS
     Ok(size.zip(modified).map(|(size, modified)| file_state(size, modified)))
 }
 
-fn read_image(row: &Row<'_>) -> rusqlite::Result<CatalogImage> {
+/// The place in `column` (latitude) and the next (longitude).
+fn place(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Place>> {
+    let (latitude, longitude) = (row.get::<_, Option<f64>>(column)?, row.get::<_, Option<f64>>(column + 1)?);
+    Ok(latitude.zip(longitude).and_then(|(latitude, longitude)| Place::new(latitude, longitude)))
+}
+
+pub(super) fn read_image(row: &Row<'_>) -> rusqlite::Result<CatalogImage> {
     Ok(CatalogImage {
         id: row.get::<_, i64>(0)?.cast_unsigned(),
         path: read_path(row, 1)?,
         state: file_state(row.get(2)?, row.get(3)?),
         width: row.get(4)?,
         height: row.get(5)?,
+        taken: row.get(6)?,
+        camera: row.get(7)?,
+        place: place(row, 8)?,
     })
 }

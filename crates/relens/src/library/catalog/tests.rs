@@ -6,6 +6,8 @@ use super::*;
 use crate::embed::ModelIdentity;
 use crate::embed::embeddings::Embeddings;
 use crate::index::Index;
+use crate::library::filter::PictureFilter;
+use crate::pictures::metadata::PictureMetadata;
 
 fn model(fingerprint: &str) -> ModelIdentity {
     ModelIdentity { name: "tiny".to_owned(), fingerprint: fingerprint.to_owned(), dim: 2 }
@@ -13,12 +15,14 @@ fn model(fingerprint: &str) -> ModelIdentity {
 
 fn image(path: &str) -> IndexedImage {
     let captions = vec!["one".to_owned(), "two".to_owned()];
+    let place = Place::new(48.858, 2.294);
     IndexedImage {
         path: path.into(),
         state: FileState { size: 3, modified: -4 },
         width: 5,
         height: 6,
-        captions,
+        fingerprint: Some([7; 32]),
+        metadata: PictureMetadata { taken: Some(9), camera: Some("Pixel".to_owned()), place, captions },
     }
 }
 
@@ -60,7 +64,7 @@ fn a_picture_added_again_keeps_its_id_and_a_skip_takes_it_out() {
     let id = catalog.image_at(Path::new("/p/a.jpg")).unwrap().unwrap().id;
     let mut again = image("/p/a.jpg");
     again.width = 50;
-    again.captions.clear();
+    again.metadata.captions.clear();
     catalog.add_batch(&[again], &vectors(&[2.0]), &[]).unwrap();
     let found = catalog.image(id).unwrap();
     assert_eq!((found.width, catalog.captions(id).unwrap().len()), (50, 0));
@@ -161,7 +165,7 @@ fn a_newer_format_is_refused() {
         .pragma_update(None, "user_version", FORMAT_VERSION + 1)
         .unwrap();
     for result in [Catalog::open(&path), Catalog::open_or_create(&path, &model("a"))] {
-        assert!(message(result).contains("written in format version 2, this relens reads up to 1"));
+        assert!(message(result).contains("written in format version 3, this relens reads up to 2"));
     }
 }
 
@@ -209,11 +213,11 @@ fn a_full_disk_is_said_and_loses_nothing() {
     let path = filled(&directory);
     let mut catalog = Catalog::open_or_create(&path, &model("a")).unwrap();
     // SQLite itself refuses to grow beyond this, exactly as on a full disk.
-    catalog.connection.pragma_update(None, "max_page_count", 12).unwrap();
+    catalog.connection.pragma_update(None, "max_page_count", 16).unwrap();
     let mut added = 2;
     let error = loop {
         let mut large = image(&format!("/p/{added}.jpg"));
-        large.captions = vec!["long ".repeat(4000)];
+        large.metadata.captions = vec!["long ".repeat(4000)];
         match catalog.add_batch(&[large], &vectors(&[0.5]), &[]) {
             Ok(()) => added += 1,
             Err(error) => break error,
@@ -265,4 +269,151 @@ fn a_name_that_is_no_utf8_is_found_again() {
     let found = catalog.image_at(&path).unwrap().unwrap();
     assert_eq!(found.path, path);
     assert_eq!(catalog.remove(&[&path]).unwrap(), 1);
+}
+
+/// A library as relens 0.1.0 made it, of two pictures.
+fn of_version_1(path: &Path) {
+    let old = rusqlite::Connection::open(path).unwrap();
+    old.execute_batch(super::open::SCHEMA).unwrap();
+    old.pragma_update(None, "application_id", 0x726c_6e73).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    let vector =
+        |angle: f32| [angle.cos(), angle.sin()].iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+    for (id, name, angle) in [(1, "/p/a.jpg", 0.0), (2, "/p/b.jpg", 1.0)] {
+        old.execute("INSERT INTO images VALUES (?1, CAST(?2 AS BLOB), 3, -4, 5, 6)", (id, name)).unwrap();
+        old.execute("INSERT INTO vectors VALUES (?1, ?2)", (id, vector(angle))).unwrap();
+    }
+    for (key, value) in [("model_name", "tiny"), ("model_fingerprint", "a"), ("dim", "2")] {
+        old.execute("INSERT INTO meta VALUES (?1, ?2)", (key, value)).unwrap();
+    }
+}
+
+#[test]
+fn an_old_library_is_read_as_it_is_and_changed_when_it_is_written() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("relens.db");
+    of_version_1(&path);
+    let before = fs_err::read(&path).unwrap();
+    let read = Catalog::open(&path).unwrap();
+    let image = read.image_at(Path::new("/p/b.jpg")).unwrap().unwrap();
+    assert_eq!((image.id, image.taken, image.place), (2, None, None));
+    assert_eq!((read.index().unwrap().len(), read.folders().unwrap().len()), (2, 0));
+    let mut filter = PictureFilter::default();
+    filter.set("before", "1971").unwrap();
+    assert_eq!(read.index_of(&filter).unwrap().len(), 2, "the files' own date counts");
+    drop(read);
+    assert_eq!(fs_err::read(&path).unwrap(), before);
+    let mut changed = Catalog::open_or_create(&path, &model("a")).unwrap();
+    assert_eq!(changed.index().unwrap().len(), 2);
+    assert_eq!(changed.images_of_size(3).unwrap()[0].fingerprint, None);
+    changed.add_folder(Path::new("/p")).unwrap();
+    assert_eq!(changed.folders().unwrap(), [IndexedFolder { path: "/p".into(), images: 2 }]);
+    drop(changed);
+    assert_eq!(Catalog::open(&path).unwrap().folders().unwrap().len(), 1);
+}
+
+#[test]
+fn folders_move_and_are_forgotten_whole() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("relens.db");
+    let mut catalog = Catalog::open_or_create(&path, &model("a")).unwrap();
+    let images = ["/p/a.jpg", "/p/sub/b.jpg", "/p2/c.jpg"].map(image);
+    catalog.add_batch(&images, &vectors(&[0.0, 1.0, 2.0]), &[]).unwrap();
+    for folder in ["/p", "/p2"] {
+        catalog.add_folder(Path::new(folder)).unwrap();
+    }
+    assert_eq!(catalog.move_folder(Path::new("/p"), Path::new("/new/place")).unwrap(), 2);
+    assert!(catalog.image_at(Path::new("/new/place/sub/b.jpg")).unwrap().is_some());
+    let folders: Vec<PathBuf> = catalog.folders().unwrap().into_iter().map(|folder| folder.path).collect();
+    assert_eq!(folders, [Path::new("/new/place"), Path::new("/p2")]);
+    assert_eq!(catalog.forget_folder(Path::new("/new")).unwrap(), 2);
+    assert_eq!((catalog.image_count().unwrap(), catalog.folders().unwrap().len()), (1, 1));
+}
+
+#[test]
+fn filters_let_through_what_they_say() {
+    let directory = TempDir::new().unwrap();
+    let mut catalog = Catalog::open_or_create(&directory.path().join("relens.db"), &model("a")).unwrap();
+    let taken = |path: &str, taken: Option<i64>, camera: &str, place| IndexedImage {
+        metadata: PictureMetadata { taken, camera: Some(camera.to_owned()), place, captions: vec![] },
+        ..image(path)
+    };
+    // 2023-06-15, 2019-01-01 and a file's date of 1969.
+    let images = [
+        taken("/p/Holidays/a.jpg", Some(1_686_787_200), "Google Pixel 7", Place::new(48.858, 2.294)),
+        taken("/p/b.mp4", Some(1_546_300_800), "Canon EOS", Place::new(-33.9, 18.4)),
+        taken("/p/Screenshots/c.png", None, "", None),
+    ];
+    catalog.add_batch(&images, &vectors(&[0.0, 1.0, 2.0]), &[]).unwrap();
+    for (conditions, expected) in [
+        ("", &[1, 2, 3][..]),
+        ("after:2023-06-15", &[1]),
+        ("after:2019 before:2020", &[2]),
+        ("before:2019", &[3]),
+        ("in:holidays", &[1]),
+        ("-in:screenshots", &[1, 2]),
+        ("in:/p/Screenshots in:Holidays", &[1, 3]),
+        ("in:/p", &[1, 2, 3]),
+        ("in:/Holidays", &[]),
+        ("camera:pixel", &[1]),
+        ("near:48.86,2.3", &[1]),
+        ("near:48.86,2.3,20000", &[1, 2]),
+        ("type:video", &[2]),
+        ("type:picture", &[1, 3]),
+        ("in:\"' OR 1=1\"", &[]),
+    ] {
+        let mut filter = PictureFilter::default();
+        filter.take_from(conditions).unwrap();
+        let index = catalog.index_of(&filter).unwrap();
+        let mut found: Vec<u64> =
+            index.search(&vectors(&[0.0]), 9).unwrap()[0].iter().map(|hit| hit.id).collect();
+        found.sort_unstable();
+        assert_eq!(found, expected, "{conditions}");
+    }
+}
+
+#[test]
+fn what_can_be_read_of_a_damaged_library_is_saved() {
+    let directory = TempDir::new().unwrap();
+    let path = filled(&directory);
+    rusqlite::Connection::open(&path)
+        .unwrap()
+        .execute_batch("UPDATE vectors SET vector = x'00' WHERE image_id = 1")
+        .unwrap();
+    let health = Catalog::open(&path).unwrap().check().unwrap();
+    assert_eq!((health.images, health.missing, health.faults.len()), (2, 2, 1));
+    let repaired = Catalog::repair(&path).unwrap();
+    assert_eq!((repaired.saved, repaired.lost), (1, 1));
+    assert!(repaired.damaged.is_file());
+    let catalog = Catalog::open(&path).unwrap();
+    assert!(catalog.image_at(Path::new("/p/b.jpg")).unwrap().is_some());
+    assert_eq!(catalog.check().unwrap().faults, Vec::<String>::new());
+}
+
+#[test]
+fn a_damaged_library_can_be_made_anew_and_is_put_aside() {
+    let directory = TempDir::new().unwrap();
+    let path = filled(&directory);
+    let damaged = [&b"no database"[..], &[7; 5000]].concat();
+    fs_err::write(&path, &damaged).unwrap();
+    let catalog = Catalog::rebuild(&path, &model("b")).unwrap();
+    assert_eq!((catalog.image_count().unwrap(), catalog.model().fingerprint.as_str()), (0, "b"));
+    assert_eq!(fs_err::read(directory.path().join("relens.db.damaged")).unwrap(), damaged);
+    let other = directory.path().join("other.db");
+    rusqlite::Connection::open(&other).unwrap().execute_batch("CREATE TABLE mine (x)").unwrap();
+    assert!(message(Catalog::rebuild(&other, &model("b"))).contains("another program"));
+}
+
+#[test]
+fn a_dimension_that_cannot_be_is_damage() {
+    let directory = TempDir::new().unwrap();
+    let path = filled(&directory);
+    for dim in ["0", "9223372036854775808", "1000000000000", "65537", "-1", "x"] {
+        rusqlite::Connection::open(&path)
+            .unwrap()
+            .execute("UPDATE meta SET value = ?1 WHERE key = 'dim'", [dim])
+            .unwrap();
+        let error = message(Catalog::open(&path));
+        assert!(error.contains(&format!("of 1 to 65536 in `dim` of the table meta, found {dim}")), "{error}");
+    }
 }

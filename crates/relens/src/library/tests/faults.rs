@@ -21,7 +21,7 @@ fn a_kill_in_the_middle_leaves_the_last_batch_and_the_next_run_continues() {
     let place = Place::new();
     let count = 200;
     for number in 0..count {
-        place.write(&format!("{number:03}.jpg"), if number % 2 == 0 { "dog" } else { "red cat" });
+        place.write(&format!("{number:03}.jpg"), &format!("{} {number}", ["dog", "red cat"][number % 2]));
     }
     let library = place.directory.path().join("library");
     let mut committed = 0;
@@ -90,7 +90,7 @@ fn a_disk_that_fills_up_keeps_what_is_done_and_the_next_run_continues() {
     let place = Place::new();
     let count = 300;
     for number in 0..count {
-        place.write(&format!("{number:03}.jpg"), "dog");
+        place.write(&format!("{number:03}.jpg"), &format!("dog {number}"));
     }
     // A limit on the size of files (in blocks of 512 bytes; the signal ignored) fails a write as a full disk does.
     let script = "trap '' XFSZ; ulimit -f 1600; exec \"$0\" --ignored --exact library::tests::faults::child_that_meets_a_full_disk";

@@ -1,4 +1,4 @@
-//! From a query to a ranking: spelling, enhancer, embedding, refinement, combination, search, hubs.
+//! From a query to a ranking: spelling, exclusion, enhancer, embedding, refinement, combination, search, hubs, fit.
 //!
 //! Every search, every measurement and every explanation goes through here, so that what is measured is what people
 //! get.
@@ -9,10 +9,12 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::CombinedQueries;
+use super::fit::{self, Fit, FitEstimate};
 use super::hubness::Hubness;
 use crate::embed::TextEmbedder;
 use crate::embed::embeddings::Embeddings;
 use crate::enhancer::baselines::retrieval_augmented::Neighbours;
+use crate::enhancer::exclusion::{self, Exclusion};
 use crate::enhancer::spelling::{self, Spelling};
 use crate::enhancer::{
     Combination, EnhancedQuery, Identity, Query, QueryEnhancer, RefineEmbeddings, TraceEntry,
@@ -21,12 +23,25 @@ use crate::error::{Error, Result};
 use crate::index::{Hit, Index};
 
 /// The answer to a query.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Ranking {
     /// What was found, best first.
     pub hits: Vec<Hit>,
+    /// What is known about each hit beside its score, in the same order.
+    pub evidence: Vec<Evidence>,
+    /// Whether anything fits, where the retriever has a fitted estimate.
+    pub fit: Option<FitEstimate>,
     /// What the query became, and why.
     pub enhanced: EnhancedQuery,
+}
+
+/// What is known about a hit beside the score that ranks it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Evidence {
+    /// The cosine of the query, as it was sent to the retriever, and the picture.
+    pub similarity: f32,
+    /// The estimated probability that the picture is what was asked for, where the retriever has a fitted estimate.
+    pub fits: Option<f32>,
 }
 
 /// Queries on their way to a ranking: what they became, and their vectors.
@@ -36,6 +51,8 @@ pub struct EmbeddedQueries {
     pub enhanced: Vec<EnhancedQuery>,
     /// The vectors that are searched for.
     pub vectors: CombinedQueries,
+    /// The same without what is taken away, where something is.
+    pub wanted: Option<CombinedQueries>,
 }
 
 /// The steps between what a person types and what is searched for; `enhancer.toml` describes one.
@@ -44,6 +61,8 @@ pub struct EmbeddedQueries {
 pub struct Pipeline {
     /// Corrects queries before anything else looks at them.
     pub spelling: Option<Spelling>,
+    /// Takes away what a query says that it does not want.
+    pub exclusion: Option<Exclusion>,
     /// Turns queries into texts.
     pub enhancer: Box<dyn QueryEnhancer>,
     /// Moves the embedding of every text towards what similar captions show.
@@ -54,6 +73,8 @@ pub struct Pipeline {
     pub original_share: Option<f32>,
     /// Lowers pictures that are near to every query.
     pub hubness: Option<Hubness>,
+    /// Estimates whether what was found is what was asked for.
+    pub fit: Option<Fit>,
 }
 
 impl Default for Pipeline {
@@ -71,7 +92,16 @@ impl std::fmt::Debug for Pipeline {
 impl Pipeline {
     /// An enhancer alone.
     pub fn new(enhancer: Box<dyn QueryEnhancer>) -> Self {
-        Self { spelling: None, enhancer, refine: None, combine: None, original_share: None, hubness: None }
+        Self {
+            spelling: None,
+            exclusion: None,
+            enhancer,
+            refine: None,
+            combine: None,
+            original_share: None,
+            hubness: None,
+            fit: None,
+        }
     }
 
     /// The names of its parts, for a report.
@@ -104,13 +134,16 @@ impl Pipeline {
             None => queries.iter().map(|query| (query.clone(), Vec::new())).collect(),
             Some(spelling) => queries.iter().map(|query| spelling.correct(query)).collect::<Result<_>>()?,
         };
-        let (queries, corrections): (Vec<Query>, Vec<Vec<TraceEntry>>) = corrected.into_iter().unzip();
+        let (mut queries, corrections): (Vec<Query>, Vec<Vec<TraceEntry>>) = corrected.into_iter().unzip();
+        let excluded: Vec<Vec<String>> =
+            queries.iter_mut().map(|query| self.take_exclusions(query)).collect::<Result<_>>()?;
         let mut enhanced = self.enhancer.enhance_batch(&queries, images)?;
         if enhanced.len() != queries.len() {
             let (expected, found) = (queries.len(), enhanced.len());
             return Err(self.refuse(format!("expected {expected} enhanced queries, found {found}")));
         }
-        for ((enhanced, query), corrections) in enhanced.iter_mut().zip(&queries).zip(corrections) {
+        let steps = queries.iter().zip(corrections).zip(&excluded);
+        for (enhanced, ((query, corrections), excluded)) in enhanced.iter_mut().zip(steps) {
             if !corrections.is_empty() {
                 // What was corrected was not kept as it is, whatever the enhancer says.
                 enhanced.trace.retain(|step| !matches!(step, TraceEntry::Kept { .. }));
@@ -125,6 +158,9 @@ impl Pipeline {
                 enhanced.set_original_share(query.text(), share);
             }
             enhanced.combination = self.combine.unwrap_or(enhanced.combination);
+            if let Some(exclusion) = &self.exclusion {
+                exclusion.take_away(enhanced, excluded);
+            }
             enhanced.ensure_usable(self.enhancer.name())?;
         }
         Ok(enhanced)
@@ -154,7 +190,33 @@ impl Pipeline {
             neighbours.refine(embeddings.as_mut_slice(), dim)?;
         }
         let vectors = CombinedQueries::combine(&enhanced, &embeddings, self.enhancer.name())?;
-        Ok(EmbeddedQueries { enhanced, vectors })
+        let wanted = self.without_exclusions(&enhanced, &embeddings)?;
+        Ok(EmbeddedQueries { enhanced, vectors, wanted })
+    }
+
+    /// Takes what is not wanted out of the query.
+    fn take_exclusions(&self, query: &mut Query) -> Result<Vec<String>> {
+        let found = self.exclusion.as_ref().and_then(|_| exclusion::split(query.text()));
+        let Some(found) = found else { return Ok(Vec::new()) };
+        *query = Query::new(&found.wanted)?;
+        Ok(found.excluded)
+    }
+
+    /// The vectors of what is wanted alone: by what is taken away, nobody can tell whether a picture fits.
+    fn without_exclusions(
+        &self,
+        enhanced: &[EnhancedQuery],
+        embeddings: &Embeddings,
+    ) -> Result<Option<CombinedQueries>> {
+        let taken_away = |query: &EnhancedQuery| query.texts.iter().any(|text| text.weight < 0.0);
+        if self.exclusion.is_none() || !enhanced.iter().any(taken_away) {
+            return Ok(None);
+        }
+        let texts = enhanced.iter().flat_map(|query| &query.texts).enumerate();
+        let rows: Vec<usize> = texts.filter(|(_, text)| text.weight >= 0.0).map(|(row, _)| row).collect();
+        let mut wanted = enhanced.to_vec();
+        wanted.iter_mut().for_each(|query| query.texts.retain(|text| text.weight >= 0.0));
+        CombinedQueries::combine(&wanted, &embeddings.select(&rows)?, self.enhancer.name()).map(Some)
     }
 
     /// The `k` best pictures of `index` for one query.
@@ -187,12 +249,41 @@ impl Pipeline {
         if queries.is_empty() {
             return Ok(Vec::new());
         }
-        let EmbeddedQueries { enhanced, vectors } = self.embed(queries, embedder, Some(index))?;
+        let EmbeddedQueries { enhanced, vectors, wanted } = self.embed(queries, embedder, Some(index))?;
         let hits = match self.hubness_of_scores() {
             Some(hubness) => hubness.search(&vectors, index, k)?,
             None => vectors.search(index, k)?,
         };
-        Ok(hits.into_iter().zip(enhanced).map(|(hits, enhanced)| Ranking { hits, enhanced }).collect())
+        let wanted = wanted.as_ref().unwrap_or(&vectors);
+        let answers = hits.into_iter().zip(enhanced).zip(queries).enumerate();
+        let answers = answers.map(|(number, ((hits, enhanced), query))| {
+            let images = index.vectors(&hits.iter().map(|hit| hit.id).collect::<Vec<_>>())?;
+            let evidence =
+                |image: &[f32]| Evidence { similarity: vectors.similarity(number, image), fits: None };
+            let mut evidence: Vec<Evidence> = images.iter().map(evidence).collect();
+            let mut estimate = None;
+            if let Some(fit) = &self.fit {
+                let text = self.as_meant(query)?;
+                let features = fit.features(text.text(), wanted, number, images.iter().next())?;
+                let estimated = fit.config().estimate(features, fit::leads(&hits));
+                for (evidence, fits) in evidence.iter_mut().zip(&estimated.hits) {
+                    evidence.fits = Some(*fits as f32);
+                }
+                estimate = Some(estimated);
+            }
+            Ok(Ranking { hits, evidence, fit: estimate, enhanced })
+        });
+        answers.collect()
+    }
+
+    /// The query with its spelling corrected and without what it does not want.
+    fn as_meant(&self, query: &Query) -> Result<Query> {
+        let mut query = match &self.spelling {
+            Some(spelling) => spelling.correct(query)?.0,
+            None => query.clone(),
+        };
+        self.take_exclusions(&mut query)?;
+        Ok(query)
     }
 
     fn refuse(&self, reason: String) -> Error {

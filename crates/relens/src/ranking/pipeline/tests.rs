@@ -1,8 +1,12 @@
 use super::*;
 use crate::dataset::{Dataset, DatasetImage, Split};
+use crate::embed::reference_pairs::ReferencePairs;
+use crate::english::Vocabulary;
 use crate::enhancer::WeightedText;
+use crate::enhancer::exclusion::ExclusionConfig;
 use crate::evaluation::evaluate;
 use crate::index::ExactIndex;
+use crate::ranking::fit::FitConfig;
 
 /// Embeds a text as the counts of the words that it knows.
 pub(crate) struct WordCounts {
@@ -149,4 +153,29 @@ fn combination_and_share_of_the_original_can_be_set() {
     assert_eq!([enhanced.texts[0].weight, enhanced.texts[1].weight], [0.25, 0.75]);
     pipeline.original_share = Some(f32::NAN);
     assert!(enhance(&pipeline).is_err());
+}
+
+#[test]
+fn what_is_not_wanted_is_subtracted_and_does_not_count_for_the_fit() {
+    let mut pipeline = Pipeline::default();
+    pipeline.exclusion = Some(Exclusion::new(ExclusionConfig { weight: 0.5 }).unwrap());
+    let search = |pipeline: &Pipeline, text: &str| {
+        pipeline.search(&Query::new(text).unwrap(), 3, &WORDS, &index()).unwrap()
+    };
+    let ranking = search(&pipeline, "dog without blue");
+    assert_eq!(ranking.hits.iter().map(|hit| hit.id).collect::<Vec<_>>(), [11, 10, 12]);
+    assert_eq!(ranking.enhanced.texts.iter().map(|text| text.weight).collect::<Vec<_>>(), [1.0, -0.5]);
+    assert_eq!(search(&pipeline, "dog blue"), search(&Pipeline::default(), "dog blue"));
+
+    let captions = WORDS.embed_texts(&["dog", "red"]).unwrap();
+    let pairs = Arc::new(ReferencePairs::new(captions, WORDS.embed_texts(&["dog red"]).unwrap()).unwrap());
+    let vocabulary = Arc::new(Vocabulary::of_captions(["dog red"; 5]));
+    let config = FitConfig { bias: 0.0, unseen: -9.0, anything_line: 0.4, ..FitConfig::default() };
+    pipeline.fit = Some(Fit::new(&pairs, vocabulary, config).unwrap());
+    let features = |text: &str| search(&pipeline, text).fit.unwrap().features;
+    assert_eq!(features("dog without cat").unseen, 0.0, "what is not wanted need not be known");
+    assert_eq!(features("dog without cat").similarity, features("dog").similarity);
+    let ranking = search(&pipeline, "cat");
+    assert_eq!((ranking.fit.unwrap().above_line, ranking.evidence.len()), (0, 3));
+    assert!((ranking.evidence[0].similarity - ranking.hits[0].score).abs() < 1e-6);
 }

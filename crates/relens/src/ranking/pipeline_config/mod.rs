@@ -15,24 +15,29 @@
 //! mix = { original_share = 0.0 }
 //! ```
 //!
-//! `[spelling]` corrects queries before the whole sees them. `[neighbours]` and `[hubness]`, each with a file of
+//! `[spelling]` corrects queries before the whole sees them, and `[exclusion]` takes away what they do not want.
+//! `[neighbours]` and `[hubness]`, each with a file of
 //! reference `pairs`, move embeddings towards known captions' pictures and lower hubs; without any `[[enhancer]]`, for
-//! the query as it is. Paths are relative to the file. What is left out has the default, and what is unknown is refused.
+//! the query as it is. `[fit]` estimates whether hits are what was asked for. Paths are relative to the file. What is left out has the default, and what is unknown is refused.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use relens_models::regular_file::{self, FileKind};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Pipeline;
+use super::fit::{Fit, FitConfig};
 use super::hubness::{Hubness, HubnessConfig};
 use crate::embed::TextEmbedder;
 use crate::embed::memory::RememberingEmbedder;
 use crate::embed::reference_pairs::ReferencePairs;
+use crate::english::{Vocabulary, vocabulary};
 use crate::enhancer::baselines::retrieval_augmented::{Neighbours, NeighboursConfig};
 use crate::enhancer::ensemble::{Ensemble, Member};
+use crate::enhancer::exclusion::{Exclusion, ExclusionConfig};
 use crate::enhancer::open::{self, EnhancerContext, EnhancerTable};
 use crate::enhancer::spelling::{self, Spelling};
 use crate::enhancer::{Combination, Identity, QueryEnhancer};
@@ -62,10 +67,14 @@ pub struct PipelineConfig {
     combine: Combination,
     /// Corrects queries before anything else; an empty table is enough.
     spelling: Option<toml::Table>,
+    /// Takes away what queries say that they do not want.
+    exclusion: Option<ExclusionConfig>,
     /// Moves every text's embedding towards what similar captions show.
     neighbours: Option<WithPairs<NeighboursConfig>>,
     /// Lowers hubs.
     hubness: Option<WithPairs<HubnessConfig>>,
+    /// Estimates whether hits are what was asked for.
+    fit: Option<WithPairs<FitConfig>>,
     /// The name that `hubness` once had.
     calibration: Option<toml::Table>,
     /// The enhancers, each with `name`, `weight` and its own settings.
@@ -152,7 +161,7 @@ impl Pipeline {
 
     fn open_file(path: &Path, context: &EnhancerContext) -> Result<Self> {
         let source = path.display().to_string();
-        let config = toml::from_str(&fs_err::read_to_string(path)?)
+        let config = toml::from_str(&regular_file::read_to_string(path, FileKind::Settings)?)
             .map_err(|error| refuse(&source, error.to_string()))?;
         Self::build(config, &source, path.parent().unwrap_or(Path::new("")), context)
     }
@@ -192,7 +201,10 @@ impl Pipeline {
             spelling_corrected: spelling.is_some(),
             ..context.clone()
         };
-        let stands_alone = spelling.is_some() || config.neighbours.is_some() || config.hubness.is_some();
+        let stands_alone = spelling.is_some()
+            || config.exclusion.is_some()
+            || config.neighbours.is_some()
+            || config.hubness.is_some();
         let open = |table| open_member(table, source, directory, &context);
         let members: Vec<Member> = config.enhancer.into_iter().map(open).collect::<Result<_>>()?;
         let enhancer: Box<dyn QueryEnhancer> = match <[Member; 1]>::try_from(members) {
@@ -212,7 +224,15 @@ impl Pipeline {
             Some(WithPairs { pairs: file, config }) => Some(Hubness::new(&pairs.open(&file)?, config)?),
             None => None,
         };
-        Ok(Self { spelling, refine, hubness, ..Self::new(enhancer) })
+        let fit = match config.fit {
+            Some(WithPairs { pairs: file, config }) => {
+                let words = bundled::model(knowledge_base::BUNDLED)?.join(vocabulary::BUNDLED_FILE);
+                Some(Fit::new(&pairs.open(&file)?, Arc::new(Vocabulary::open(&words)?), config)?)
+            }
+            None => None,
+        };
+        let exclusion = config.exclusion.map(Exclusion::new).transpose()?;
+        Ok(Self { spelling, exclusion, refine, hubness, fit, ..Self::new(enhancer) })
     }
 }
 

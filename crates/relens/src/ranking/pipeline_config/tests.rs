@@ -135,6 +135,8 @@ fn what_cannot_be_used_is_named() {
         ),
         ("[[enhancer]]\nname = \"spelling\"\n", "write [spelling] in place of an [[enhancer]]"),
         ("[hubness]\npairs = \"none.safetensors\"\n", "none.safetensors"),
+        ("[fit]\npairs = \"none.safetensors\"\nbias = 1.0\n", "missing field"),
+        ("[exclusion]\nweight = 5\n", "expected a weight above 0 and up to 2"),
     ] {
         let message = error(spec);
         assert!(message.contains(expected), "{message}");

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use relens_models::dual_encoder::HeadKind;
 use relens_models::image_preprocessing::PreprocessConfig;
+use relens_models::regular_file::{self, FileKind};
 use serde::{Deserialize, Serialize};
 
 pub use crate::run::stage::PhaseStart;
@@ -176,7 +177,7 @@ impl RetrieverConfig {
     /// The file cannot be read; it is not TOML, or has an unknown or missing field (named, with its line); a setting
     /// is outside its range.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = fs_err::read_to_string(path)?;
+        let text = regular_file::read_to_string(path, FileKind::Settings)?;
         let config: Self = toml::from_str(&text).map_err(|error| TrainingError::ConfigFile {
             path: path.to_owned(),
             reason: error.to_string(),

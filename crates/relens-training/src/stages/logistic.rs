@@ -2,18 +2,28 @@
 
 /// A fitted model.
 #[derive(Debug, Clone)]
-pub(super) struct Logistic {
-    pub(super) mean: Vec<f64>,
-    pub(super) deviation: Vec<f64>,
-    pub(super) weights: Vec<f64>,
-    pub(super) bias: f64,
+pub(crate) struct Logistic {
+    pub(crate) mean: Vec<f64>,
+    pub(crate) deviation: Vec<f64>,
+    pub(crate) weights: Vec<f64>,
+    pub(crate) bias: f64,
+}
+
+impl Logistic {
+    /// Bias and weights for features as they are, not standardised.
+    pub(crate) fn raw(&self) -> (f64, Vec<f64>) {
+        let scaled = self.weights.iter().zip(&self.deviation).map(|(weight, deviation)| weight / deviation);
+        let weights: Vec<f64> = scaled.collect();
+        let shift: f64 = weights.iter().zip(&self.mean).map(|(weight, mean)| weight * mean).sum();
+        (self.bias - shift, weights)
+    }
 }
 
 /// Newton steps; the loss is convex and a handful is enough.
 const STEPS: usize = 30;
 
 /// Fits `P(helped) = σ(bias + w·(x − mean)/deviation)` with a ridge penalty on w.
-pub(super) fn fit(rows: &[Vec<f64>], helped: &[bool], ridge: f64) -> Logistic {
+pub(crate) fn fit(rows: &[Vec<f64>], helped: &[bool], ridge: f64) -> Logistic {
     let width = rows.first().map_or(0, Vec::len);
     let count = rows.len().max(1) as f64;
     let column = |index: usize| rows.iter().map(move |row| row.get(index).copied().unwrap_or(0.0));
@@ -93,7 +103,7 @@ fn solve(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Vec<f64> {
 }
 
 /// Chance that a positive example has the higher number; ties count half.
-pub(super) fn area_under_curve(numbers: &[f64], positive: &[bool]) -> f64 {
+pub(crate) fn area_under_curve(numbers: &[f64], positive: &[bool]) -> f64 {
     let of = |wanted: bool| {
         let pairs = numbers.iter().zip(positive);
         pairs.filter(move |(_, positive)| **positive == wanted).map(|(number, _)| *number)

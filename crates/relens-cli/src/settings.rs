@@ -1,0 +1,97 @@
+//! What a person sets once instead of typing it with every command: `config.toml` in relens's own directory.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result};
+use relens_models::regular_file::{self, FileKind};
+use serde::{Deserialize, Serialize};
+
+/// The environment variable that names relens's own directory.
+pub(crate) const HOME_VARIABLE: &str = "RELENS_HOME";
+
+/// The settings file inside relens's own directory.
+const SETTINGS_FILE: &str = "config.toml";
+
+/// Defaults of options; what is typed comes first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// `--library`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) library: Option<PathBuf>,
+    /// `--model` of the commands that make vectors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) model: Option<String>,
+    /// `--jobs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// `-k` of `search`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) results: Option<u32>,
+    /// Whether `index` follows symbolic links.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) follow_links: Option<bool>,
+}
+
+/// Every key of the file, with what it sets.
+pub(crate) const KEYS: [(&str, &str); 5] = [
+    ("library", "the library that is used without --library, a directory"),
+    ("model", "the model that is used without --model, a name or a directory"),
+    ("jobs", "how many threads decode and embed pictures"),
+    ("results", "how many pictures `search` shows"),
+    ("follow_links", "whether `index` follows symbolic links: true or false"),
+];
+
+/// Where the file lies.
+pub(crate) fn path() -> Result<PathBuf> {
+    Ok(home()?.join(SETTINGS_FILE))
+}
+
+/// The settings, read once.
+///
+/// # Errors
+/// The file cannot be read, has a key that there is not, or a value that does not fit.
+pub(crate) fn settings() -> Result<&'static Settings> {
+    static SETTINGS: OnceLock<Settings> = OnceLock::new();
+    match SETTINGS.get() {
+        Some(settings) => Ok(settings),
+        None => Ok(SETTINGS.get_or_init({
+            let read = read()?;
+            || read
+        })),
+    }
+}
+
+fn read() -> Result<Settings> {
+    // Without a home there are no settings either; whoever needs one says so.
+    let Ok(path) = path() else { return Ok(Settings::default()) };
+    if !path.exists() {
+        return Ok(Settings::default());
+    }
+    parse(&regular_file::read_to_string(&path, FileKind::Settings)?)
+        .with_context(|| format!("{}: cannot be used; `relens config set` changes it", path.display()))
+}
+
+/// Settings from a file's text.
+///
+/// # Errors
+/// A key that there is not, or a value that does not fit, with its place.
+pub(crate) fn parse(text: &str) -> Result<Settings> {
+    Ok(toml::from_str(text)?)
+}
+
+/// relens's own directory: `RELENS_HOME`, or the place where the system keeps users' data.
+///
+/// # Errors
+/// When none of the environment variables that could name it is set.
+pub(crate) fn home() -> Result<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set(HOME_VARIABLE)
+        .or_else(|| set("XDG_DATA_HOME").filter(|path| path.is_absolute()).map(|path| path.join("relens")))
+        .or_else(|| std::env::home_dir().map(|home| home.join(".local/share/relens")))
+        .with_context(|| {
+            format!("no home directory is known: set {HOME_VARIABLE}, or name one with --library")
+        })
+}
