@@ -157,8 +157,8 @@ fn combination_and_share_of_the_original_can_be_set() {
 
 #[test]
 fn what_is_not_wanted_is_subtracted_and_does_not_count_for_the_fit() {
-    let mut pipeline = Pipeline::default();
-    pipeline.exclusion = Some(Exclusion::new(ExclusionConfig { weight: 0.5 }).unwrap());
+    let exclusion = Exclusion::new(ExclusionConfig { weight: 0.5 }).unwrap();
+    let mut pipeline = Pipeline { exclusion: Some(exclusion), ..Pipeline::default() };
     let search = |pipeline: &Pipeline, text: &str| {
         pipeline.search(&Query::new(text).unwrap(), 3, &WORDS, &index()).unwrap()
     };
