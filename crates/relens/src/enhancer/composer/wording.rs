@@ -269,7 +269,10 @@ mod tests {
     #[test]
     fn the_second_meaning_stands_in_the_other_text_and_the_share_is_told() {
         let reworded = wording().reword("lad in the hat", &knowledge()).unwrap();
-        assert_eq!((reworded.text.as_str(), reworded.other.as_str()), ("a boy in the hat", "a son in the hat"));
+        assert_eq!(
+            (reworded.text.as_str(), reworded.other.as_str()),
+            ("a boy in the hat", "a son in the hat")
+        );
         assert_eq!(reworded.replaced, [Replaced { from: "lad".into(), to: "boy".into(), seen: 0 }]);
         assert!((reworded.unfamiliarity - 0.25).abs() < 1e-6, "{}", reworded.unfamiliarity);
     }
