@@ -205,8 +205,10 @@ impl Sense {
             return Err(Invalid::new(format!("{field}.descriptions"), expected, found));
         }
         for (position, description) in self.descriptions.iter().enumerate() {
-            let field = format!("{field}.descriptions[{position}].text");
-            validate_text(&field, &description.text, MAX_DESCRIPTION_CHARACTERS)?;
+            validate_text("", &description.text, MAX_DESCRIPTION_CHARACTERS).map_err(|invalid| Invalid {
+                field: format!("{field}.descriptions[{position}].text"),
+                ..invalid
+            })?;
         }
         Ok(())
     }
