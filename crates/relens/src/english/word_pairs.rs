@@ -54,9 +54,11 @@ impl<'a> Context<'a> {
         Self { vocabulary, pairs, total: total.max(1) as f64 }
     }
 
-    /// The logarithm of how likely `word` is between two others.
+    /// The logarithm of how likely `word` is between two others. What captions lack behind it, a misspelt word say, tells
+    /// nothing of it.
     pub(crate) fn likelihood(&self, left: &str, word: &str, right: &str) -> f64 {
-        self.behind(left, word).ln() + self.behind(word, right).ln()
+        let after = if self.count(right) > 0.0 { self.behind(word, right) } else { self.alone(right) };
+        self.behind(left, word).ln() + after.ln()
     }
 
     /// The same where the others say nothing.
@@ -117,6 +119,7 @@ mod tests {
         assert!(context.likelihood("a", "dog", "on") > context.likelihood("a", "cow", "on"));
         assert!(context.likelihood("a", "dog", "on") > context.likelihood_alone("dog", "on"));
         assert!(context.likelihood("grass", "cow", "on") < context.likelihood_alone("cow", "on"));
+        assert!(context.likelihood("a", "dog", "om") > context.likelihood_alone("dog", "om"));
         assert!(context.likelihood(EDGE, "zebra", EDGE).is_finite());
     }
 }

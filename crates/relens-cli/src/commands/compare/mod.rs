@@ -54,7 +54,8 @@ pub(crate) struct CompareArguments {
         long,
         value_name = "FILE",
         required_unless_present = "perturb",
-        conflicts_with_all = ["enhancer", "combine", "arithmetic"]
+        conflicts_with_all =
+            ["enhancer", "combine", "arithmetic", "perturb_seed", "synonyms", "back_translated", "split"]
     )]
     config: Option<PathBuf>,
 
