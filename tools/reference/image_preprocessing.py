@@ -3,7 +3,7 @@
     python3 tools/reference/image_preprocessing.py crates/relens-models/tests/fixtures gallery
 
 writes image_resize.safetensors, image_preprocess.safetensors, image_decode.safetensors (beside each encoded picture
-what Pillow decodes: upright and RGB) and, from the gallery's photographs, image_gallery.safetensors (of every fifth
+what Pillow decodes: upright, RGB, transparent pictures on white) and, from the gallery's photographs, image_gallery.safetensors (of every fifth
 one, some rows as decoded, and the whole resized to 64 x 64).
 """
 
@@ -114,10 +114,19 @@ def encoded() -> dict[str, bytes]:
     return files
 
 
+def on_white(picture: Image.Image) -> Image.Image:
+    """RGB, with what is transparent laid on white: `channel * alpha + white * (1 - alpha)`, rounded."""
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    pixels = np.asarray(picture.convert("RGBA")).astype(np.float64)
+    channels, alpha = pixels[..., :3], pixels[..., 3:] / 255
+    return Image.fromarray(np.rint(channels * alpha + 255 * (1 - alpha)).astype(np.uint8))
+
+
 def decoded() -> dict[str, torch.Tensor]:
     tensors = {}
     for name, data in encoded().items():
-        picture = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
+        picture = on_white(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
         tensors[f"bytes.{name}"] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         tensors[f"rgb.{name}"] = torch.tensor(np.array(picture))
     return tensors

@@ -82,7 +82,7 @@ fn what_is_wrong_with_the_data_is_named() {
     fails(&["eval", "--annotations", "captions.json", "--images", "nowhere"], "picture-000.png");
     fs_err::write(workplace.path("images/picture-001.png"), "no picture").unwrap();
     fails(&EVAL, "picture-001.png");
-    fails(&[EVAL.as_slice(), &["--json", "nowhere/out.json"]].concat(), "picture-001.png");
+    fails(&[EVAL.as_slice(), &["--json", "nowhere/out.json"]].concat(), "nowhere/out.json");
 }
 
 #[test]

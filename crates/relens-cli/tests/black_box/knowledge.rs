@@ -254,9 +254,7 @@ fn glosses_that_cannot_be_taken_are_refused_and_nothing_is_lost() {
     let workplace = Workplace::new();
     workplace.output(&["kb", "add", "zorblat", "--means", "dog"]);
     let before = workplace.output(&["kb", "export", "--words"]);
-    for (word, meaning) in
-        [("zorblat", "zorblat"), ("zorblat", "<b>dog</b>"), ("zorblat", "a\u{7}dog")]
-    {
+    for (word, meaning) in [("zorblat", "zorblat"), ("zorblat", "<b>dog</b>"), ("zorblat", "a\u{7}dog")] {
         let refused = workplace.relens(&["kb", "add", word, "--means", meaning]).assert().code(1);
         let stderr = errors(&refused);
         assert!(stderr.contains("expected"), "{word} → {meaning}: {stderr}");

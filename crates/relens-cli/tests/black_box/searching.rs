@@ -193,3 +193,11 @@ fn a_query_in_another_language_is_said_to_be_one_and_stays() {
     let assert = workplace.relens(&["search", "a dog", "--enhancer", "enhancer.toml"]).assert().success();
     assert!(!crate::workplace::errors(&assert).contains("looks like"));
 }
+
+#[test]
+fn a_query_needs_no_quotes() {
+    let workplace = indexed(6);
+    let quoted = workplace.output(&["search", "a red cat", "--json"]);
+    assert_eq!(workplace.output(&["search", "a", "red", "cat", "--json"]), quoted);
+    assert_eq!(workplace.output(&["search", "--json", "a", "red", "cat"]), quoted);
+}

@@ -164,7 +164,7 @@ fn indexing_follows_the_folder() {
     place.write(".hidden/c.jpg", "dog");
     let summary = place.index(&embedder());
     let nothing = || IndexingSummary {
-        passed_over: PassedOver { others: 1, ..PassedOver::default() },
+        passed_over: PassedOver { hidden: 1, others: 1, ..PassedOver::default() },
         ..IndexingSummary::default()
     };
     assert_eq!(summary, IndexingSummary { added: 2, ..nothing() });
