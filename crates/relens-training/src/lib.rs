@@ -22,7 +22,7 @@
 //!     "#,
 //! )?;
 //! let config = SftConfig::read(&path)?;
-//! assert_eq!((config.epochs, config.batch_size), (2.0, 8));
+//! assert_eq!((config.run.epochs, config.run.batch_size), (2.0, 8));
 //! // Trains, or goes on where it was interrupted; what it says goes to whatever implements `Progress`.
 //! // let summary = config.run(&mut relens::progress::Silent)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
