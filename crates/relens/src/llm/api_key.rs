@@ -29,7 +29,7 @@ impl ApiKey {
         self.0.as_ref().map(|key| format!("Bearer {key}"))
     }
 
-    /// The text with the key taken out, and every part of it that has [`SHOWN_PART`] characters or more: servers quote
+    /// The text with the key taken out, and every part of it that has six characters or more: servers quote
     /// keys in their errors, and cut them off.
     pub fn redact(&self, text: &str) -> String {
         let Some(key) = &self.0 else { return text.to_owned() };

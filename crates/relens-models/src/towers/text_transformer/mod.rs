@@ -171,7 +171,7 @@ pub enum TextPooling {
     },
 }
 
-/// What a checkpoint calls the parts of a [`TextTransformer`](self::TextTransformer).
+/// What a checkpoint calls the parts of a [`TextTransformer`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct TextTransformerNames {
     /// The token table, without `.weight`.

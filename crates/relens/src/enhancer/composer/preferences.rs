@@ -33,7 +33,7 @@ impl Preferences {
     /// Reads lines of a word and, behind tabs, `meaning:gain:count`.
     ///
     /// # Errors
-    /// [`Error::Dataset`](crate::error::Error::Dataset) if they are not sorted; [`Error::Io`](crate::error::Error::Io).
+    /// [`Error::Dataset`] if they are not sorted; [`Error::Io`].
     pub fn open(path: &Path) -> Result<Self> {
         SortedLines::open(path).map(Self)
     }
