@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use relens::embed::retriever::Retriever;
 use relens::enhancer::{EnhancedQuery, Query};
 use relens::index::Index;
 use relens::library::{FoundImage, Library};
-use relens::model_hub::bundled;
 
 use crate::enhancer_choice::EnhancerArguments;
 use crate::image_embedding::embed_images;
@@ -65,7 +64,11 @@ impl SearchArguments {
         // Checked here and not by clap, which would print a query of any length back.
         let query = self.query.as_deref().map(Query::new).transpose().map_err(usage_error)?;
         let library = Library::open(&self.library.directory()?)?;
-        let retriever = Arc::new(self.long_text.apply(self.retriever(&library)?));
+        let retriever = Arc::new(self.long_text.apply(model_choice::of_library(
+            &library,
+            self.model.as_deref(),
+            &self.precision,
+        )?));
         let k = self.k as usize;
         let found = match (&query, &self.image) {
             (Some(query), _) => {
@@ -85,21 +88,6 @@ impl SearchArguments {
             (false, false) => ranking_output::write_lines(&mut output, &found),
             (false, true) => ranking_output::write_list(&mut output, &found, ""),
         }
-    }
-
-    /// The model that was named, or the one that made the library.
-    fn retriever(&self, library: &Library) -> Result<Retriever> {
-        let (name, precision) = Retriever::model_and_precision(&library.catalog().model().name);
-        if let Some(model) = &self.model {
-            return Ok(self.precision.apply_or(precision, model_choice::open(model)?));
-        }
-        // A directory's name says nothing about where the directory is.
-        if !name.contains(':') {
-            bundled::model(name).with_context(|| {
-                format!("the library was made by the model `{name}`, which is not bundled: name its directory with --model")
-            })?;
-        }
-        Ok(self.precision.apply_or(precision, model_choice::open(name)?))
     }
 }
 

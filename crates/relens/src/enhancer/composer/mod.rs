@@ -117,15 +117,18 @@ impl Composer {
     /// The query without talk, keywords as a phrase; with what was done to it.
     fn asked_for(&self, query: &Query) -> Result<(Query, Vec<TraceEntry>)> {
         let (text, dropped) = chat::without_chat(query.text());
+        if dropped.iter().any(|change| change.drops_kept(query)) {
+            return Ok((query.clone(), Vec::new()));
+        }
         let mut trace: Vec<TraceEntry> = dropped.iter().map(Rewording::trace).collect();
         let text = match self.language.links.phrase(&text) {
-            Some(phrase) => {
+            Some(phrase) if !query.keeps(&text) => {
                 trace.push(TraceEntry::Replaced { from: text, to: phrase.clone() });
                 phrase
             }
-            None => text,
+            _ => text,
         };
-        if trace.is_empty() { Ok((query.clone(), trace)) } else { Ok((Query::new(&text)?, trace)) }
+        if trace.is_empty() { Ok((query.clone(), trace)) } else { Ok((query.with_text(&text)?, trace)) }
     }
 
     /// The query reworded, beside what the generator's best candidates add to it.
@@ -284,7 +287,7 @@ impl QueryEnhancer for Composer {
         let enhanced = queries.iter().zip(&candidates).zip(traces).map(|((query, all), mut trace)| {
             let chosen = self.choose(query, all, vocabulary);
             let reworded =
-                self.language.wording.as_ref().and_then(|wording| wording.reword(query.text(), words));
+                self.language.wording.as_ref().and_then(|wording| wording.reword(query, words));
             match reworded {
                 Some(reworded) => self.reworded(query, reworded, &chosen, trace),
                 None if trace.is_empty() => chosen,

@@ -188,11 +188,19 @@ impl Pipeline {
             return Ok(Vec::new());
         }
         let EmbeddedQueries { enhanced, vectors } = self.embed(queries, embedder, Some(index))?;
-        let hits = match self.hubness_of_scores() {
-            Some(hubness) => hubness.search(&vectors, index, k)?,
-            None => vectors.search(index, k)?,
-        };
+        let hits = self.rank(&vectors, k, index)?;
         Ok(hits.into_iter().zip(enhanced).map(|(hits, enhanced)| Ranking { hits, enhanced }).collect())
+    }
+
+    /// The last steps alone: the `k` best pictures for queries that are vectors already.
+    ///
+    /// # Errors
+    /// Those of the index; [`Error::Argument`] if the dimensions differ.
+    pub fn rank(&self, queries: &CombinedQueries, k: usize, index: &dyn Index) -> Result<Vec<Vec<Hit>>> {
+        match self.hubness_of_scores() {
+            Some(hubness) => hubness.search(queries, index, k),
+            None => queries.search(index, k),
+        }
     }
 
     fn refuse(&self, reason: String) -> Error {

@@ -1,0 +1,58 @@
+//! `GET /library`: what is searched.
+
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Shared;
+use super::extract::JsonAnswer;
+use crate::problem::Problem;
+
+/// The library that is searched.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct LibraryState {
+    /// Pictures that can be found.
+    pictures: usize,
+    /// Files that were left out.
+    skipped: usize,
+    /// The model that made the vectors.
+    model: String,
+    /// Components of a vector.
+    dim: usize,
+    /// Where it lies.
+    directory: String,
+    /// Whether nothing can be changed through this server.
+    read_only: bool,
+    /// The models that clients may name.
+    models: Vec<String>,
+}
+
+/// What is searched.
+#[utoipa::path(
+    get, path = "/library", tag = "server",
+    responses(
+        (status = 200, description = "The library", body = LibraryState),
+        (status = 404, description = "There is none yet", body = Problem),
+    ),
+)]
+pub(super) async fn library(State(engine): Shared) -> Result<JsonAnswer<LibraryState>, Problem> {
+    let workers = engine.clone();
+    let work = move || {
+        let models = engine.models.names().into_iter().map(str::to_owned).collect();
+        let read_only = engine.config.read_only;
+        let state = engine.library.read(|library, _| {
+            let catalog = library.catalog();
+            Ok(LibraryState {
+                pictures: catalog.image_count()?,
+                skipped: catalog.skipped_count()?,
+                model: catalog.model().name.clone(),
+                dim: catalog.model().dim,
+                directory: library.directory().to_string_lossy().into_owned(),
+                read_only,
+                models,
+            })
+        })?;
+        Ok(state)
+    };
+    workers.workers.run(work).await.map(JsonAnswer)
+}
