@@ -5,13 +5,13 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use relens::error::Error;
 use serde::Serialize;
-use utoipa::ToSchema;
+use schemars::JsonSchema;
 
 /// Seconds after which a client that was sent away may ask again.
 const RETRY_AFTER: &str = "1";
 
 /// What was wrong with a request (RFC 9457, `application/problem+json`).
-#[derive(Debug, Clone, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Problem {
     /// Always `about:blank`: the status says what kind it is.
     #[serde(rename = "type")]

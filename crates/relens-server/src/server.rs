@@ -127,13 +127,13 @@ impl Server {
 /// # Errors
 /// [`ServerError::Io`] if it cannot be written as JSON.
 pub fn openapi_json() -> Result<String, ServerError> {
-    let (_, description) = api::router().split_for_parts();
-    description.to_pretty_json().map_err(|error| ServerError::Io(error.into()))
+    let (_, description) = api::router();
+    serde_json::to_string_pretty(&description).map_err(|error| ServerError::Io(error.into()))
 }
 
 fn router(engine: &Arc<Engine>, guarded: Arc<Guard>) -> Router {
-    let (routes, description) = api::router().split_for_parts();
-    let description = Arc::new(description.to_json().unwrap_or_default());
+    let (routes, description) = api::router();
+    let description = Arc::new(description.to_string());
     let describe = move || {
         let description = description.clone();
         async move { ([("content-type", "application/json")], description.as_str().to_owned()) }

@@ -5,7 +5,7 @@ use relens::embed::TextEmbedder;
 use relens::embed::embeddings::Embeddings;
 use relens::enhancer::Query;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use schemars::JsonSchema;
 
 use super::Shared;
 use super::extract::{JsonAnswer, JsonBody, picture_bytes};
@@ -13,7 +13,7 @@ use crate::engine::{Engine, OpenModel};
 use crate::problem::Problem;
 
 /// What to embed: `texts` or `images`.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct EmbedRequest {
     /// Texts.
@@ -27,7 +27,7 @@ pub(super) struct EmbedRequest {
 }
 
 /// Vectors of length 1, in the order of the request.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct EmbedAnswer {
     /// The model that made them.
     model: String,
@@ -40,14 +40,6 @@ pub(super) struct EmbedAnswer {
 }
 
 /// Embeds texts or pictures into the space of a model.
-#[utoipa::path(
-    post, path = "/embed", tag = "search", request_body = EmbedRequest,
-    responses(
-        (status = 200, description = "Vectors", body = EmbedAnswer),
-        (status = "4XX", description = "The request cannot be answered", body = Problem),
-        (status = 503, description = "Too many requests wait", body = Problem),
-    ),
-)]
 pub(super) async fn embed(
     State(engine): Shared,
     JsonBody(request): JsonBody<EmbedRequest>,

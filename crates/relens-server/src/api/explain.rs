@@ -16,7 +16,7 @@ use relens::explanation::{Baseline, RetrievalScore};
 use relens::pictures::video;
 use relens::ranking::{Pipeline, pipeline_config};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use schemars::JsonSchema;
 
 use super::Shared;
 use super::extract::{JsonAnswer, JsonBody};
@@ -29,7 +29,7 @@ const STEPS: usize = 24;
 const DRAWN_SIDE: u32 = 384;
 
 /// What to explain.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ExplainRequest {
     /// What was searched for.
@@ -42,7 +42,7 @@ pub(super) struct ExplainRequest {
 }
 
 /// A word and what it adds to the score.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct WordValue {
     /// The word.
     word: String,
@@ -51,7 +51,7 @@ pub(super) struct WordValue {
 }
 
 /// One way to read the query.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ExplainedSide {
     /// The text that counts most.
     text: String,
@@ -64,21 +64,13 @@ pub(super) struct ExplainedSide {
 }
 
 /// The query as it was typed, and as it was rewritten if that is another one; colours can be compared.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Explanation {
     /// As typed first.
     sides: Vec<ExplainedSide>,
 }
 
 /// Which pixels and words the score of a hit comes from, before and after the rewrite.
-#[utoipa::path(
-    post, path = "/explain", tag = "search", request_body = ExplainRequest,
-    responses(
-        (status = 200, description = "Heat maps and words", body = Explanation),
-        (status = "4XX", description = "The request cannot be answered", body = Problem),
-        (status = 503, description = "Too many requests wait", body = Problem),
-    ),
-)]
 pub(super) async fn explain(
     State(engine): Shared,
     JsonBody(request): JsonBody<ExplainRequest>,

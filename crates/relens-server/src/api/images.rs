@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use relens::library::catalog::CatalogImage;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use schemars::JsonSchema;
 
 use super::Shared;
 use super::extract::{JsonAnswer, PathPart, QueryPart};
@@ -23,7 +23,7 @@ const KEEP: &str = "private, max-age=3600";
 const NOTHING_RUNS: &str = "default-src 'none'; sandbox";
 
 /// A picture of the library.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Picture {
     /// Its number in the library.
     id: u64,
@@ -45,14 +45,6 @@ fn find(engine: &Engine, id: u64) -> Result<CatalogImage, Problem> {
 }
 
 /// What the library knows of a picture.
-#[utoipa::path(
-    get, path = "/images/{id}", tag = "pictures",
-    params(("id" = u64, Path, description = "The picture's number")),
-    responses(
-        (status = 200, description = "The picture", body = Picture),
-        (status = "4XX", description = "There is no such picture", body = Problem),
-    ),
-)]
 pub(super) async fn describe(
     State(engine): Shared,
     PathPart(id): PathPart<u64>,
@@ -74,14 +66,6 @@ pub(super) async fn describe(
 }
 
 /// The picture's file.
-#[utoipa::path(
-    get, path = "/images/{id}/original", tag = "pictures",
-    params(("id" = u64, Path, description = "The picture's number")),
-    responses(
-        (status = 200, description = "The file", content_type = "image/*"),
-        (status = "4XX", description = "There is no such picture", body = Problem),
-    ),
-)]
 pub(super) async fn original(
     State(engine): Shared,
     PathPart(id): PathPart<u64>,
@@ -118,7 +102,7 @@ fn picture_response(bytes: Vec<u8>, kind: &'static str) -> Response {
 }
 
 /// How large a thumbnail is to be.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ThumbnailQuery {
     /// The longer side: 128, 256, 512 or 1024 pixels; 256 if nothing is said.
@@ -126,14 +110,6 @@ pub(super) struct ThumbnailQuery {
 }
 
 /// The picture as a small JPEG, made once and kept.
-#[utoipa::path(
-    get, path = "/images/{id}/thumbnail", tag = "pictures",
-    params(("id" = u64, Path, description = "The picture's number"), ThumbnailQuery),
-    responses(
-        (status = 200, description = "A JPEG", content_type = "image/jpeg"),
-        (status = "4XX", description = "There is no such picture", body = Problem),
-    ),
-)]
 pub(super) async fn thumbnail(
     State(engine): Shared,
     PathPart(id): PathPart<u64>,
@@ -155,7 +131,7 @@ pub(super) async fn thumbnail(
 }
 
 /// How many pictures.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SimilarQuery {
     /// How many; 50 if nothing is said.
@@ -163,14 +139,6 @@ pub(super) struct SimilarQuery {
 }
 
 /// Pictures that look like this one.
-#[utoipa::path(
-    get, path = "/images/{id}/similar", tag = "pictures",
-    params(("id" = u64, Path, description = "The picture's number"), SimilarQuery),
-    responses(
-        (status = 200, description = "Pictures, best first", body = SearchAnswer),
-        (status = "4XX", description = "There is no such picture", body = Problem),
-    ),
-)]
 pub(super) async fn similar(
     State(engine): Shared,
     PathPart(id): PathPart<u64>,

@@ -7,7 +7,7 @@ use axum::extract::State;
 use relens::enhancer::Query;
 use relens::judgements::HitJudgement;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use schemars::JsonSchema;
 
 use super::extract::{JsonAnswer, JsonBody, QueryPart};
 use super::{Shared, ensure_writable};
@@ -15,7 +15,7 @@ use crate::engine::Engine;
 use crate::problem::Problem;
 
 /// What somebody says of a hit.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct JudgementRequest {
     /// What was searched for, as it was typed.
@@ -27,7 +27,7 @@ pub(super) struct JudgementRequest {
 }
 
 /// A picture that was judged.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Judged {
     /// Its number.
     id: u64,
@@ -36,7 +36,7 @@ pub(super) struct Judged {
 }
 
 /// The query whose judgements are asked for.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct JudgementsQuery {
     /// What was searched for, as it was typed.
@@ -44,13 +44,6 @@ pub(super) struct JudgementsQuery {
 }
 
 /// Says that a hit is right or wrong for a query.
-#[utoipa::path(
-    post, path = "/judgements", tag = "search", request_body = JudgementRequest,
-    responses(
-        (status = 200, description = "All that was said of the query's hits", body = Vec<Judged>),
-        (status = "4XX", description = "The request cannot be answered", body = Problem),
-    ),
-)]
 pub(super) async fn judge(
     State(engine): Shared,
     JsonBody(request): JsonBody<JudgementRequest>,
@@ -70,10 +63,6 @@ pub(super) async fn judge(
 }
 
 /// What was said of a query's hits.
-#[utoipa::path(
-    get, path = "/judgements", tag = "search", params(JudgementsQuery),
-    responses((status = 200, description = "All that was said of the query's hits", body = Vec<Judged>)),
-)]
 pub(super) async fn list(
     State(engine): Shared,
     QueryPart(query): QueryPart<JudgementsQuery>,

@@ -7,7 +7,7 @@ use relens::knowledge::entity::normalise_name;
 use relens::knowledge::store::{Change, Revision, WordChange};
 use relens::knowledge::{Description, Entity, KnowledgeStore, Sense, Source};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use schemars::JsonSchema;
 
 use super::extract::{JsonAnswer, JsonBody, PathPart, QueryPart};
 use super::{Shared, ensure_writable};
@@ -22,7 +22,7 @@ const MOST_LISTED: usize = 1000;
 const CHANGES_SHOWN: usize = 20;
 
 /// Which entries, and how many.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
     /// What the name has in it; all if nothing is said.
@@ -47,7 +47,7 @@ impl ListQuery {
 }
 
 /// One meaning of an entity's name.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EntitySense {
     /// What tells it from the others, such as "animal"; the only one needs none.
@@ -58,7 +58,7 @@ pub(super) struct EntitySense {
 }
 
 /// Something that can be seen, and what it looks like.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EntityBody {
     /// Its name; in a request that of the address, if it is left out. Another one renames the entity.
@@ -125,7 +125,7 @@ impl EntityBody {
 }
 
 /// Some of the entities.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct EntityList {
     /// The entities, by name.
     entities: Vec<EntityBody>,
@@ -134,10 +134,6 @@ pub(super) struct EntityList {
 }
 
 /// The entities whose names have a text in them.
-#[utoipa::path(
-    get, path = "/knowledge/entities", tag = "knowledge", params(ListQuery),
-    responses((status = 200, description = "Entities", body = EntityList)),
-)]
 pub(super) async fn list_entities(
     State(engine): Shared,
     QueryPart(query): QueryPart<ListQuery>,
@@ -159,14 +155,6 @@ pub(super) async fn list_entities(
 }
 
 /// What is known of an entity.
-#[utoipa::path(
-    get, path = "/knowledge/entities/{name}", tag = "knowledge",
-    params(("name" = String, Path, description = "Its name or an alias")),
-    responses(
-        (status = 200, description = "The entity", body = EntityBody),
-        (status = 404, description = "There is none of this name", body = Problem),
-    ),
-)]
 pub(super) async fn entity(
     State(engine): Shared,
     PathPart(name): PathPart<String>,
@@ -181,7 +169,7 @@ pub(super) async fn entity(
 }
 
 /// A change of the knowledge base.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ChangeAnswer {
     /// The number by which it can be undone; none if nothing changed.
     revision: Option<i64>,
@@ -213,14 +201,6 @@ pub(super) async fn change(
 }
 
 /// Stores an entity in place of what is there. Searches use it at once.
-#[utoipa::path(
-    put, path = "/knowledge/entities/{name}", tag = "knowledge", request_body = EntityBody,
-    params(("name" = String, Path, description = "Its name or an alias")),
-    responses(
-        (status = 200, description = "The change", body = ChangeAnswer),
-        (status = "4XX", description = "The entity cannot be taken", body = Problem),
-    ),
-)]
 pub(super) async fn put_entity(
     State(engine): Shared,
     PathPart(name): PathPart<String>,
@@ -235,14 +215,6 @@ pub(super) async fn put_entity(
 }
 
 /// Removes an entity.
-#[utoipa::path(
-    delete, path = "/knowledge/entities/{name}", tag = "knowledge",
-    params(("name" = String, Path, description = "Its name")),
-    responses(
-        (status = 200, description = "The change", body = ChangeAnswer),
-        (status = 404, description = "There is none of this name", body = Problem),
-    ),
-)]
 pub(super) async fn delete_entity(
     State(engine): Shared,
     PathPart(name): PathPart<String>,
@@ -258,7 +230,7 @@ pub(super) async fn delete_entity(
 }
 
 /// Which revisions.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HistoryQuery {
     /// Only those of this entity or word.
@@ -268,25 +240,21 @@ pub(super) struct HistoryQuery {
 }
 
 /// A revision and what it changed.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct RevisionAnswer {
     /// When, by what, and how much.
     #[serde(flatten)]
-    #[schema(value_type = Object)]
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     revision: Revision,
     /// Entities before and after; none for large revisions.
-    #[schema(value_type = Vec<Object>)]
+    #[schemars(with = "Vec<serde_json::Value>")]
     changes: Vec<Change>,
     /// Words before and after; none for large revisions.
-    #[schema(value_type = Vec<Object>)]
+    #[schemars(with = "Vec<serde_json::Value>")]
     words: Vec<WordChange>,
 }
 
 /// What was changed, the latest first.
-#[utoipa::path(
-    get, path = "/knowledge/history", tag = "knowledge", params(HistoryQuery),
-    responses((status = 200, description = "Revisions", body = Vec<RevisionAnswer>)),
-)]
 pub(super) async fn history(
     State(engine): Shared,
     QueryPart(query): QueryPart<HistoryQuery>,
@@ -308,7 +276,7 @@ pub(super) async fn history(
 }
 
 /// What to undo.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UndoRequest {
     /// A revision's number; the latest if nothing is said.
@@ -317,13 +285,6 @@ pub(super) struct UndoRequest {
 }
 
 /// Takes back a revision. This is a revision too, and can be taken back.
-#[utoipa::path(
-    post, path = "/knowledge/undo", tag = "knowledge", request_body = UndoRequest,
-    responses(
-        (status = 200, description = "The change", body = ChangeAnswer),
-        (status = 409, description = "There is nothing to undo, or it has changed again since", body = Problem),
-    ),
-)]
 pub(super) async fn undo(
     State(engine): Shared,
     JsonBody(request): JsonBody<UndoRequest>,

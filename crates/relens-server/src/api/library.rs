@@ -2,14 +2,14 @@
 
 use axum::extract::State;
 use serde::Serialize;
-use utoipa::ToSchema;
+use schemars::JsonSchema;
 
 use super::Shared;
 use super::extract::JsonAnswer;
 use crate::problem::Problem;
 
 /// The library that is searched.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct LibraryState {
     /// Pictures that can be found.
     pictures: usize,
@@ -28,13 +28,6 @@ pub(super) struct LibraryState {
 }
 
 /// What is searched.
-#[utoipa::path(
-    get, path = "/library", tag = "server",
-    responses(
-        (status = 200, description = "The library", body = LibraryState),
-        (status = 404, description = "There is none yet", body = Problem),
-    ),
-)]
 pub(super) async fn library(State(engine): Shared) -> Result<JsonAnswer<LibraryState>, Problem> {
     let workers = engine.clone();
     let work = move || {

@@ -4,7 +4,7 @@ use axum::extract::State;
 use relens::enhancer::{EnhancedQuery, Query, TraceEntry};
 use relens::ranking::{Pipeline, pipeline_config};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use schemars::JsonSchema;
 
 use super::Shared;
 use super::extract::{JsonAnswer, JsonBody};
@@ -12,7 +12,7 @@ use super::search::is_change;
 use crate::problem::Problem;
 
 /// A text that is sent to the retriever, and how much it counts.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct SentText {
     /// The text.
     text: String,
@@ -21,20 +21,20 @@ pub(super) struct SentText {
 }
 
 /// What became of a text.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Rewrite {
     /// As it was typed.
     query: String,
     /// What rewrote it.
     enhancer: String,
     /// How the texts make one score.
-    #[schema(value_type = String)]
+    #[schemars(with = "String")]
     combine: relens::enhancer::Combination,
     /// The texts that are sent to the retriever.
     texts: Vec<SentText>,
     /// Why, step by step: objects with `step` (`entity_found`, `text_added`, `replaced`, `reworded`, `kept`) and what
     /// belongs to it.
-    #[schema(value_type = Vec<Object>)]
+    #[schemars(with = "Vec<serde_json::Value>")]
     trace: Vec<TraceEntry>,
 }
 
@@ -56,7 +56,7 @@ impl Rewrite {
 }
 
 /// What to rewrite.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RewriteRequest {
     /// What somebody typed.
@@ -71,14 +71,6 @@ pub(super) struct RewriteRequest {
 }
 
 /// Shows what would be searched for, with the reason for every change.
-#[utoipa::path(
-    post, path = "/rewrite", tag = "search", request_body = RewriteRequest,
-    responses(
-        (status = 200, description = "The texts that would be sent", body = Rewrite),
-        (status = "4XX", description = "The request cannot be answered", body = Problem),
-        (status = 503, description = "Too many requests wait", body = Problem),
-    ),
-)]
 pub(super) async fn rewrite(
     State(engine): Shared,
     JsonBody(request): JsonBody<RewriteRequest>,

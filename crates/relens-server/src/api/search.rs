@@ -13,7 +13,7 @@ use relens::library::FoundImage;
 use relens::ranking::relevance_feedback::{RocchioConfig, rocchio};
 use relens::ranking::{CombinedQueries, Pipeline, pipeline_config};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use schemars::JsonSchema;
 
 use super::Shared;
 use super::extract::{JsonAnswer, JsonBody};
@@ -33,7 +33,7 @@ const MOST_JUDGED: usize = 1000;
 
 /// What is searched for. At least one of `query`, `image`, `vector`, `terms` and `like` is needed; several are added
 /// up.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct SearchRequest {
     /// What the pictures should show, in one's own words.
@@ -62,7 +62,7 @@ pub(super) struct SearchRequest {
 }
 
 /// A picture that was found.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct SearchHit {
     /// Its number in the library.
     id: u64,
@@ -84,7 +84,7 @@ impl From<FoundImage> for SearchHit {
 }
 
 /// What was found, and what was searched for.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct SearchAnswer {
     /// The pictures, best first.
     hits: Vec<SearchHit>,
@@ -97,14 +97,6 @@ pub(super) struct SearchAnswer {
 }
 
 /// Ranks the library's pictures for a text, a picture, a vector, or several of them with weights.
-#[utoipa::path(
-    post, path = "/search", tag = "search", request_body = SearchRequest,
-    responses(
-        (status = 200, description = "Pictures, best first", body = SearchAnswer),
-        (status = "4XX", description = "The request cannot be answered", body = Problem),
-        (status = 503, description = "Too many requests wait", body = Problem),
-    ),
-)]
 pub(super) async fn search(
     State(engine): Shared,
     JsonBody(request): JsonBody<SearchRequest>,

@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use relens::embed::TextEmbedder;
 use serde::Serialize;
-use utoipa::ToSchema;
+use schemars::JsonSchema;
 
 use super::Shared;
 use super::extract::JsonAnswer;
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 static CHECKS: AtomicU64 = AtomicU64::new(0);
 
 /// A server that works.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Health {
     /// Always `ok`; a server that does not work answers 503.
     status: &'static str,
@@ -32,13 +32,6 @@ pub(super) struct Health {
 }
 
 /// Whether the server works: the model embeds a text, behind those that wait already.
-#[utoipa::path(
-    get, path = "/health", tag = "server",
-    responses(
-        (status = 200, description = "It works", body = Health),
-        (status = 503, description = "It does not", body = Problem),
-    ),
-)]
 pub(crate) async fn health(State(engine): Shared) -> Result<JsonAnswer<Health>, Problem> {
     let stuck = |reason: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason);
     let begun = Instant::now();
@@ -57,10 +50,6 @@ pub(crate) async fn health(State(engine): Shared) -> Result<JsonAnswer<Health>, 
 }
 
 /// Counters in Prometheus's text format.
-#[utoipa::path(
-    get, path = "/metrics", tag = "server",
-    responses((status = 200, description = "Counters", content_type = "text/plain")),
-)]
 pub(crate) async fn metrics(State(engine): Shared) -> Response {
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], engine.metrics.to_text()).into_response()

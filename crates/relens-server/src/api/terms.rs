@@ -6,7 +6,7 @@ use relens::index::{ExactIndex, Index};
 use relens::ranking::relevance_feedback::combine_terms;
 use relens::ranking::Pipeline;
 use serde::Deserialize;
-use utoipa::ToSchema;
+use schemars::JsonSchema;
 
 use super::extract::picture_bytes;
 use crate::engine::OpenModel;
@@ -16,7 +16,7 @@ use crate::problem::Problem;
 const MOST_TERMS: usize = 64;
 
 /// One part of a query: exactly one of `text`, `image`, `id` and `vector`, and how much it counts.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct SearchTerm {
     /// What the pictures should show.

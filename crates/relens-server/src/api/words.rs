@@ -4,7 +4,7 @@ use axum::extract::State;
 use relens::knowledge::words::{ENGLISH, Meaning, MeaningKind, Word};
 use relens::knowledge::Source;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use schemars::JsonSchema;
 
 use super::Shared;
 use super::extract::{JsonAnswer, JsonBody, PathPart, QueryPart};
@@ -12,14 +12,14 @@ use super::knowledge::{ChangeAnswer, ListQuery, change};
 use crate::problem::Problem;
 
 /// One meaning of a word.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MeaningBody {
     /// Common words that fit in the word's place.
     text: String,
     /// `name` (another name for it), `short` or `plain` (what it looks like, in a word or two or at more length).
     #[serde(default = "name")]
-    #[schema(value_type = String)]
+    #[schemars(with = "String")]
     kind: MeaningKind,
 }
 
@@ -28,7 +28,7 @@ fn name() -> MeaningKind {
 }
 
 /// A word and what it means.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WordBody {
     /// The word; in a request that of the address counts.
@@ -53,7 +53,7 @@ impl From<Word> for WordBody {
 }
 
 /// Some of the words.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct WordList {
     /// The words, sorted.
     words: Vec<WordBody>,
@@ -62,10 +62,6 @@ pub(super) struct WordList {
 }
 
 /// The words that have a text in them.
-#[utoipa::path(
-    get, path = "/knowledge/words", tag = "knowledge", params(ListQuery),
-    responses((status = 200, description = "Words", body = WordList)),
-)]
 pub(super) async fn list_words(
     State(engine): Shared,
     QueryPart(query): QueryPart<ListQuery>,
@@ -84,14 +80,6 @@ pub(super) async fn list_words(
 }
 
 /// What a word means.
-#[utoipa::path(
-    get, path = "/knowledge/words/{word}", tag = "knowledge",
-    params(("word" = String, Path, description = "The word, English")),
-    responses(
-        (status = 200, description = "The word", body = WordBody),
-        (status = 404, description = "Nothing is known of it", body = Problem),
-    ),
-)]
 pub(super) async fn word(
     State(engine): Shared,
     PathPart(word): PathPart<String>,
@@ -106,14 +94,6 @@ pub(super) async fn word(
 }
 
 /// Says what a word means, in place of what was known. Searches use it at once.
-#[utoipa::path(
-    put, path = "/knowledge/words/{word}", tag = "knowledge", request_body = WordBody,
-    params(("word" = String, Path, description = "The word")),
-    responses(
-        (status = 200, description = "The change", body = ChangeAnswer),
-        (status = "4XX", description = "The word cannot be taken", body = Problem),
-    ),
-)]
 pub(super) async fn put_word(
     State(engine): Shared,
     PathPart(name): PathPart<String>,
@@ -135,11 +115,6 @@ pub(super) async fn put_word(
 }
 
 /// Forgets what a person said about a word: it means again what it did when relens came.
-#[utoipa::path(
-    delete, path = "/knowledge/words/{word}", tag = "knowledge",
-    params(("word" = String, Path, description = "The word, English")),
-    responses((status = 200, description = "The change", body = ChangeAnswer)),
-)]
 pub(super) async fn delete_word(
     State(engine): Shared,
     PathPart(word): PathPart<String>,
