@@ -15,9 +15,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq;
 
 use crate::config::ServerConfig;
-use crate::engine::Engine;
+use crate::engine::Services;
 use crate::error::ServerError;
-use crate::problem::Problem;
+use crate::problem::HttpProblem;
 
 /// The cookie that a browser sends in place of the key, for pictures cannot be asked for with a header.
 const COOKIE: &str = "relens_session";
@@ -52,7 +52,8 @@ impl Guard {
         }
         let key = config.api_key.clone();
         // Made from the key, so that a session outlives a restart and ends when the key changes.
-        let session = blake3::derive_key("relens 2026 session cookie", key.as_deref().unwrap_or("").as_bytes());
+        let session =
+            blake3::derive_key("relens 2026 session cookie", key.as_deref().unwrap_or("").as_bytes());
         Ok(Self { key, session: URL_SAFE_NO_PAD.encode(session), hosts: config.hosts.clone() })
     }
 
@@ -61,7 +62,7 @@ impl Guard {
         format!("{COOKIE}={}; HttpOnly; SameSite=Strict; Path=/; Max-Age=31536000", self.session)
     }
 
-    fn check(&self, request: &Request) -> Result<(), Problem> {
+    fn check(&self, request: &Request) -> Result<(), HttpProblem> {
         let headers = request.headers();
         let host = host_of(request);
         self.check_host(host.as_deref())?;
@@ -69,14 +70,14 @@ impl Guard {
         if self.key.is_none() || is_open(request.uri().path()) || self.has_key(headers) {
             return Ok(());
         }
-        Err(Problem::new(
+        Err(HttpProblem::new(
             StatusCode::UNAUTHORIZED,
             "expected the server's key, as `Authorization: Bearer KEY` or `X-Api-Key: KEY`; found none, or another",
         ))
     }
 
     /// With a key, a page under a strange name gets nowhere: it does not have the key.
-    fn check_host(&self, host: Option<&str>) -> Result<(), Problem> {
+    fn check_host(&self, host: Option<&str>) -> Result<(), HttpProblem> {
         let known = match host.map(without_port) {
             Some(name) => {
                 let name = name.to_ascii_lowercase();
@@ -89,7 +90,8 @@ impl Guard {
         }
         let found = host.unwrap_or("none").chars().take(100).collect::<String>();
         let expected = "localhost, an address, or a name given by --host";
-        Err(Problem::field("Host", expected, format!("`{found}`")).with_status(StatusCode::MISDIRECTED_REQUEST))
+        Err(HttpProblem::field("Host", expected, format!("`{found}`"))
+            .with_status(StatusCode::MISDIRECTED_REQUEST))
     }
 
     /// Whether the request has the key or the cookie. The time that takes does not depend on how much of it is right.
@@ -137,11 +139,11 @@ fn is_local_or_address(name: &str) -> bool {
     name == "localhost" || name.ends_with(".localhost") || address
 }
 
-fn check_origin(headers: &HeaderMap, host: Option<&str>, method: &Method) -> Result<(), Problem> {
+fn check_origin(headers: &HeaderMap, host: Option<&str>, method: &Method) -> Result<(), HttpProblem> {
     let refuse = |field: &str, found: &str| {
         let found: String = found.chars().take(100).collect();
         let expected = "the server's own page, or a program that is no browser";
-        Err(Problem::field(field, expected, format!("`{found}`")).with_status(StatusCode::FORBIDDEN))
+        Err(HttpProblem::field(field, expected, format!("`{found}`")).with_status(StatusCode::FORBIDDEN))
     };
     if let Some(origin) = headers.get(header::ORIGIN) {
         let origin = origin.to_str().unwrap_or("?");
@@ -162,7 +164,7 @@ fn check_origin(headers: &HeaderMap, host: Option<&str>, method: &Method) -> Res
 
 /// Refuses whom the guard does not know, and gives every answer the headers that keep browsers careful.
 pub(crate) async fn guard(
-    State((guard, engine)): State<(Arc<Guard>, Arc<Engine>)>,
+    State((guard, engine)): State<(Arc<Guard>, Arc<Services>)>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -192,7 +194,7 @@ pub(crate) async fn guard(
 pub(crate) async fn session(State(guard): State<Arc<Guard>>) -> Response {
     match HeaderValue::from_str(&guard.cookie()) {
         Ok(cookie) => (StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response(),
-        Err(_) => Problem::internal("the session cannot be made").into_response(),
+        Err(_) => HttpProblem::internal("the session cannot be made").into_response(),
     }
 }
 

@@ -95,10 +95,7 @@ impl Metrics {
     pub(crate) fn request(&self, route: &str, status: u16, time: Duration) {
         *lock(&self.requests).entry((route.to_owned(), status)).or_default() += 1;
         let mut times = lock(&self.times);
-        times
-            .entry(route.to_owned())
-            .or_insert_with(|| Histogram::new(&SECONDS))
-            .observe(time.as_secs_f64());
+        times.entry(route.to_owned()).or_insert_with(|| Histogram::new(&SECONDS)).observe(time.as_secs_f64());
     }
 
     /// The time that a part of the work took.
@@ -120,8 +117,7 @@ impl Metrics {
         };
         head(&mut text, "relens_requests_total", "counter", "Requests by route and status.");
         for ((route, status), count) in lock(&self.requests).iter() {
-            let _ =
-                writeln!(text, "relens_requests_total{{route=\"{route}\",status=\"{status}\"}} {count}");
+            let _ = writeln!(text, "relens_requests_total{{route=\"{route}\",status=\"{status}\"}} {count}");
         }
         head(&mut text, "relens_request_seconds", "histogram", "Time of a request by route.");
         for (route, times) in lock(&self.times).iter() {

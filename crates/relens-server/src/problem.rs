@@ -4,15 +4,15 @@ use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use relens::error::Error;
-use serde::Serialize;
 use schemars::JsonSchema;
+use serde::Serialize;
 
 /// Seconds after which a client that was sent away may ask again.
 const RETRY_AFTER: &str = "1";
 
 /// What was wrong with a request (RFC 9457, `application/problem+json`).
 #[derive(Debug, Clone, Serialize, JsonSchema)]
-pub(crate) struct Problem {
+pub(crate) struct HttpProblem {
     /// Always `about:blank`: the status says what kind it is.
     #[serde(rename = "type")]
     kind: &'static str,
@@ -33,7 +33,7 @@ pub(crate) struct Problem {
     found: Option<String>,
 }
 
-impl Problem {
+impl HttpProblem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             kind: "about:blank",
@@ -82,7 +82,7 @@ impl Problem {
     }
 }
 
-impl IntoResponse for Problem {
+impl IntoResponse for HttpProblem {
     fn into_response(self) -> Response {
         let status = self.status();
         if status.is_server_error() {
@@ -99,7 +99,7 @@ impl IntoResponse for Problem {
     }
 }
 
-impl From<Error> for Problem {
+impl From<Error> for HttpProblem {
     fn from(error: Error) -> Self {
         let detail = error.to_string();
         match error {
@@ -123,19 +123,19 @@ impl From<Error> for Problem {
     }
 }
 
-impl From<BytesRejection> for Problem {
+impl From<BytesRejection> for HttpProblem {
     fn from(rejection: BytesRejection) -> Self {
         Self::new(rejection.status(), rejection.body_text())
     }
 }
 
-impl From<QueryRejection> for Problem {
+impl From<QueryRejection> for HttpProblem {
     fn from(rejection: QueryRejection) -> Self {
         Self::new(rejection.status(), rejection.body_text())
     }
 }
 
-impl From<PathRejection> for Problem {
+impl From<PathRejection> for HttpProblem {
     fn from(rejection: PathRejection) -> Self {
         Self::new(rejection.status(), rejection.body_text())
     }
@@ -147,10 +147,10 @@ mod tests {
 
     #[test]
     fn a_problem_names_the_field_and_says_when_to_come_again() {
-        let json = serde_json::to_value(Problem::field("k", "1 to 1000", "0")).unwrap();
+        let json = serde_json::to_value(HttpProblem::field("k", "1 to 1000", "0")).unwrap();
         assert_eq!(json["detail"], "k: expected 1 to 1000, found 0");
         assert_eq!((&json["field"], &json["status"]), (&"k".into(), &400.into()));
-        let response = Problem::busy().into_response();
+        let response = HttpProblem::busy().into_response();
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
     }

@@ -21,10 +21,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::config::ServerConfig;
-use crate::engine::Engine;
+use crate::engine::Services;
 use crate::error::ServerError;
 use crate::guard::{Guard, guard, session};
-use crate::problem::Problem;
+use crate::problem::HttpProblem;
 use crate::{api, compatible, page};
 
 /// How long requests on their way may take when the server is to stop.
@@ -34,7 +34,7 @@ const REST: Duration = Duration::from_millis(100);
 
 /// A server that answers as [`ServerConfig`] says.
 pub struct Server {
-    engine: Arc<Engine>,
+    engine: Arc<Services>,
     router: Router,
 }
 
@@ -46,7 +46,7 @@ impl Server {
     /// [`ServerError::Setting`]; [`ServerError::Relens`].
     pub fn new(config: ServerConfig, retriever: Retriever) -> Result<Self, ServerError> {
         let guard = Arc::new(Guard::new(&config)?);
-        let engine = Arc::new(Engine::new(config, retriever)?);
+        let engine = Arc::new(Services::new(config, retriever)?);
         Ok(Self { router: router(&engine, guard), engine })
     }
 
@@ -68,7 +68,11 @@ impl Server {
     ///
     /// # Errors
     /// [`ServerError::Io`] if the listener ends.
-    pub async fn serve(&self, listener: TcpListener, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), ServerError> {
         let limits = &self.engine.config.limits;
         let connections = Arc::new(Semaphore::new(limits.connections.max(1)));
         let graceful = GracefulShutdown::new();
@@ -131,7 +135,7 @@ pub fn openapi_json() -> Result<String, ServerError> {
     serde_json::to_string_pretty(&description).map_err(|error| ServerError::Io(error.into()))
 }
 
-fn router(engine: &Arc<Engine>, guarded: Arc<Guard>) -> Router {
+fn router(engine: &Arc<Services>, guarded: Arc<Guard>) -> Router {
     let (routes, description) = api::router();
     let description = Arc::new(description.to_string());
     let describe = move || {
@@ -145,20 +149,25 @@ fn router(engine: &Arc<Engine>, guarded: Arc<Guard>) -> Router {
         .merge(page::router())
         .with_state(engine.clone())
         .merge(sessions)
-        .fallback(async || Problem::not_found("there is nothing at this address; /api lists what there is"))
+        .fallback(async || {
+            HttpProblem::not_found("there is nothing at this address; /api lists what there is")
+        })
         .method_not_allowed_fallback(async || {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address takes other methods; /api lists them")
+            HttpProblem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this address takes other methods; /api lists them",
+            )
         })
         .layer(DefaultBodyLimit::max(engine.config.limits.body_bytes))
         .layer(CatchPanicLayer::custom(|_| {
-            Problem::internal("this request failed; the server goes on").into_response()
+            HttpProblem::internal("this request failed; the server goes on").into_response()
         }))
         .layer(from_fn_with_state(engine.clone(), timed))
         .layer(from_fn_with_state((guarded, engine.clone()), guard))
 }
 
 /// Ends a request that takes too long, its body included; counts and logs it.
-async fn timed(State(engine): State<Arc<Engine>>, request: Request, next: Next) -> Response {
+async fn timed(State(engine): State<Arc<Services>>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
     let method = request.method().clone();
@@ -167,7 +176,7 @@ async fn timed(State(engine): State<Arc<Engine>>, request: Request, next: Next) 
         Ok(response) => response,
         Err(_) => {
             let reason = format!("the request was not there or not answered within {} s", limit.as_secs());
-            Problem::new(StatusCode::REQUEST_TIMEOUT, reason).into_response()
+            HttpProblem::new(StatusCode::REQUEST_TIMEOUT, reason).into_response()
         }
     };
     let (status, took) = (response.status().as_u16(), begun.elapsed());

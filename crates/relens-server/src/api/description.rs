@@ -8,8 +8,8 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use crate::engine::Engine;
-use crate::problem::Problem;
+use crate::engine::Services;
+use crate::problem::HttpProblem;
 
 /// Describes a type, and puts what it is made of among the definitions.
 type Describe = fn(&mut SchemaGenerator) -> Schema;
@@ -57,7 +57,7 @@ impl Operation {
             Some(answer) => json!({ self.kind: { "schema": answer(generator) } }),
             None => json!({ self.kind: {} }),
         };
-        let problem = generator.subschema_for::<Problem>();
+        let problem = generator.subschema_for::<HttpProblem>();
         let problem = json!({
             "description": "What was wrong", "content": { "application/problem+json": { "schema": problem } },
         });
@@ -98,15 +98,18 @@ fn query_parameters(schema: &Schema) -> Vec<Value> {
     let required = schema.get("required").and_then(Value::as_array);
     let parameter = |(name, property): (&String, &Value)| {
         let needed = required.is_some_and(|required| required.iter().any(|needed| needed == name));
-        let description = property.get("description");
-        json!({ "name": name, "in": "query", "required": needed, "schema": property, "description": description })
+        let mut described = json!({ "name": name, "in": "query", "required": needed, "schema": property });
+        if let Some(text) = property.get("description") {
+            described["description"] = text.clone();
+        }
+        described
     };
     properties.iter().map(parameter).collect()
 }
 
 /// Routes, each with what it does.
 pub(super) struct DescribedRoutes {
-    router: Router<Arc<Engine>>,
+    router: Router<Arc<Services>>,
     generator: SchemaGenerator,
     paths: Map<String, Value>,
     prefix: &'static str,
@@ -124,7 +127,7 @@ impl DescribedRoutes {
     pub(super) fn route(
         mut self,
         path: &str,
-        handler: MethodRouter<Arc<Engine>>,
+        handler: MethodRouter<Arc<Services>>,
         operation: &Operation,
     ) -> Self {
         let path = format!("{}{path}", self.prefix);
@@ -135,7 +138,7 @@ impl DescribedRoutes {
     }
 
     /// The routes, and their description.
-    pub(super) fn finish(mut self) -> (Router<Arc<Engine>>, Value) {
+    pub(super) fn finish(mut self) -> (Router<Arc<Services>>, Value) {
         let description = json!({
             "openapi": "3.1.0",
             "info": {

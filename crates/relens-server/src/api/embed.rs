@@ -4,13 +4,13 @@ use axum::extract::State;
 use relens::embed::TextEmbedder;
 use relens::embed::embeddings::Embeddings;
 use relens::enhancer::Query;
-use serde::{Deserialize, Serialize};
 use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::Shared;
 use super::extract::{JsonAnswer, JsonBody, picture_bytes};
-use crate::engine::{Engine, OpenModel};
-use crate::problem::Problem;
+use crate::engine::{OpenModel, Services};
+use crate::problem::HttpProblem;
 
 /// What to embed: `texts` or `images`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -43,19 +43,19 @@ pub(super) struct EmbedAnswer {
 pub(super) async fn embed(
     State(engine): Shared,
     JsonBody(request): JsonBody<EmbedRequest>,
-) -> Result<JsonAnswer<EmbedAnswer>, Problem> {
+) -> Result<JsonAnswer<EmbedAnswer>, HttpProblem> {
     let workers = engine.clone();
     workers.workers.run(move || request.answer(&engine)).await.map(JsonAnswer)
 }
 
 impl EmbedRequest {
-    fn answer(&self, engine: &Engine) -> Result<EmbedAnswer, Problem> {
+    fn answer(&self, engine: &Services) -> Result<EmbedAnswer, HttpProblem> {
         let model = engine.models.get(self.model.as_deref())?;
         let vectors = match (self.texts.as_slice(), self.images.as_slice()) {
-            ([], []) => return Err(Problem::field("texts", "texts, or images", "none")),
+            ([], []) => return Err(HttpProblem::field("texts", "texts, or images", "none")),
             (texts, []) => embed_texts(engine, &model, texts, self.enhancer.as_deref())?,
             ([], images) => embed_pictures(engine, &model, images)?,
-            _ => return Err(Problem::field("images", "texts or images", "both")),
+            _ => return Err(HttpProblem::field("images", "texts or images", "both")),
         };
         Ok(EmbedAnswer {
             model: model.texts.name().to_owned(),
@@ -68,14 +68,14 @@ impl EmbedRequest {
 
 /// The vectors of texts, rewritten before if `enhancer` says how: one each, the mean where a rewrite makes several.
 pub(crate) fn embed_texts(
-    engine: &Engine,
+    engine: &Services,
     model: &OpenModel,
     texts: &[String],
     enhancer: Option<&str>,
-) -> Result<Embeddings, Problem> {
+) -> Result<Embeddings, HttpProblem> {
     let most = engine.config.limits.texts_per_request;
     if texts.len() > most {
-        return Err(Problem::field("texts", format!("at most {most}"), texts.len().to_string()));
+        return Err(HttpProblem::field("texts", format!("at most {most}"), texts.len().to_string()));
     }
     match enhancer {
         None | Some("identity") => {
@@ -83,7 +83,7 @@ pub(crate) fn embed_texts(
             let fitting = |text: &String| text.len() <= relens::enhancer::LONGEST_QUERY;
             if let Some(position) = texts.iter().position(|text| !fitting(text)) {
                 let expected = format!("at most {} bytes", relens::enhancer::LONGEST_QUERY);
-                return Err(Problem::field(&format!("texts[{position}]"), expected, "more"));
+                return Err(HttpProblem::field(&format!("texts[{position}]"), expected, "more"));
             }
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
             Ok(model.texts.embed_texts(&texts)?)
@@ -99,13 +99,13 @@ pub(crate) fn embed_texts(
 
 /// The vectors of pictures in base64.
 pub(crate) fn embed_pictures(
-    engine: &Engine,
+    engine: &Services,
     model: &OpenModel,
     pictures: &[String],
-) -> Result<Embeddings, Problem> {
+) -> Result<Embeddings, HttpProblem> {
     let most = engine.config.limits.pictures_per_request;
     if pictures.len() > most {
-        return Err(Problem::field("images", format!("at most {most}"), pictures.len().to_string()));
+        return Err(HttpProblem::field("images", format!("at most {most}"), pictures.len().to_string()));
     }
     let mut vectors = Embeddings::new(model.retriever.dim());
     // One decoded picture at a time: many large ones do not fit into memory.

@@ -10,18 +10,21 @@ use relens::embed::embeddings::Embeddings;
 use relens::embed::similarity::dot;
 use relens::enhancer::{EnhancedQuery, Query};
 use relens::explanation::heat::{common_scale, overlay, smoothed};
-use relens::explanation::integrated_gradients::{Attribution, IntegratedGradientsConfig, integrated_gradients};
+use relens::explanation::integrated_gradients::{
+    Attribution, IntegratedGradientsConfig, integrated_gradients,
+};
 use relens::explanation::words::explain_words;
 use relens::explanation::{Baseline, RetrievalScore};
 use relens::pictures::video;
+use relens::progress::Silent;
 use relens::ranking::{Pipeline, pipeline_config};
-use serde::{Deserialize, Serialize};
 use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::Shared;
 use super::extract::{JsonAnswer, JsonBody};
-use crate::engine::{Engine, OpenModel};
-use crate::problem::Problem;
+use crate::engine::{OpenModel, Services};
+use crate::problem::HttpProblem;
 
 /// Points at which the score is differentiated: fewer than the command takes, for somebody waits.
 const STEPS: usize = 24;
@@ -74,7 +77,7 @@ pub(super) struct Explanation {
 pub(super) async fn explain(
     State(engine): Shared,
     JsonBody(request): JsonBody<ExplainRequest>,
-) -> Result<JsonAnswer<Explanation>, Problem> {
+) -> Result<JsonAnswer<Explanation>, HttpProblem> {
     let workers = engine.clone();
     workers.workers.run(move || request.answer(&engine)).await.map(JsonAnswer)
 }
@@ -86,16 +89,16 @@ struct Attributed {
 }
 
 impl ExplainRequest {
-    fn answer(&self, engine: &Engine) -> Result<Explanation, Problem> {
+    fn answer(&self, engine: &Services) -> Result<Explanation, HttpProblem> {
         let query = Query::new(&self.query)?;
         let image = engine.library.image(self.id)?;
         let image =
-            image.ok_or_else(|| Problem::not_found(format!("the library has no picture {}", self.id)))?;
+            image.ok_or_else(|| HttpProblem::not_found(format!("the library has no picture {}", self.id)))?;
         let picture = video::read_frames(&image.path).ok().and_then(|frames| frames.into_iter().next());
-        let picture =
-            picture.ok_or_else(|| Problem::not_found("the picture's file cannot be read as a picture"))?;
+        let picture = picture
+            .ok_or_else(|| HttpProblem::not_found("the picture's file cannot be read as a picture"))?;
         let model = engine.models.first();
-        let explainer = Explainer::new(model, picture)?;
+        let explainer = HitExplainer::new(model, picture)?;
         let rewriting = model.pipeline(self.enhancer.as_deref().unwrap_or(pipeline_config::DEFAULT))?;
         let mut attributed = vec![explainer.attribute(&query, &Pipeline::default())?];
         let rewritten = explainer.attribute(&query, &rewriting)?;
@@ -107,12 +110,12 @@ impl ExplainRequest {
         }
         let scale = common_scale(attributed.iter().map(|side| &side.attribution.map));
         let sides = attributed.iter().map(|side| explainer.draw(side, scale));
-        Ok(Explanation { sides: sides.collect::<Result<_, Problem>>()? })
+        Ok(Explanation { sides: sides.collect::<Result<_, HttpProblem>>()? })
     }
 }
 
 /// A picture as the model reads it.
-struct Explainer<'a> {
+struct HitExplainer<'a> {
     model: &'a OpenModel,
     fitted: RgbImage,
     prepared: Vec<f32>,
@@ -120,8 +123,8 @@ struct Explainer<'a> {
     embedding: Embeddings,
 }
 
-impl<'a> Explainer<'a> {
-    fn new(model: &'a OpenModel, picture: RgbImage) -> Result<Self, Problem> {
+impl<'a> HitExplainer<'a> {
+    fn new(model: &'a OpenModel, picture: RgbImage) -> Result<Self, HttpProblem> {
         let preprocessor = model.retriever.preprocessor();
         let fitted = preprocessor.fit(&picture).map_err(relens::error::Error::from)?.into_owned();
         let baseline = Baseline::Blur.prepared(&fitted, preprocessor)?;
@@ -131,24 +134,26 @@ impl<'a> Explainer<'a> {
         Ok(Self { model, fitted, prepared, baseline, embedding })
     }
 
-    fn attribute(&self, query: &Query, pipeline: &Pipeline) -> Result<Attributed, Problem> {
+    fn attribute(&self, query: &Query, pipeline: &Pipeline) -> Result<Attributed, HttpProblem> {
         let mut embedded = pipeline.embed(std::slice::from_ref(query), &*self.model.texts, None)?;
         // Where a query has several vectors, its score is that of the nearest.
         let picture = self.embedding.row(0);
         let vectors = embedded.vectors.vectors();
         let nearest = vectors.iter().max_by(|one, other| dot(one, picture).total_cmp(&dot(other, picture)));
-        let nearest = nearest.ok_or_else(|| Problem::internal("the enhancer gave no vector"))?;
+        let nearest = nearest.ok_or_else(|| HttpProblem::internal("the enhancer gave no vector"))?;
         let score = RetrievalScore::new(&self.model.retriever, nearest)?;
         let config = IntegratedGradientsConfig { steps: STEPS, ..IntegratedGradientsConfig::default() };
-        let attribution = integrated_gradients(&score, &self.prepared, &self.baseline, config, &|_| {})?;
+        let attribution = integrated_gradients(&score, &self.prepared, &self.baseline, config, &mut Silent)?;
         let text = embedded.enhanced.pop().map_or_else(|| query.text().to_owned(), heaviest);
         Ok(Attributed { text, attribution })
     }
 
-    fn draw(&self, side: &Attributed, scale: f32) -> Result<ExplainedSide, Problem> {
+    fn draw(&self, side: &Attributed, scale: f32) -> Result<ExplainedSide, HttpProblem> {
         let drawn = overlay(&self.fitted, &side.attribution.map, scale, DRAWN_SIDE);
         let mut png = Cursor::new(Vec::new());
-        drawn.write_to(&mut png, ImageFormat::Png).map_err(|error| Problem::internal(error.to_string()))?;
+        drawn
+            .write_to(&mut png, ImageFormat::Png)
+            .map_err(|error| HttpProblem::internal(error.to_string()))?;
         let words = explain_words(&*self.model.texts, &side.text, self.embedding.row(0))?;
         let words = words.words.into_iter().map(|word| WordValue { word: word.word, value: word.value });
         Ok(ExplainedSide {

@@ -10,19 +10,19 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::problem::Problem;
+use crate::problem::HttpProblem;
 
 /// A body of JSON.
 pub(crate) struct JsonBody<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
-    type Rejection = Problem;
+    type Rejection = HttpProblem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, HttpProblem> {
         if !is_json(request.headers()) {
             let kind = request.headers().get(header::CONTENT_TYPE);
             let found = kind.map_or("none", |kind| kind.to_str().unwrap_or("something else")).to_owned();
-            let problem = Problem::field("Content-Type", "application/json", found);
+            let problem = HttpProblem::field("Content-Type", "application/json", found);
             return Err(problem.with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }
         let bytes = Bytes::from_request(request, state).await?;
@@ -37,15 +37,15 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// Reads JSON; the problem names the field as a path.
-pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, HttpProblem> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let field = error.path().to_string();
         let field = if field == "." { "body" } else { &field };
         let found: String = error.inner().to_string().chars().take(300).collect();
-        Problem::field(field, "what the interface describes", found)
+        HttpProblem::field(field, "what the interface describes", found)
     })?;
-    deserializer.end().map_err(|error| Problem::field("body", "one JSON value", error.to_string()))?;
+    deserializer.end().map_err(|error| HttpProblem::field("body", "one JSON value", error.to_string()))?;
     Ok(parsed)
 }
 
@@ -53,9 +53,9 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 pub(crate) struct QueryPart<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryPart<T> {
-    type Rejection = Problem;
+    type Rejection = HttpProblem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpProblem> {
         let Query(query) = Query::from_request_parts(parts, state).await?;
         Ok(Self(query))
     }
@@ -65,9 +65,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryPart<T> {
 pub(crate) struct PathPart<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathPart<T> {
-    type Rejection = Problem;
+    type Rejection = HttpProblem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpProblem> {
         let Path(path) = Path::from_request_parts(parts, state).await?;
         Ok(Self(path))
     }
@@ -80,7 +80,9 @@ impl<T: Serialize> IntoResponse for JsonAnswer<T> {
     fn into_response(self) -> Response {
         match serde_json::to_vec(&self.0) {
             Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
-            Err(error) => Problem::internal(format!("the answer cannot be written: {error}")).into_response(),
+            Err(error) => {
+                HttpProblem::internal(format!("the answer cannot be written: {error}")).into_response()
+            }
         }
     }
 }
@@ -89,22 +91,20 @@ impl<T: Serialize> IntoResponse for JsonAnswer<T> {
 ///
 /// # Errors
 /// It is neither; addresses of the network are not fetched.
-pub(crate) fn picture_bytes(text: &str, field: &str) -> Result<Vec<u8>, Problem> {
+pub(crate) fn picture_bytes(text: &str, field: &str) -> Result<Vec<u8>, HttpProblem> {
     let encoded = match text.strip_prefix("data:") {
-        Some(data) => {
-            data.split_once(";base64,").map(|(_, encoded)| encoded).ok_or_else(|| {
-                Problem::field(field, "a data: address in base64", "another kind of data: address")
-            })?
-        }
+        Some(data) => data.split_once(";base64,").map(|(_, encoded)| encoded).ok_or_else(|| {
+            HttpProblem::field(field, "a data: address in base64", "another kind of data: address")
+        })?,
         None if text.starts_with("http://") || text.starts_with("https://") => {
             let found = "an address of the network, which this server does not fetch";
-            return Err(Problem::field(field, "a picture in base64, or a data: address", found));
+            return Err(HttpProblem::field(field, "a picture in base64, or a data: address", found));
         }
         None => text,
     };
-    BASE64
-        .decode(encoded.trim())
-        .map_err(|error| Problem::field(field, "a picture in base64", format!("a text that is none: {error}")))
+    BASE64.decode(encoded.trim()).map_err(|error| {
+        HttpProblem::field(field, "a picture in base64", format!("a text that is none: {error}"))
+    })
 }
 
 #[cfg(test)]

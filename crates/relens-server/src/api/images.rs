@@ -6,14 +6,14 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use relens::library::catalog::CatalogImage;
-use serde::{Deserialize, Serialize};
 use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::Shared;
 use super::extract::{JsonAnswer, PathPart, QueryPart};
 use super::search::{SearchAnswer, page, similar as similar_to};
-use crate::engine::{Engine, THUMBNAIL_SIZES};
-use crate::problem::Problem;
+use crate::engine::{Services, THUMBNAIL_SIZES};
+use crate::problem::HttpProblem;
 
 /// Originals up to this size are handed out whole, in bytes.
 const LARGEST_ORIGINAL: u64 = 64 << 20;
@@ -39,16 +39,16 @@ pub(super) struct Picture {
     captions: Vec<String>,
 }
 
-fn find(engine: &Engine, id: u64) -> Result<CatalogImage, Problem> {
+fn find(engine: &Services, id: u64) -> Result<CatalogImage, HttpProblem> {
     let found = engine.library.image(id)?;
-    found.ok_or_else(|| Problem::not_found(format!("the library has no picture {id}")))
+    found.ok_or_else(|| HttpProblem::not_found(format!("the library has no picture {id}")))
 }
 
 /// What the library knows of a picture.
 pub(super) async fn describe(
     State(engine): Shared,
     PathPart(id): PathPart<u64>,
-) -> Result<JsonAnswer<Picture>, Problem> {
+) -> Result<JsonAnswer<Picture>, HttpProblem> {
     let workers = engine.clone();
     let work = move || {
         let image = find(&engine, id)?;
@@ -69,22 +69,22 @@ pub(super) async fn describe(
 pub(super) async fn original(
     State(engine): Shared,
     PathPart(id): PathPart<u64>,
-) -> Result<Response, Problem> {
+) -> Result<Response, HttpProblem> {
     let workers = engine.clone();
     let bytes = workers.workers.run(move || read_original(&find(&engine, id)?)).await?;
     let kind = image::guess_format(&bytes).map_or("application/octet-stream", |format| format.to_mime_type());
     Ok(picture_response(bytes, kind))
 }
 
-fn read_original(image: &CatalogImage) -> Result<Vec<u8>, Problem> {
-    let gone = || Problem::not_found(format!("the file of picture {} cannot be read", image.id));
+fn read_original(image: &CatalogImage) -> Result<Vec<u8>, HttpProblem> {
+    let gone = || HttpProblem::not_found(format!("the file of picture {} cannot be read", image.id));
     let metadata = fs_err::metadata(&image.path).map_err(|_| gone())?;
     if !metadata.is_file() {
-        return Err(Problem::not_found(format!("picture {} is no file of its own", image.id)));
+        return Err(HttpProblem::not_found(format!("picture {} is no file of its own", image.id)));
     }
     if metadata.len() > LARGEST_ORIGINAL {
         let reason = format!("the file has more than {LARGEST_ORIGINAL} bytes; there are thumbnails of it");
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, reason));
+        return Err(HttpProblem::new(StatusCode::UNPROCESSABLE_ENTITY, reason));
     }
     let mut bytes = Vec::new();
     let file = fs_err::File::open(&image.path).map_err(|_| gone())?;
@@ -114,17 +114,17 @@ pub(super) async fn thumbnail(
     State(engine): Shared,
     PathPart(id): PathPart<u64>,
     QueryPart(query): QueryPart<ThumbnailQuery>,
-) -> Result<Response, Problem> {
+) -> Result<Response, HttpProblem> {
     let size = query.size.unwrap_or(256);
     if !THUMBNAIL_SIZES.contains(&size) {
-        return Err(Problem::field("size", format!("one of {THUMBNAIL_SIZES:?}"), size.to_string()));
+        return Err(HttpProblem::field("size", format!("one of {THUMBNAIL_SIZES:?}"), size.to_string()));
     }
     let workers = engine.clone();
     let work = move || {
         let image = find(&engine, id)?;
         engine.thumbnails.jpeg(&image, size).map_err(|error| {
             tracing::debug!(%error, "no thumbnail");
-            Problem::not_found(format!("the file of picture {id} cannot be read as a picture"))
+            HttpProblem::not_found(format!("the file of picture {id} cannot be read as a picture"))
         })
     };
     Ok(picture_response(workers.workers.run(work).await?, "image/jpeg"))
@@ -143,7 +143,7 @@ pub(super) async fn similar(
     State(engine): Shared,
     PathPart(id): PathPart<u64>,
     QueryPart(query): QueryPart<SimilarQuery>,
-) -> Result<JsonAnswer<SearchAnswer>, Problem> {
+) -> Result<JsonAnswer<SearchAnswer>, HttpProblem> {
     let (k, _) = page(&engine, query.k, 0)?;
     let workers = engine.clone();
     workers.workers.run(move || similar_to(&engine, id, k)).await.map(JsonAnswer)

@@ -6,13 +6,13 @@ use std::path::Path;
 use axum::extract::State;
 use relens::enhancer::Query;
 use relens::judgements::HitJudgement;
-use serde::{Deserialize, Serialize};
 use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::extract::{JsonAnswer, JsonBody, QueryPart};
 use super::{Shared, ensure_writable};
-use crate::engine::Engine;
-use crate::problem::Problem;
+use crate::engine::Services;
+use crate::problem::HttpProblem;
 
 /// What somebody says of a hit.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -28,7 +28,7 @@ pub(super) struct JudgementRequest {
 
 /// A picture that was judged.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Judged {
+pub(super) struct JudgedHit {
     /// Its number.
     id: u64,
     /// Whether it shows what was searched for.
@@ -47,14 +47,14 @@ pub(super) struct JudgementsQuery {
 pub(super) async fn judge(
     State(engine): Shared,
     JsonBody(request): JsonBody<JudgementRequest>,
-) -> Result<JsonAnswer<Vec<Judged>>, Problem> {
+) -> Result<JsonAnswer<Vec<JudgedHit>>, HttpProblem> {
     ensure_writable(&engine)?;
     let workers = engine.clone();
     let work = move || {
         let query = Query::new(&request.query)?;
         let image = engine.library.image(request.id)?;
-        let image =
-            image.ok_or_else(|| Problem::not_found(format!("the library has no picture {}", request.id)))?;
+        let image = image
+            .ok_or_else(|| HttpProblem::not_found(format!("the library has no picture {}", request.id)))?;
         let judgement = HitJudgement::now(query.text(), &image.path, request.right);
         engine.judgements.add(&judgement)?;
         judged(&engine, query.text())
@@ -66,27 +66,27 @@ pub(super) async fn judge(
 pub(super) async fn list(
     State(engine): Shared,
     QueryPart(query): QueryPart<JudgementsQuery>,
-) -> Result<JsonAnswer<Vec<Judged>>, Problem> {
+) -> Result<JsonAnswer<Vec<JudgedHit>>, HttpProblem> {
     let workers = engine.clone();
     workers.workers.run(move || judged(&engine, query.query.trim())).await.map(JsonAnswer)
 }
 
 /// The numbers of the pictures that were judged right and wrong for a query.
-pub(super) fn judged_ids(engine: &Engine, query: &str) -> Result<(Vec<u64>, Vec<u64>), Problem> {
-    let (right, wrong): (Vec<Judged>, Vec<Judged>) =
+pub(super) fn judged_ids(engine: &Services, query: &str) -> Result<(Vec<u64>, Vec<u64>), HttpProblem> {
+    let (right, wrong): (Vec<JudgedHit>, Vec<JudgedHit>) =
         judged(engine, query.trim())?.into_iter().partition(|judged| judged.right);
-    let ids = |judged: Vec<Judged>| judged.into_iter().map(|judged| judged.id).collect();
+    let ids = |judged: Vec<JudgedHit>| judged.into_iter().map(|judged| judged.id).collect();
     Ok((ids(right), ids(wrong)))
 }
 
 /// What was said of the pictures that the library still has.
-fn judged(engine: &Engine, query: &str) -> Result<Vec<Judged>, Problem> {
+fn judged(engine: &Services, query: &str) -> Result<Vec<JudgedHit>, HttpProblem> {
     let said: HashMap<String, bool> = engine.judgements.of(query)?;
     let mut judged = engine.library.read(|library, _| {
         let mut judged = Vec::with_capacity(said.len());
         for (path, right) in said {
             if let Some(image) = library.catalog().image_at(Path::new(&path))? {
-                judged.push(Judged { id: image.id, right });
+                judged.push(JudgedHit { id: image.id, right });
             }
         }
         Ok(judged)

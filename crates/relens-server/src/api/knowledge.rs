@@ -6,13 +6,13 @@ use axum::response::{IntoResponse, Response};
 use relens::knowledge::entity::normalise_name;
 use relens::knowledge::store::{Change, Revision, WordChange};
 use relens::knowledge::{Description, Entity, KnowledgeStore, Sense, Source};
-use serde::{Deserialize, Serialize};
 use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::extract::{JsonAnswer, JsonBody, PathPart, QueryPart};
 use super::{Shared, ensure_writable};
-use crate::engine::Engine;
-use crate::problem::Problem;
+use crate::engine::Services;
+use crate::problem::HttpProblem;
 
 /// Entries of a list if no number is said.
 const LISTED: usize = 50;
@@ -126,7 +126,7 @@ impl EntityBody {
 
 /// Some of the entities.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct EntityList {
+pub(super) struct EntitiesAnswer {
     /// The entities, by name.
     entities: Vec<EntityBody>,
     /// How many there are in all.
@@ -137,7 +137,7 @@ pub(super) struct EntityList {
 pub(super) async fn list_entities(
     State(engine): Shared,
     QueryPart(query): QueryPart<ListQuery>,
-) -> Result<JsonAnswer<EntityList>, Problem> {
+) -> Result<JsonAnswer<EntitiesAnswer>, HttpProblem> {
     let workers = engine.clone();
     let work = move || {
         let knowledge = engine.knowledge.current()?;
@@ -149,7 +149,7 @@ pub(super) async fn list_entities(
         // What begins with the text is what was meant.
         found.sort_by_key(|entity| (!entity.name.starts_with(&needle), entity.name.as_str()));
         let (page, total) = query.page(found);
-        Ok(EntityList { entities: page.into_iter().map(EntityBody::from).collect(), total })
+        Ok(EntitiesAnswer { entities: page.into_iter().map(EntityBody::from).collect(), total })
     };
     workers.workers.run(work).await.map(JsonAnswer)
 }
@@ -158,11 +158,11 @@ pub(super) async fn list_entities(
 pub(super) async fn entity(
     State(engine): Shared,
     PathPart(name): PathPart<String>,
-) -> Result<JsonAnswer<EntityBody>, Problem> {
+) -> Result<JsonAnswer<EntityBody>, HttpProblem> {
     let workers = engine.clone();
     let work = move || {
         let knowledge = engine.knowledge.current()?;
-        let unknown = || Problem::not_found("the knowledge base has no entity of this name");
+        let unknown = || HttpProblem::not_found("the knowledge base has no entity of this name");
         knowledge.by_name(&name).map(EntityBody::from).ok_or_else(unknown)
     };
     workers.workers.run(work).await.map(JsonAnswer)
@@ -188,9 +188,9 @@ impl From<Option<Revision>> for ChangeAnswer {
 
 /// Changes the knowledge base on a thread of its own, where it may be changed.
 pub(super) async fn change(
-    engine: std::sync::Arc<Engine>,
-    edit: impl FnOnce(&Engine, &mut KnowledgeStore) -> Result<Option<Revision>, Problem> + Send + 'static,
-) -> Result<JsonAnswer<ChangeAnswer>, Problem> {
+    engine: std::sync::Arc<Services>,
+    edit: impl FnOnce(&Services, &mut KnowledgeStore) -> Result<Option<Revision>, HttpProblem> + Send + 'static,
+) -> Result<JsonAnswer<ChangeAnswer>, HttpProblem> {
     ensure_writable(&engine)?;
     let workers = engine.clone();
     let work = move || {
@@ -205,7 +205,7 @@ pub(super) async fn put_entity(
     State(engine): Shared,
     PathPart(name): PathPart<String>,
     JsonBody(body): JsonBody<EntityBody>,
-) -> Result<JsonAnswer<ChangeAnswer>, Problem> {
+) -> Result<JsonAnswer<ChangeAnswer>, HttpProblem> {
     change(engine, move |_, store| {
         let asked = normalise_name(&name);
         let name = store.entity(&asked)?.map_or(asked, |entity| entity.name);
@@ -218,11 +218,11 @@ pub(super) async fn put_entity(
 pub(super) async fn delete_entity(
     State(engine): Shared,
     PathPart(name): PathPart<String>,
-) -> Result<JsonAnswer<ChangeAnswer>, Problem> {
+) -> Result<JsonAnswer<ChangeAnswer>, HttpProblem> {
     change(engine, move |_, store| {
         let name = normalise_name(&name);
         if store.entity(&name)?.is_none_or(|entity| entity.name != name) {
-            return Err(Problem::not_found("the knowledge base has no entity of this name"));
+            return Err(HttpProblem::not_found("the knowledge base has no entity of this name"));
         }
         Ok(store.edit("remove", &name, |_| Ok(None))?)
     })
@@ -258,7 +258,7 @@ pub(super) struct RevisionAnswer {
 pub(super) async fn history(
     State(engine): Shared,
     QueryPart(query): QueryPart<HistoryQuery>,
-) -> Result<JsonAnswer<Vec<RevisionAnswer>>, Problem> {
+) -> Result<JsonAnswer<Vec<RevisionAnswer>>, HttpProblem> {
     let workers = engine.clone();
     let work = move || {
         let Some(store) = engine.knowledge.existing_store()? else { return Ok(Vec::new()) };
@@ -288,9 +288,9 @@ pub(super) struct UndoRequest {
 pub(super) async fn undo(
     State(engine): Shared,
     JsonBody(request): JsonBody<UndoRequest>,
-) -> Result<Response, Problem> {
+) -> Result<Response, HttpProblem> {
     if engine.knowledge.existing_store()?.is_none() {
-        return Err(Problem::new(StatusCode::CONFLICT, "cannot undo: nothing was changed yet"));
+        return Err(HttpProblem::new(StatusCode::CONFLICT, "cannot undo: nothing was changed yet"));
     }
     let answer = change(engine, move |_, store| Ok(Some(store.undo(request.revision)?))).await?;
     Ok(answer.into_response())

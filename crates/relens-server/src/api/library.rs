@@ -1,16 +1,16 @@
 //! `GET /library`: what is searched.
 
 use axum::extract::State;
-use serde::Serialize;
 use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::Shared;
 use super::extract::JsonAnswer;
-use crate::problem::Problem;
+use crate::problem::HttpProblem;
 
 /// The library that is searched.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct LibraryState {
+pub(super) struct LibraryAnswer {
     /// Pictures that can be found.
     pictures: usize,
     /// Files that were left out.
@@ -28,14 +28,14 @@ pub(super) struct LibraryState {
 }
 
 /// What is searched.
-pub(super) async fn library(State(engine): Shared) -> Result<JsonAnswer<LibraryState>, Problem> {
+pub(super) async fn library(State(engine): Shared) -> Result<JsonAnswer<LibraryAnswer>, HttpProblem> {
     let workers = engine.clone();
     let work = move || {
         let models = engine.models.names().into_iter().map(str::to_owned).collect();
         let read_only = engine.config.read_only;
         let state = engine.library.read(|library, _| {
             let catalog = library.catalog();
-            Ok(LibraryState {
+            Ok(LibraryAnswer {
                 pictures: catalog.image_count()?,
                 skipped: catalog.skipped_count()?,
                 model: catalog.model().name.clone(),

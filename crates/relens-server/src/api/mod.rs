@@ -23,15 +23,15 @@ use axum::routing::{delete, get, post, put};
 use serde_json::Value;
 
 use self::description::{DescribedRoutes, Operation};
-use crate::engine::Engine;
-use crate::problem::Problem;
+use crate::engine::Services;
+use crate::problem::HttpProblem;
 
 pub(crate) use embed::{embed_pictures, embed_texts};
 pub(crate) use status::health;
 pub(crate) use terms::{SearchTerm, TermContext};
 
 /// What all requests share, as handlers take it.
-pub(crate) type Shared = State<Arc<Engine>>;
+pub(crate) type Shared = State<Arc<Services>>;
 
 /// From what people type, show or like to pictures.
 const SEARCH: &str = "search";
@@ -43,7 +43,7 @@ const KNOWLEDGE: &str = "knowledge";
 const SERVER: &str = "server";
 
 /// All routes of the interface, and their description.
-pub(crate) fn router() -> (Router<Arc<Engine>>, Value) {
+pub(crate) fn router() -> (Router<Arc<Services>>, Value) {
     server_routes(knowledge_routes(picture_routes(search_routes(DescribedRoutes::below("/api/v1"))))).finish()
 }
 
@@ -54,19 +54,20 @@ fn search_routes(routes: DescribedRoutes) -> DescribedRoutes {
         "Ranks the pictures for a text, a picture, a vector, or several of them with weights",
     );
     let rewrites =
-        Operation::new::<rewrite::Rewrite>("post", SEARCH, "Shows what would be searched for, and why");
+        Operation::new::<rewrite::QueryRewrite>("post", SEARCH, "Shows what would be searched for, and why");
     let embeds = Operation::new::<embed::EmbedAnswer>("post", SEARCH, "Embeds texts or pictures");
     let explains = Operation::new::<explain::Explanation>(
         "post",
         SEARCH,
         "Which pixels and words the score of a hit comes from, before and after the rewrite",
     );
-    let judges = Operation::new::<Vec<judgements::Judged>>(
+    let judges = Operation::new::<Vec<judgements::JudgedHit>>(
         "post",
         SEARCH,
         "Says that a hit is right or wrong for a query, or takes it back",
     );
-    let judged = Operation::new::<Vec<judgements::Judged>>("get", SEARCH, "What was said of a query's hits");
+    let judged =
+        Operation::new::<Vec<judgements::JudgedHit>>("get", SEARCH, "What was said of a query's hits");
     routes
         .route("/search", post(search::search), &searches.body::<search::SearchRequest>())
         .route("/rewrite", post(rewrite::rewrite), &rewrites.body::<rewrite::RewriteRequest>())
@@ -81,8 +82,7 @@ fn picture_routes(routes: DescribedRoutes) -> DescribedRoutes {
     let original = Operation::file(PICTURES, "The picture's file", "image/*");
     let thumbnail =
         Operation::file(PICTURES, "The picture as a small JPEG, made once and kept", "image/jpeg");
-    let similar =
-        Operation::new::<search::SearchAnswer>("get", PICTURES, "Pictures that look like this one");
+    let similar = Operation::new::<search::SearchAnswer>("get", PICTURES, "Pictures that look like this one");
     routes
         .route("/images/{id}", get(images::describe), &describes)
         .route("/images/{id}/original", get(images::original), &original)
@@ -91,17 +91,20 @@ fn picture_routes(routes: DescribedRoutes) -> DescribedRoutes {
 }
 
 fn knowledge_routes(routes: DescribedRoutes) -> DescribedRoutes {
-    let lists = Operation::new::<knowledge::EntityList>(
+    let lists = Operation::new::<knowledge::EntitiesAnswer>(
         "get",
         KNOWLEDGE,
         "The entities whose names have a text in them",
     );
     let shows = Operation::new::<knowledge::EntityBody>("get", KNOWLEDGE, "What is known of an entity");
     let lists_words =
-        Operation::new::<words::WordList>("get", KNOWLEDGE, "The words that have a text in them");
+        Operation::new::<words::WordsAnswer>("get", KNOWLEDGE, "The words that have a text in them");
     let shows_word = Operation::new::<words::WordBody>("get", KNOWLEDGE, "What a word means");
-    let history =
-        Operation::new::<Vec<knowledge::RevisionAnswer>>("get", KNOWLEDGE, "What was changed, the latest first");
+    let history = Operation::new::<Vec<knowledge::RevisionAnswer>>(
+        "get",
+        KNOWLEDGE,
+        "What was changed, the latest first",
+    );
     let changes = |method, summary| Operation::new::<knowledge::ChangeAnswer>(method, KNOWLEDGE, summary);
     let puts = changes("put", "Stores an entity in place of what is there; searches use it at once");
     let puts_word = changes("put", "Says what a word means; searches use it at once");
@@ -109,11 +112,7 @@ fn knowledge_routes(routes: DescribedRoutes) -> DescribedRoutes {
     let undoes = changes("post", "Takes back a revision, the latest if none is named");
     let (entity, word) = ("/knowledge/entities/{name}", "/knowledge/words/{word}");
     routes
-        .route(
-            "/knowledge/entities",
-            get(knowledge::list_entities),
-            &lists.query::<knowledge::ListQuery>(),
-        )
+        .route("/knowledge/entities", get(knowledge::list_entities), &lists.query::<knowledge::ListQuery>())
         .route(entity, get(knowledge::entity), &shows)
         .route(entity, put(knowledge::put_entity), &puts.body::<knowledge::EntityBody>())
         .route(entity, delete(knowledge::delete_entity), &changes("delete", "Removes an entity"))
@@ -126,7 +125,7 @@ fn knowledge_routes(routes: DescribedRoutes) -> DescribedRoutes {
 }
 
 fn server_routes(routes: DescribedRoutes) -> DescribedRoutes {
-    let library = Operation::new::<library::LibraryState>("get", SERVER, "What is searched");
+    let library = Operation::new::<library::LibraryAnswer>("get", SERVER, "What is searched");
     let health = Operation::new::<status::Health>("get", SERVER, "Whether the model answers");
     let metrics = Operation::file(SERVER, "Counters in Prometheus's text format", "text/plain");
     routes
@@ -136,10 +135,10 @@ fn server_routes(routes: DescribedRoutes) -> DescribedRoutes {
 }
 
 /// Refuses a change where nothing may be changed.
-fn ensure_writable(engine: &Engine) -> Result<(), Problem> {
+fn ensure_writable(engine: &Services) -> Result<(), HttpProblem> {
     if engine.config.read_only {
         let reason = "this server was started with --read-only: nothing can be changed through it";
-        return Err(Problem::new(StatusCode::FORBIDDEN, reason));
+        return Err(HttpProblem::new(StatusCode::FORBIDDEN, reason));
     }
     Ok(())
 }

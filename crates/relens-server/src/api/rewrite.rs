@@ -3,13 +3,13 @@
 use axum::extract::State;
 use relens::enhancer::{EnhancedQuery, Query, TraceEntry};
 use relens::ranking::{Pipeline, pipeline_config};
-use serde::{Deserialize, Serialize};
 use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::Shared;
 use super::extract::{JsonAnswer, JsonBody};
 use super::search::is_change;
-use crate::problem::Problem;
+use crate::problem::HttpProblem;
 
 /// A text that is sent to the retriever, and how much it counts.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -22,7 +22,7 @@ pub(super) struct SentText {
 
 /// What became of a text.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Rewrite {
+pub(super) struct QueryRewrite {
     /// As it was typed.
     query: String,
     /// What rewrote it.
@@ -38,7 +38,7 @@ pub(super) struct Rewrite {
     trace: Vec<TraceEntry>,
 }
 
-impl Rewrite {
+impl QueryRewrite {
     pub(super) fn new(query: &Query, enhanced: EnhancedQuery, pipeline: &Pipeline) -> Self {
         let sent = enhanced.texts.into_iter().map(|text| SentText { text: text.text, weight: text.weight });
         Self {
@@ -74,15 +74,15 @@ pub(super) struct RewriteRequest {
 pub(super) async fn rewrite(
     State(engine): Shared,
     JsonBody(request): JsonBody<RewriteRequest>,
-) -> Result<JsonAnswer<Rewrite>, Problem> {
+) -> Result<JsonAnswer<QueryRewrite>, HttpProblem> {
     let workers = engine.clone();
     let work = move || {
         let query = Query::new(&request.query)?.keeping(&request.keep);
         let model = engine.models.get(request.model.as_deref())?;
         let pipeline = model.pipeline(request.enhancer.as_deref().unwrap_or(pipeline_config::DEFAULT))?;
         let mut enhanced = pipeline.enhance(std::slice::from_ref(&query), None)?;
-        let enhanced = enhanced.pop().ok_or_else(|| Problem::internal("the enhancer gave no answer"))?;
-        Ok(Rewrite::new(&query, enhanced, &pipeline))
+        let enhanced = enhanced.pop().ok_or_else(|| HttpProblem::internal("the enhancer gave no answer"))?;
+        Ok(QueryRewrite::new(&query, enhanced, &pipeline))
     };
     workers.workers.run(work).await.map(JsonAnswer)
 }

@@ -12,15 +12,15 @@ use relens::index::{ExactIndex, Hit, Index};
 use relens::library::FoundImage;
 use relens::ranking::relevance_feedback::{RocchioConfig, rocchio};
 use relens::ranking::{CombinedQueries, Pipeline, pipeline_config};
-use serde::{Deserialize, Serialize};
 use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::Shared;
 use super::extract::{JsonAnswer, JsonBody};
-use super::rewrite::Rewrite;
+use super::rewrite::QueryRewrite;
 use super::terms::{SearchTerm, TermContext, pictures_vectors};
-use crate::engine::{Engine, OpenModel};
-use crate::problem::Problem;
+use crate::engine::{OpenModel, Services};
+use crate::problem::HttpProblem;
 
 /// Hits of an answer if no number is said.
 const DEFAULT_HITS: usize = 50;
@@ -91,7 +91,7 @@ pub(super) struct SearchAnswer {
     /// How many pictures the library has.
     total: usize,
     /// What became of each text, in order.
-    rewrites: Vec<Rewrite>,
+    rewrites: Vec<QueryRewrite>,
     /// How long it took, in milliseconds.
     took_ms: f64,
 }
@@ -100,7 +100,7 @@ pub(super) struct SearchAnswer {
 pub(super) async fn search(
     State(engine): Shared,
     JsonBody(request): JsonBody<SearchRequest>,
-) -> Result<JsonAnswer<SearchAnswer>, Problem> {
+) -> Result<JsonAnswer<SearchAnswer>, HttpProblem> {
     let begun = Instant::now();
     if engine.config.log_queries {
         tracing::info!(query = request.query.as_deref(), "search");
@@ -112,25 +112,30 @@ pub(super) async fn search(
 }
 
 /// The hits of a page, within what the server gives.
-pub(super) fn page(engine: &Engine, k: Option<u64>, offset: u64) -> Result<(usize, usize), Problem> {
+pub(super) fn page(engine: &Services, k: Option<u64>, offset: u64) -> Result<(usize, usize), HttpProblem> {
     let most = engine.config.limits.hits;
     let wanted = k.unwrap_or(DEFAULT_HITS.min(most) as u64);
     let k = usize::try_from(wanted).ok().filter(|k| (1..=most).contains(k));
-    let k = k.ok_or_else(|| Problem::field("k", format!("1 to {most}"), wanted.to_string()))?;
+    let k = k.ok_or_else(|| HttpProblem::field("k", format!("1 to {most}"), wanted.to_string()))?;
     let deep = usize::try_from(offset).ok().filter(|offset| *offset <= DEEPEST);
-    let offset = deep.ok_or_else(|| Problem::field("offset", format!("0 to {DEEPEST}"), offset.to_string()))?;
+    let offset =
+        deep.ok_or_else(|| HttpProblem::field("offset", format!("0 to {DEEPEST}"), offset.to_string()))?;
     Ok((k, offset))
 }
 
 impl SearchRequest {
-    fn answer(mut self, engine: &Engine) -> Result<SearchAnswer, Problem> {
+    fn answer(mut self, engine: &Services) -> Result<SearchAnswer, HttpProblem> {
         let (k, offset) = page(engine, self.k, self.offset)?;
         let model = engine.models.first();
         let index = engine.library.index()?;
         index.ensure_model(model.texts.fingerprint())?;
         let pipeline = model.pipeline(self.enhancer.as_deref().unwrap_or(pipeline_config::DEFAULT))?;
         if self.keep.len() > MOST_KEPT {
-            return Err(Problem::field("keep", format!("at most {MOST_KEPT}"), self.keep.len().to_string()));
+            return Err(HttpProblem::field(
+                "keep",
+                format!("at most {MOST_KEPT}"),
+                self.keep.len().to_string(),
+            ));
         }
         if self.judged {
             self.add_judged(engine)?;
@@ -152,8 +157,10 @@ impl SearchRequest {
         };
         hits.drain(..offset.min(hits.len()));
         engine.metrics.stage("search", begun.elapsed());
-        let rewrites: Vec<Rewrite> =
-            rewrites.into_iter().map(|(query, enhanced)| Rewrite::new(&query, enhanced, &pipeline)).collect();
+        let rewrites: Vec<QueryRewrite> = rewrites
+            .into_iter()
+            .map(|(query, enhanced)| QueryRewrite::new(&query, enhanced, &pipeline))
+            .collect();
         let changed = rewrites.iter().filter(|rewrite| rewrite.is_changed()).count() as u64;
         engine.metrics.rewrites.fetch_add(changed, Ordering::Relaxed);
         let hits = engine.library.resolve(&hits)?.into_iter().map(SearchHit::from).collect();
@@ -170,7 +177,7 @@ impl SearchRequest {
     }
 
     /// Adds what was judged for this query before; what the request says itself goes before.
-    fn add_judged(&mut self, engine: &Engine) -> Result<(), Problem> {
+    fn add_judged(&mut self, engine: &Services) -> Result<(), HttpProblem> {
         let Some(query) = &self.query else { return Ok(()) };
         let (right, wrong) = super::judgements::judged_ids(engine, query)?;
         let said: Vec<u64> = self.like.iter().chain(&self.unlike).copied().collect();
@@ -186,13 +193,17 @@ impl SearchRequest {
         model: &OpenModel,
         pipeline: &Pipeline,
         index: &ExactIndex,
-    ) -> Result<Found, Problem> {
+    ) -> Result<Found, HttpProblem> {
         if terms.is_empty() && self.like.is_empty() {
-            return Err(Problem::field("query", "a query, image, vector, terms or like", "none of them"));
+            return Err(HttpProblem::field("query", "a query, image, vector, terms or like", "none of them"));
         }
         for (field, ids) in [("like", &self.like), ("unlike", &self.unlike)] {
             if ids.len() > MOST_JUDGED {
-                return Err(Problem::field(field, format!("at most {MOST_JUDGED}"), ids.len().to_string()));
+                return Err(HttpProblem::field(
+                    field,
+                    format!("at most {MOST_JUDGED}"),
+                    ids.len().to_string(),
+                ));
             }
         }
         let embedded = TermContext { model, pipeline, index, keep: &self.keep }.embed(terms)?;
@@ -217,7 +228,7 @@ impl SearchRequest {
 type Found = (Vec<Hit>, Vec<(Query, EnhancedQuery)>);
 
 /// Pictures like one of the library's, which is left out.
-pub(super) fn similar(engine: &Arc<Engine>, id: u64, k: usize) -> Result<SearchAnswer, Problem> {
+pub(super) fn similar(engine: &Arc<Services>, id: u64, k: usize) -> Result<SearchAnswer, HttpProblem> {
     let index = engine.library.index()?;
     let vector: Embeddings = pictures_vectors(&index, &[id])?;
     let mut hits = index.search(&vector, k + 1)?.pop().unwrap_or_default();

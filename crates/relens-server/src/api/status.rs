@@ -7,12 +7,12 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use relens::embed::TextEmbedder;
-use serde::Serialize;
 use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::Shared;
 use super::extract::JsonAnswer;
-use crate::problem::Problem;
+use crate::problem::HttpProblem;
 
 /// How long the model may take for one text before the server counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -32,8 +32,8 @@ pub(super) struct Health {
 }
 
 /// Whether the server works: the model embeds a text, behind those that wait already.
-pub(crate) async fn health(State(engine): Shared) -> Result<JsonAnswer<Health>, Problem> {
-    let stuck = |reason: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason);
+pub(crate) async fn health(State(engine): Shared) -> Result<JsonAnswer<Health>, HttpProblem> {
+    let stuck = |reason: &str| HttpProblem::new(StatusCode::SERVICE_UNAVAILABLE, reason);
     let begun = Instant::now();
     let check = CHECKS.fetch_add(1, Ordering::Relaxed);
     // Not in the queue of work: a server with much to do is healthy.

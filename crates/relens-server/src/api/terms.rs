@@ -3,14 +3,14 @@
 use relens::embed::embeddings::Embeddings;
 use relens::enhancer::{EnhancedQuery, Query};
 use relens::index::{ExactIndex, Index};
-use relens::ranking::relevance_feedback::combine_terms;
 use relens::ranking::Pipeline;
-use serde::Deserialize;
+use relens::ranking::relevance_feedback::combine_terms;
 use schemars::JsonSchema;
+use serde::Deserialize;
 
 use super::extract::picture_bytes;
 use crate::engine::OpenModel;
-use crate::problem::Problem;
+use crate::problem::HttpProblem;
 
 /// The most terms of one query.
 const MOST_TERMS: usize = 64;
@@ -70,9 +70,13 @@ pub(crate) struct EmbeddedTerms {
 
 impl TermContext<'_> {
     /// Embeds all terms and adds them up.
-    pub(crate) fn embed(&self, terms: &[SearchTerm]) -> Result<EmbeddedTerms, Problem> {
+    pub(crate) fn embed(&self, terms: &[SearchTerm]) -> Result<EmbeddedTerms, HttpProblem> {
         if terms.len() > MOST_TERMS {
-            return Err(Problem::field("terms", format!("at most {MOST_TERMS}"), terms.len().to_string()));
+            return Err(HttpProblem::field(
+                "terms",
+                format!("at most {MOST_TERMS}"),
+                terms.len().to_string(),
+            ));
         }
         let mut rewrites = Vec::new();
         let mut rows = Embeddings::new(self.index.dim());
@@ -81,7 +85,7 @@ impl TermContext<'_> {
             let weight = term.weight.unwrap_or(1.0);
             if !weight.is_finite() || weight.abs() > 1000.0 {
                 let field = format!("terms[{position}].weight");
-                return Err(Problem::field(&field, "a number of −1000 to 1000", weight.to_string()));
+                return Err(HttpProblem::field(&field, "a number of −1000 to 1000", weight.to_string()));
             }
             weights.push(weight);
             rows.append(&self.embed_term(term, position, &mut rewrites)?)?;
@@ -96,7 +100,7 @@ impl TermContext<'_> {
         term: &SearchTerm,
         position: usize,
         rewrites: &mut Vec<(Query, EnhancedQuery)>,
-    ) -> Result<Embeddings, Problem> {
+    ) -> Result<Embeddings, HttpProblem> {
         match term {
             SearchTerm { text: Some(text), image: None, id: None, vector: None, .. } => {
                 let query = Query::new(text)?.keeping(self.keep);
@@ -119,21 +123,25 @@ impl TermContext<'_> {
             }
             _ => {
                 let field = format!("terms[{position}]");
-                Err(Problem::field(&field, "exactly one of text, image, id and vector", "none or several"))
+                Err(HttpProblem::field(
+                    &field,
+                    "exactly one of text, image, id and vector",
+                    "none or several",
+                ))
             }
         }
     }
 
-    fn unit_vector(&self, vector: &[f32]) -> Result<Embeddings, Problem> {
+    fn unit_vector(&self, vector: &[f32]) -> Result<Embeddings, HttpProblem> {
         let dim = self.index.dim();
         if vector.len() != dim {
             let found = format!("{} components", vector.len());
-            return Err(Problem::field("vector", format!("{dim} components"), found));
+            return Err(HttpProblem::field("vector", format!("{dim} components"), found));
         }
         let mut row = Embeddings::from_rows(dim, vector.to_vec())?;
         row.normalise();
         let unit = row.ensure_normalised("the vector");
-        unit.map_err(|error| Problem::field("vector", "finite numbers, not all 0", error.to_string()))?;
+        unit.map_err(|error| HttpProblem::field("vector", "finite numbers, not all 0", error.to_string()))?;
         Ok(row)
     }
 }
@@ -142,9 +150,9 @@ impl TermContext<'_> {
 ///
 /// # Errors
 /// 404 if it does not have one of them.
-pub(super) fn pictures_vectors(index: &ExactIndex, ids: &[u64]) -> Result<Embeddings, Problem> {
+pub(super) fn pictures_vectors(index: &ExactIndex, ids: &[u64]) -> Result<Embeddings, HttpProblem> {
     index.vectors(ids).map_err(|_| {
         let named: Vec<String> = ids.iter().take(10).map(u64::to_string).collect();
-        Problem::not_found(format!("the library does not have all of the pictures {}", named.join(", ")))
+        HttpProblem::not_found(format!("the library does not have all of the pictures {}", named.join(", ")))
     })
 }

@@ -1,15 +1,15 @@
 //! What words mean that captions hardly use.
 
 use axum::extract::State;
-use relens::knowledge::words::{ENGLISH, Meaning, MeaningKind, Word};
 use relens::knowledge::Source;
-use serde::{Deserialize, Serialize};
+use relens::knowledge::words::{ENGLISH, Meaning, MeaningKind, Word};
 use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::Shared;
 use super::extract::{JsonAnswer, JsonBody, PathPart, QueryPart};
 use super::knowledge::{ChangeAnswer, ListQuery, change};
-use crate::problem::Problem;
+use crate::problem::HttpProblem;
 
 /// One meaning of a word.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -54,7 +54,7 @@ impl From<Word> for WordBody {
 
 /// Some of the words.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct WordList {
+pub(super) struct WordsAnswer {
     /// The words, sorted.
     words: Vec<WordBody>,
     /// How many there are in all.
@@ -65,7 +65,7 @@ pub(super) struct WordList {
 pub(super) async fn list_words(
     State(engine): Shared,
     QueryPart(query): QueryPart<ListQuery>,
-) -> Result<JsonAnswer<WordList>, Problem> {
+) -> Result<JsonAnswer<WordsAnswer>, HttpProblem> {
     let workers = engine.clone();
     let work = move || {
         let knowledge = engine.knowledge.current()?;
@@ -74,7 +74,7 @@ pub(super) async fn list_words(
             knowledge.words().iter().filter(|word| word.word.contains(&needle)).collect();
         found.sort_by_key(|word| !word.word.starts_with(&needle));
         let (page, total) = query.page(found);
-        Ok(WordList { words: page.into_iter().map(WordBody::from).collect(), total })
+        Ok(WordsAnswer { words: page.into_iter().map(WordBody::from).collect(), total })
     };
     workers.workers.run(work).await.map(JsonAnswer)
 }
@@ -83,12 +83,12 @@ pub(super) async fn list_words(
 pub(super) async fn word(
     State(engine): Shared,
     PathPart(word): PathPart<String>,
-) -> Result<JsonAnswer<WordBody>, Problem> {
+) -> Result<JsonAnswer<WordBody>, HttpProblem> {
     let workers = engine.clone();
     let work = move || {
         let knowledge = engine.knowledge.current()?;
         let known = knowledge.words().get(&word.to_lowercase(), ENGLISH);
-        known.map(WordBody::from).ok_or_else(|| Problem::not_found("nothing is known of this word"))
+        known.map(WordBody::from).ok_or_else(|| HttpProblem::not_found("nothing is known of this word"))
     };
     workers.workers.run(work).await.map(JsonAnswer)
 }
@@ -98,7 +98,7 @@ pub(super) async fn put_word(
     State(engine): Shared,
     PathPart(name): PathPart<String>,
     JsonBody(body): JsonBody<WordBody>,
-) -> Result<JsonAnswer<ChangeAnswer>, Problem> {
+) -> Result<JsonAnswer<ChangeAnswer>, HttpProblem> {
     change(engine, move |engine, store| {
         let known = engine.knowledge.current()?.words().get(&name.to_lowercase(), &body.language);
         let known = known.map(|word| word.meanings).unwrap_or_default();
@@ -118,7 +118,7 @@ pub(super) async fn put_word(
 pub(super) async fn delete_word(
     State(engine): Shared,
     PathPart(word): PathPart<String>,
-) -> Result<JsonAnswer<ChangeAnswer>, Problem> {
+) -> Result<JsonAnswer<ChangeAnswer>, HttpProblem> {
     change(engine, move |_, store| {
         let change = (word.to_lowercase(), ENGLISH.to_owned(), None);
         Ok(store.edit_words("remove", vec![change])?)

@@ -16,15 +16,15 @@ use serde_json::{Map, Value, json};
 use super::enhancer;
 use crate::api::extract::{JsonAnswer, JsonBody};
 use crate::api::{SearchTerm, TermContext};
-use crate::engine::Engine;
-use crate::problem::Problem;
+use crate::engine::Services;
+use crate::problem::HttpProblem;
 
 /// The only index that there is.
 const INDEX: &str = "relens";
 /// Ids whose metadata can be asked for at once.
 const MOST_IDS: usize = 1000;
 
-pub(super) fn router() -> Router<Arc<Engine>> {
+pub(super) fn router() -> Router<Arc<Services>> {
     Router::new()
         .route("/knn-service", post(knn_service))
         .route("/metadata", post(metadata))
@@ -53,18 +53,19 @@ fn usual_number() -> u64 {
 }
 
 async fn knn_service(
-    State(engine): State<Arc<Engine>>,
+    State(engine): State<Arc<Services>>,
     headers: HeaderMap,
     JsonBody(request): JsonBody<KnnRequest>,
-) -> Result<JsonAnswer<Vec<Value>>, Problem> {
+) -> Result<JsonAnswer<Vec<Value>>, HttpProblem> {
     let enhancer = enhancer(&headers, "default");
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost").to_owned();
+    let host =
+        headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost").to_owned();
     let workers = engine.clone();
     workers.workers.run(move || request.answer(&engine, &enhancer, &host)).await.map(JsonAnswer)
 }
 
 impl KnnRequest {
-    fn answer(self, engine: &Engine, enhancer: &str, host: &str) -> Result<Vec<Value>, Problem> {
+    fn answer(self, engine: &Services, enhancer: &str, host: &str) -> Result<Vec<Value>, HttpProblem> {
         let most = engine.config.limits.hits as u64;
         let ids = self.num_result_ids.unwrap_or(self.num_images).max(self.num_images);
         let k = usize::try_from(ids.min(most)).unwrap_or(0).max(1);
@@ -81,14 +82,15 @@ impl KnnRequest {
                 pipeline.search(&query, k, &*model.texts, &*index)?.hits
             }
             None => {
-                let vector = terms.embed(&[term])?.vector.ok_or_else(|| Problem::internal("no vector"))?;
+                let vector =
+                    terms.embed(&[term])?.vector.ok_or_else(|| HttpProblem::internal("no vector"))?;
                 CombinedQueries::single(vector).search(&*index, k)?.pop().unwrap_or_default()
             }
         };
         hits.iter().enumerate().map(|(rank, hit)| entry(engine, hit, rank < described, host)).collect()
     }
 
-    fn term(self) -> Result<SearchTerm, Problem> {
+    fn term(self) -> Result<SearchTerm, HttpProblem> {
         match (self.text, self.image, self.image_url, self.embedding_input) {
             (Some(text), None, None, None) => Ok(SearchTerm::text(text)),
             (None, Some(image), None, None) => Ok(SearchTerm::image(image)),
@@ -97,13 +99,13 @@ impl KnnRequest {
             (None, None, None, Some(vector)) => Ok(SearchTerm::vector(vector)),
             _ => {
                 let expected = "exactly one of text, image, image_url and embedding_input";
-                Err(Problem::field("text", expected, "none or several"))
+                Err(HttpProblem::field("text", expected, "none or several"))
             }
         }
     }
 }
 
-fn entry(engine: &Engine, hit: &Hit, described: bool, host: &str) -> Result<Value, Problem> {
+fn entry(engine: &Services, hit: &Hit, described: bool, host: &str) -> Result<Value, HttpProblem> {
     let mut entry = match engine.library.image(hit.id)? {
         Some(image) if described => described_picture(engine, &image, host)?,
         _ => Map::new(),
@@ -114,10 +116,10 @@ fn entry(engine: &Engine, hit: &Hit, described: bool, host: &str) -> Result<Valu
 }
 
 fn described_picture(
-    engine: &Engine,
+    engine: &Services,
     image: &CatalogImage,
     host: &str,
-) -> Result<Map<String, Value>, Problem> {
+) -> Result<Map<String, Value>, HttpProblem> {
     let captions = engine.library.read(|library, _| library.catalog().captions(image.id))?;
     let mut entry = Map::new();
     entry.insert("image_path".to_owned(), json!(image.path.to_string_lossy()));
@@ -134,14 +136,15 @@ struct MetadataRequest {
 }
 
 async fn metadata(
-    State(engine): State<Arc<Engine>>,
+    State(engine): State<Arc<Services>>,
     headers: HeaderMap,
     JsonBody(request): JsonBody<MetadataRequest>,
-) -> Result<JsonAnswer<Vec<Value>>, Problem> {
+) -> Result<JsonAnswer<Vec<Value>>, HttpProblem> {
     if request.ids.len() > MOST_IDS {
-        return Err(Problem::field("ids", format!("at most {MOST_IDS}"), request.ids.len().to_string()));
+        return Err(HttpProblem::field("ids", format!("at most {MOST_IDS}"), request.ids.len().to_string()));
     }
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost").to_owned();
+    let host =
+        headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost").to_owned();
     let workers = engine.clone();
     let work = move || {
         let mut found = Vec::with_capacity(request.ids.len());

@@ -19,15 +19,15 @@ use serde_json::{Map, Value, json};
 use super::enhancer;
 use crate::api::embed_texts;
 use crate::api::extract::{JsonAnswer, parse};
-use crate::engine::Engine;
-use crate::problem::Problem;
+use crate::engine::Services;
+use crate::problem::HttpProblem;
 
 /// What the service says at `/` to a program.
 pub(crate) const GREETING: &str = "Immich ML";
 /// How long the other service may take.
 const UPSTREAM_TIME: Duration = Duration::from_secs(25);
 
-pub(super) fn router() -> Router<Arc<Engine>> {
+pub(super) fn router() -> Router<Arc<Services>> {
     Router::new().route("/ping", get(async || "pong")).route("/predict", post(predict))
 }
 
@@ -53,21 +53,21 @@ struct ModelEntry {
 
 /// The parts of a request.
 #[derive(Debug, Default)]
-struct Form {
+struct PredictForm {
     entries: Option<Bytes>,
     image: Option<Bytes>,
     text: Option<String>,
 }
 
-async fn predict(State(engine): State<Arc<Engine>>, request: Request) -> Result<Response, Problem> {
+async fn predict(State(engine): State<Arc<Services>>, request: Request) -> Result<Response, HttpProblem> {
     let headers = request.headers().clone();
     let body = Bytes::from_request(request, &engine).await?;
     let form = read_form(&headers, body.clone(), &engine).await?;
-    let unprocessable = |problem: Problem| problem.with_status(StatusCode::UNPROCESSABLE_ENTITY);
-    let entries = form.entries.as_deref().ok_or_else(|| Problem::field("entries", "JSON", "none"));
+    let unprocessable = |problem: HttpProblem| problem.with_status(StatusCode::UNPROCESSABLE_ENTITY);
+    let entries = form.entries.as_deref().ok_or_else(|| HttpProblem::field("entries", "JSON", "none"));
     let entries: Entries = entries.and_then(parse).map_err(unprocessable)?;
     if form.image.is_none() && form.text.is_none() {
-        return Err(Problem::field("image", "an image, or a text", "neither"));
+        return Err(HttpProblem::field("image", "an image, or a text", "neither"));
     }
     let mut answer = match entries.others.is_empty() {
         true => Map::new(),
@@ -81,13 +81,17 @@ async fn predict(State(engine): State<Arc<Engine>>, request: Request) -> Result<
     Ok(JsonAnswer(Value::Object(answer)).into_response())
 }
 
-async fn read_form(headers: &HeaderMap, body: Bytes, engine: &Arc<Engine>) -> Result<Form, Problem> {
-    let broken = |error: String| Problem::field("body", "a multipart form", error);
+async fn read_form(
+    headers: &HeaderMap,
+    body: Bytes,
+    engine: &Arc<Services>,
+) -> Result<PredictForm, HttpProblem> {
+    let broken = |error: String| HttpProblem::field("body", "a multipart form", error);
     let mut request = Request::new(Body::from(body));
     *request.headers_mut() = headers.clone();
     let multipart = Multipart::from_request(request, engine).await;
     let mut multipart = multipart.map_err(|rejection| broken(rejection.body_text()))?;
-    let mut form = Form::default();
+    let mut form = PredictForm::default();
     while let Some(field) = multipart.next_field().await.map_err(|error| broken(error.body_text()))? {
         let name = field.name().unwrap_or_default().to_owned();
         let content = field.bytes().await.map_err(|error| broken(error.body_text()))?;
@@ -96,7 +100,7 @@ async fn read_form(headers: &HeaderMap, body: Bytes, engine: &Arc<Engine>) -> Re
             "image" => form.image = Some(content),
             "text" => {
                 let text = String::from_utf8(content.to_vec());
-                form.text = Some(text.map_err(|_| Problem::field("text", "UTF-8", "other bytes"))?);
+                form.text = Some(text.map_err(|_| HttpProblem::field("text", "UTF-8", "other bytes"))?);
             }
             _ => {}
         }
@@ -105,14 +109,14 @@ async fn read_form(headers: &HeaderMap, body: Bytes, engine: &Arc<Engine>) -> Re
 }
 
 fn embed(
-    engine: &Engine,
+    engine: &Services,
     clip: &ClipEntry,
-    form: Form,
+    form: PredictForm,
     enhancer: &str,
-) -> Result<Map<String, Value>, Problem> {
+) -> Result<Map<String, Value>, HttpProblem> {
     let mut answer = Map::new();
     match (clip, form) {
-        (ClipEntry { visual: Some(entry), textual: None }, Form { image: Some(bytes), .. }) => {
+        (ClipEntry { visual: Some(entry), textual: None }, PredictForm { image: Some(bytes), .. }) => {
             let model = engine.models.get(Some(&entry.model_name))?;
             let picture = model.decode(&bytes, "image")?;
             let (width, height) = picture.dimensions();
@@ -120,14 +124,14 @@ fn embed(
             answer.insert("imageHeight".to_owned(), json!(height));
             answer.insert("imageWidth".to_owned(), json!(width));
         }
-        (ClipEntry { visual: None, textual: Some(entry) }, Form { text: Some(text), .. }) => {
+        (ClipEntry { visual: None, textual: Some(entry) }, PredictForm { text: Some(text), .. }) => {
             let model = engine.models.get(Some(&entry.model_name))?;
             let vector = embed_texts(engine, &model, &[text], Some(enhancer))?;
             answer.insert("clip".to_owned(), vector_text(&vector));
         }
         _ => {
             let expected = "visual with an image, or textual with a text";
-            return Err(Problem::field("entries.clip", expected, "something else"));
+            return Err(HttpProblem::field("entries.clip", expected, "something else"));
         }
     }
     Ok(answer)
@@ -140,15 +144,17 @@ fn vector_text(vector: &Embeddings) -> Value {
 
 /// Passes a request on to the service that does what relens does not.
 async fn ask_upstream(
-    engine: &Engine,
+    engine: &Services,
     headers: &HeaderMap,
     body: Bytes,
-) -> Result<Map<String, Value>, Problem> {
+) -> Result<Map<String, Value>, HttpProblem> {
     let Some(upstream) = &engine.upstream else {
-        let reason = "relens embeds pictures and texts only; --upstream names a service that does the other tasks";
-        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, reason));
+        let reason =
+            "relens embeds pictures and texts only; --upstream names a service that does the other tasks";
+        return Err(HttpProblem::new(StatusCode::NOT_IMPLEMENTED, reason));
     };
-    let failed = |error: String| Problem::new(StatusCode::BAD_GATEWAY, format!("the upstream service: {error}"));
+    let failed =
+        |error: String| HttpProblem::new(StatusCode::BAD_GATEWAY, format!("the upstream service: {error}"));
     let kind = headers.get(header::CONTENT_TYPE).cloned();
     let mut request = upstream.client.post(&upstream.predict).timeout(UPSTREAM_TIME).body(body);
     if let Some(kind) = kind {

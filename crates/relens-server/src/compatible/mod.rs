@@ -12,14 +12,14 @@ use axum::http::HeaderMap;
 use relens::embed::embeddings::Embeddings;
 use serde::Deserialize;
 
-use crate::engine::Engine;
-use crate::problem::Problem;
+use crate::engine::Services;
+use crate::problem::HttpProblem;
 
 /// The header by which a client that knows relens says what rewrites its texts: `default`, `identity`, or another name.
 const ENHANCER_HEADER: &str = "x-relens-enhancer";
 
 /// The routes of all forms.
-pub(crate) fn router() -> Router<Arc<Engine>> {
+pub(crate) fn router() -> Router<Arc<Services>> {
     Router::new()
         .merge(openai::router())
         .merge(text_embeddings_inference::router())
@@ -53,12 +53,12 @@ impl OneOrMany {
 }
 
 /// The first `dimensions` components of vectors, scaled to length 1 again; all of them if nothing is said.
-fn shortened(vectors: Embeddings, dimensions: Option<u64>) -> Result<Embeddings, Problem> {
+fn shortened(vectors: Embeddings, dimensions: Option<u64>) -> Result<Embeddings, HttpProblem> {
     let Some(wanted) = dimensions else { return Ok(vectors) };
     let dim = vectors.dim();
     let fitting = usize::try_from(wanted).ok().filter(|wanted| (1..=dim).contains(wanted));
     let wanted =
-        fitting.ok_or_else(|| Problem::field("dimensions", format!("1 to {dim}"), wanted.to_string()))?;
+        fitting.ok_or_else(|| HttpProblem::field("dimensions", format!("1 to {dim}"), wanted.to_string()))?;
     let rows = vectors.iter().flat_map(|row| row.iter().take(wanted).copied()).collect();
     let mut vectors = Embeddings::from_rows(wanted, rows)?;
     vectors.normalise();

@@ -18,10 +18,10 @@ use serde_json::{Value, json};
 use super::{OneOrMany, enhancer, shortened};
 use crate::api::extract::{JsonAnswer, JsonBody};
 use crate::api::{embed_pictures, embed_texts};
-use crate::engine::{Engine, OpenModel};
-use crate::problem::Problem;
+use crate::engine::{OpenModel, Services};
+use crate::problem::HttpProblem;
 
-pub(super) fn router() -> Router<Arc<Engine>> {
+pub(super) fn router() -> Router<Arc<Services>> {
     Router::new()
         .route("/v1/embeddings", post(embeddings))
         .route("/embeddings", post(embeddings))
@@ -30,10 +30,10 @@ pub(super) fn router() -> Router<Arc<Engine>> {
 }
 
 /// A problem in OpenAI's form.
-struct OpenAiProblem(Problem);
+struct OpenAiProblem(HttpProblem);
 
-impl From<Problem> for OpenAiProblem {
-    fn from(problem: Problem) -> Self {
+impl From<HttpProblem> for OpenAiProblem {
+    fn from(problem: HttpProblem) -> Self {
         Self(problem)
     }
 }
@@ -57,7 +57,7 @@ impl IntoResponse for OpenAiProblem {
 
 #[derive(Debug, Default, Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Encoding {
+enum VectorEncoding {
     #[default]
     Float,
     Base64,
@@ -75,8 +75,8 @@ enum Modality {
 struct EmbeddingsRequest {
     model: Option<String>,
     input: Option<OneOrMany>,
-    messages: Option<Vec<Message>>,
-    encoding_format: Option<Encoding>,
+    messages: Option<Vec<ChatInput>>,
+    encoding_format: Option<VectorEncoding>,
     dimensions: Option<u64>,
     modality: Option<Modality>,
     enhancer: Option<String>,
@@ -84,13 +84,13 @@ struct EmbeddingsRequest {
 
 /// A message as vLLM takes it: what is in it becomes one vector.
 #[derive(Debug, Deserialize)]
-struct Message {
-    content: MessageContent,
+struct ChatInput {
+    content: ChatContent,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-enum MessageContent {
+enum ChatContent {
     Text(String),
     Parts(Vec<ContentPart>),
 }
@@ -115,9 +115,9 @@ struct EmbeddingEntry {
 }
 
 async fn embeddings(
-    State(engine): State<Arc<Engine>>,
+    State(engine): State<Arc<Services>>,
     headers: HeaderMap,
-    body: Result<JsonBody<EmbeddingsRequest>, Problem>,
+    body: Result<JsonBody<EmbeddingsRequest>, HttpProblem>,
 ) -> Result<Response, OpenAiProblem> {
     let JsonBody(mut request) = body?;
     let enhancer = request.enhancer.take().unwrap_or_else(|| enhancer(&headers, "identity"));
@@ -127,13 +127,13 @@ async fn embeddings(
 }
 
 impl EmbeddingsRequest {
-    fn answer(mut self, engine: &Engine, enhancer: &str) -> Result<Value, Problem> {
+    fn answer(mut self, engine: &Services, enhancer: &str) -> Result<Value, HttpProblem> {
         let model = engine.models.get(self.model.as_deref())?;
         let (vectors, tokens) = match (self.input.take(), self.messages.take()) {
             (Some(input), None) => {
                 let input = input.into_texts();
                 if input.is_empty() {
-                    return Err(Problem::field("input", "at least one text", "none"));
+                    return Err(HttpProblem::field("input", "at least one text", "none"));
                 }
                 match self.modality.unwrap_or_default() {
                     Modality::Text => {
@@ -144,7 +144,7 @@ impl EmbeddingsRequest {
                 }
             }
             (None, Some(messages)) => (embed_messages(engine, &model, messages, enhancer)?, 0),
-            _ => return Err(Problem::field("input", "input, or messages", "none or both")),
+            _ => return Err(HttpProblem::field("input", "input, or messages", "none or both")),
         };
         let vectors = shortened(vectors, self.dimensions)?;
         let encoding = self.encoding_format.unwrap_or_default();
@@ -162,17 +162,17 @@ impl EmbeddingsRequest {
     }
 }
 
-fn encoded(row: &[f32], encoding: Encoding) -> Value {
+fn encoded(row: &[f32], encoding: VectorEncoding) -> Value {
     match encoding {
-        Encoding::Float => json!(row),
-        Encoding::Base64 => {
+        VectorEncoding::Float => json!(row),
+        VectorEncoding::Base64 => {
             let bytes: Vec<u8> = row.iter().flat_map(|value| value.to_le_bytes()).collect();
             Value::String(BASE64.encode(bytes))
         }
     }
 }
 
-fn token_count(model: &OpenModel, texts: &[String]) -> Result<usize, Problem> {
+fn token_count(model: &OpenModel, texts: &[String]) -> Result<usize, HttpProblem> {
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let tokens = model.retriever.tokenizer()?.encode_batch(&texts).map_err(relens::error::Error::from)?;
     Ok(tokens.ids.len())
@@ -180,16 +180,16 @@ fn token_count(model: &OpenModel, texts: &[String]) -> Result<usize, Problem> {
 
 /// One vector of all that is in the messages.
 fn embed_messages(
-    engine: &Engine,
+    engine: &Services,
     model: &OpenModel,
-    messages: Vec<Message>,
+    messages: Vec<ChatInput>,
     enhancer: &str,
-) -> Result<Embeddings, Problem> {
+) -> Result<Embeddings, HttpProblem> {
     let (mut texts, mut pictures) = (Vec::new(), Vec::new());
     for message in messages {
         match message.content {
-            MessageContent::Text(text) => texts.push(text),
-            MessageContent::Parts(parts) => {
+            ChatContent::Text(text) => texts.push(text),
+            ChatContent::Parts(parts) => {
                 for part in parts {
                     match part {
                         ContentPart::Text { text } => texts.push(text),
@@ -207,13 +207,13 @@ fn embed_messages(
     }
     vectors.append(&embed_pictures(engine, model, &pictures)?)?;
     if vectors.is_empty() {
-        return Err(Problem::field("messages", "a text or a picture", "neither"));
+        return Err(HttpProblem::field("messages", "a text or a picture", "neither"));
     }
     let terms: Vec<(f32, &[f32])> = vectors.iter().map(|row| (1.0, row)).collect();
     Ok(combine_terms(&terms, vectors.dim())?)
 }
 
-async fn models(State(engine): State<Arc<Engine>>) -> Result<Response, StatusCode> {
+async fn models(State(engine): State<Arc<Services>>) -> Result<Response, StatusCode> {
     let entry = |name: &str| json!({"id": name, "object": "model", "created": 0, "owned_by": "relens"});
     let data: Vec<Value> = engine.models.names().into_iter().map(entry).collect();
     Ok(JsonAnswer(json!({"object": "list", "data": data})).into_response())

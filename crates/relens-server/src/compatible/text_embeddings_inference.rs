@@ -15,18 +15,18 @@ use super::{OneOrMany, enhancer, shortened};
 use crate::api::embed_texts;
 use crate::api::extract::{JsonAnswer, JsonBody};
 use crate::api::health;
-use crate::engine::Engine;
-use crate::problem::Problem;
+use crate::engine::Services;
+use crate::problem::HttpProblem;
 
-pub(super) fn router() -> Router<Arc<Engine>> {
+pub(super) fn router() -> Router<Arc<Services>> {
     Router::new().route("/embed", post(embed)).route("/info", get(info)).route("/health", get(health))
 }
 
 /// A problem in the form that its clients read.
-struct InferenceProblem(Problem);
+struct InferenceProblem(HttpProblem);
 
-impl From<Problem> for InferenceProblem {
-    fn from(problem: Problem) -> Self {
+impl From<HttpProblem> for InferenceProblem {
+    fn from(problem: HttpProblem) -> Self {
         Self(problem)
     }
 }
@@ -55,9 +55,9 @@ struct InputsRequest {
 }
 
 async fn embed(
-    State(engine): State<Arc<Engine>>,
+    State(engine): State<Arc<Services>>,
     headers: HeaderMap,
-    body: Result<JsonBody<InputsRequest>, Problem>,
+    body: Result<JsonBody<InputsRequest>, HttpProblem>,
 ) -> Result<Response, InferenceProblem> {
     let JsonBody(request) = body?;
     let enhancer = request.enhancer.unwrap_or_else(|| enhancer(&headers, "identity"));
@@ -65,7 +65,7 @@ async fn embed(
     let (inputs, dimensions) = (request.inputs.into_texts(), request.dimensions);
     let work = move || {
         if inputs.is_empty() {
-            return Err(Problem::field("inputs", "at least one text", "none"));
+            return Err(HttpProblem::field("inputs", "at least one text", "none"));
         }
         let vectors = embed_texts(&engine, engine.models.first(), &inputs, Some(&enhancer))?;
         let vectors = shortened(vectors, dimensions)?;
@@ -74,7 +74,7 @@ async fn embed(
     Ok(JsonAnswer(workers.workers.run(work).await?).into_response())
 }
 
-async fn info(State(engine): State<Arc<Engine>>) -> Result<JsonAnswer<Value>, Problem> {
+async fn info(State(engine): State<Arc<Services>>) -> Result<JsonAnswer<Value>, HttpProblem> {
     let model = engine.models.first().clone();
     let limits = engine.config.limits.clone();
     let workers = engine.clone();

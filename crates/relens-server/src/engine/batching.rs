@@ -21,7 +21,7 @@ const REMEMBERED_TEXTS: usize = 16_384;
 const TEXTS_PER_BATCH: usize = 256;
 
 /// What a client asks for, and where its answer goes.
-struct Request {
+struct TextsRequest {
     texts: Vec<String>,
     answer: SyncSender<Result<Embeddings>>,
 }
@@ -31,7 +31,7 @@ pub(crate) struct BatchingEmbedder {
     name: String,
     fingerprint: String,
     directory: Option<PathBuf>,
-    requests: Sender<Request>,
+    requests: Sender<TextsRequest>,
 }
 
 impl BatchingEmbedder {
@@ -68,13 +68,13 @@ impl TextEmbedder for BatchingEmbedder {
         let (answer, answered) = sync_channel(1);
         let texts = texts.iter().map(|&text| text.to_owned()).collect();
         let gone = || Error::Io(std::io::Error::other("the thread that embeds texts has ended"));
-        self.requests.send(Request { texts, answer }).map_err(|_| gone())?;
+        self.requests.send(TextsRequest { texts, answer }).map_err(|_| gone())?;
         answered.recv().map_err(|_| gone())?
     }
 }
 
 /// Embeds until nobody can ask any more.
-fn embed_all(receiver: &Receiver<Request>, embedder: &RememberingEmbedder, metrics: &Metrics) {
+fn embed_all(receiver: &Receiver<TextsRequest>, embedder: &RememberingEmbedder, metrics: &Metrics) {
     while let Ok(first) = receiver.recv() {
         let mut count = first.texts.len();
         let mut batch = vec![first];
@@ -93,8 +93,9 @@ fn embed_all(receiver: &Receiver<Request>, embedder: &RememberingEmbedder, metri
     }
 }
 
-fn answer(batch: Vec<Request>, embedder: &RememberingEmbedder) {
-    let texts: Vec<&str> = batch.iter().flat_map(|request| request.texts.iter().map(String::as_str)).collect();
+fn answer(batch: Vec<TextsRequest>, embedder: &RememberingEmbedder) {
+    let texts: Vec<&str> =
+        batch.iter().flat_map(|request| request.texts.iter().map(String::as_str)).collect();
     let together = guarded(embedder, &texts);
     let mut first = 0;
     for request in &batch {
@@ -127,9 +128,9 @@ mod tests {
 
     /// Embeds a text as its length; refuses "bad", panics at "worse", and notes its batches.
     #[derive(Default)]
-    struct Lengths(Mutex<Vec<usize>>);
+    struct LengthEmbedder(Mutex<Vec<usize>>);
 
-    impl TextEmbedder for Lengths {
+    impl TextEmbedder for LengthEmbedder {
         fn name(&self) -> &str {
             "lengths"
         }
@@ -144,32 +145,36 @@ mod tests {
                 return Err(Error::EmptyQuery);
             }
             self.0.lock().unwrap().push(texts.len());
-            std::thread::sleep(std::time::Duration::from_millis(20));
             Embeddings::from_rows(1, texts.iter().map(|text| text.len() as f32).collect())
         }
     }
 
     #[test]
-    fn what_comes_meanwhile_is_embedded_together_and_everybody_gets_their_own() {
-        let lengths = Arc::new(Lengths::default());
-        let embedder = BatchingEmbedder::start(lengths.clone(), Arc::default()).unwrap();
-        std::thread::scope(|scope| {
-            for length in 1..20 {
-                let embedder = &embedder;
-                scope.spawn(move || {
-                    let text = "x".repeat(length);
-                    assert_eq!(embedder.embed_texts(&[&text]).unwrap().into_vec(), [length as f32]);
-                });
-            }
-        });
-        let batches = lengths.0.lock().unwrap();
-        assert_eq!(batches.iter().sum::<usize>(), 19);
-        assert!(batches.len() < 19, "{batches:?}");
+    fn what_waits_is_embedded_together_and_everybody_gets_their_own() {
+        let lengths = Arc::new(LengthEmbedder::default());
+        let (requests, receiver) = channel();
+        let answers: Vec<_> = (1..=3)
+            .map(|number| {
+                let (answer, answered) = sync_channel(1);
+                let texts = (0..number).map(|more| "x".repeat(number + more)).collect();
+                requests.send(TextsRequest { texts, answer }).unwrap();
+                answered
+            })
+            .collect();
+        drop(requests);
+        let metrics = Metrics::default();
+        embed_all(&receiver, &RememberingEmbedder::new(lengths.clone()), &metrics);
+        let answers: Vec<Vec<f32>> =
+            answers.into_iter().map(|answered| answered.recv().unwrap().unwrap().into_vec()).collect();
+        assert_eq!(answers, [vec![1.0], vec![2.0, 3.0], vec![3.0, 4.0, 5.0]]);
+        assert_eq!(*lengths.0.lock().unwrap(), [5], "one batch, of the five different texts");
+        assert_eq!(metrics.texts.load(Ordering::Relaxed), 6);
+        assert_eq!(metrics.texts_embedded.load(Ordering::Relaxed), 5);
     }
 
     #[test]
     fn a_text_that_fails_fails_its_own_client_only() {
-        let embedder = BatchingEmbedder::start(Arc::new(Lengths::default()), Arc::default()).unwrap();
+        let embedder = BatchingEmbedder::start(Arc::new(LengthEmbedder::default()), Arc::default()).unwrap();
         std::thread::scope(|scope| {
             for text in ["bad", "good", "worse", "better"] {
                 let embedder = &embedder;

@@ -11,7 +11,7 @@ mod workers;
 use std::sync::Arc;
 
 use relens::embed::retriever::Retriever;
-use relens::judgements::{JUDGEMENTS_FILE, HitJudgements};
+use relens::judgements::{HitJudgements, JUDGEMENTS_FILE};
 
 pub(crate) use batching::BatchingEmbedder;
 pub(crate) use knowledge_files::KnowledgeFiles;
@@ -26,7 +26,7 @@ use crate::error::ServerError;
 use crate::metrics::Metrics;
 
 /// What the server was told, and what its requests share.
-pub(crate) struct Engine {
+pub(crate) struct Services {
     pub(crate) config: ServerConfig,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) models: Models,
@@ -38,7 +38,7 @@ pub(crate) struct Engine {
     pub(crate) workers: Workers,
 }
 
-impl Engine {
+impl Services {
     /// Around `retriever`, which searches the library.
     ///
     /// # Errors

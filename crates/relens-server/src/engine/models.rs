@@ -20,7 +20,7 @@ use super::BatchingEmbedder;
 use super::knowledge_files::{KnowledgeFiles, KnowledgeStamp};
 use crate::config::ServerConfig;
 use crate::metrics::Metrics;
-use crate::problem::Problem;
+use crate::problem::HttpProblem;
 
 /// A model in use.
 pub(crate) struct OpenModel {
@@ -55,11 +55,11 @@ impl OpenModel {
     ///
     /// # Errors
     /// The name is none of [`pipeline_config::names`], or what it needs cannot be read.
-    pub(crate) fn pipeline(&self, name: &str) -> Result<Arc<Pipeline>, Problem> {
+    pub(crate) fn pipeline(&self, name: &str) -> Result<Arc<Pipeline>, HttpProblem> {
         // Names only: a client must not have files of this computer opened.
         if !pipeline_config::names().contains(&name) {
             let names = pipeline_config::names().join(", ");
-            return Err(Problem::field("enhancer", format!("one of {names}"), format!("`{name}`")));
+            return Err(HttpProblem::field("enhancer", format!("one of {names}"), format!("`{name}`")));
         }
         let stamp = KnowledgeFiles::stamp(&self.home);
         let mut pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
@@ -84,10 +84,11 @@ impl OpenModel {
     ///
     /// # Errors
     /// It is no picture, or too large.
-    pub(crate) fn decode(&self, bytes: &[u8], field: &str) -> Result<RgbImage, Problem> {
+    pub(crate) fn decode(&self, bytes: &[u8], field: &str) -> Result<RgbImage, HttpProblem> {
         let limits = DecodeLimits { max_pixels: self.picture_pixels, ..DecodeLimits::default() };
         decode_image_bytes(bytes, field, &limits).map_err(|error| {
-            Problem::field(field, "a picture", error.to_string()).with_status(StatusCode::UNPROCESSABLE_ENTITY)
+            HttpProblem::field(field, "a picture", error.to_string())
+                .with_status(StatusCode::UNPROCESSABLE_ENTITY)
         })
     }
 
@@ -95,7 +96,7 @@ impl OpenModel {
     ///
     /// # Errors
     /// The model's.
-    pub(crate) fn embed_images(&self, images: &[RgbImage]) -> Result<Embeddings, Problem> {
+    pub(crate) fn embed_images(&self, images: &[RgbImage]) -> Result<Embeddings, HttpProblem> {
         Ok(self.retriever.embed_images(images)?)
     }
 }
@@ -136,7 +137,7 @@ impl Models {
     ///
     /// # Errors
     /// 404 with the names that there are; those of opening it.
-    pub(crate) fn get(&self, name: Option<&str>) -> Result<Arc<OpenModel>, Problem> {
+    pub(crate) fn get(&self, name: Option<&str>) -> Result<Arc<OpenModel>, HttpProblem> {
         let Some(asked) = name else { return Ok(self.first.clone()) };
         let name = self.config.aliases.get(asked).map_or(asked, String::as_str);
         if name == self.first.retriever.name() {
@@ -144,7 +145,7 @@ impl Models {
         }
         if !self.config.models.iter().any(|model| model == name) {
             let expected = format!("one of {}", self.names().join(", "));
-            let problem = Problem::field("model", expected, format!("`{asked}`"));
+            let problem = HttpProblem::field("model", expected, format!("`{asked}`"));
             return Err(problem.with_status(StatusCode::NOT_FOUND));
         }
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);

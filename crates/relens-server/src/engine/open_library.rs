@@ -19,10 +19,10 @@ const SHARE_OF_READING: u32 = 10;
 pub(crate) struct OpenLibrary {
     directory: PathBuf,
     metrics: Arc<Metrics>,
-    state: Mutex<Option<LibraryState>>,
+    state: Mutex<Option<OpenedLibrary>>,
 }
 
-struct LibraryState {
+struct OpenedLibrary {
     library: Library,
     /// The file that was opened: another one may stand in its place later.
     file: FileIdentity,
@@ -92,7 +92,7 @@ impl OpenLibrary {
         self.with(|state| state.library.catalog().find_image(id))
     }
 
-    fn with<T>(&self, work: impl FnOnce(&LibraryState) -> Result<T>) -> Result<T> {
+    fn with<T>(&self, work: impl FnOnce(&OpenedLibrary) -> Result<T>) -> Result<T> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.refresh(&mut state)?;
         match state.as_ref() {
@@ -102,7 +102,7 @@ impl OpenLibrary {
         }
     }
 
-    fn refresh(&self, state: &mut MutexGuard<'_, Option<LibraryState>>) -> Result<()> {
+    fn refresh(&self, state: &mut MutexGuard<'_, Option<OpenedLibrary>>) -> Result<()> {
         let metadata = fs_err::metadata(self.directory.join(DATABASE_FILE)).ok();
         let file = metadata.as_ref().map(identity);
         if let Some(open) = state.as_mut()
@@ -127,13 +127,13 @@ impl OpenLibrary {
         let index = Arc::new(library.catalog().index()?);
         let file = file.unwrap_or_default();
         let reading_took = Duration::ZERO;
-        let mut open = LibraryState { library, file, version, index, read_at: begun, reading_took };
+        let mut open = OpenedLibrary { library, file, version, index, read_at: begun, reading_took };
         self.has_read(&mut open, begun);
         **state = Some(open);
         Ok(())
     }
 
-    fn has_read(&self, state: &mut LibraryState, begun: Instant) {
+    fn has_read(&self, state: &mut OpenedLibrary, begun: Instant) {
         state.read_at = Instant::now();
         state.reading_took = begun.elapsed();
         self.metrics.library_loads.fetch_add(1, Ordering::Relaxed);

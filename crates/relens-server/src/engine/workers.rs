@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::Limits;
 use crate::metrics::Metrics;
-use crate::problem::Problem;
+use crate::problem::HttpProblem;
 
 /// Threads that work, and places to wait for one.
 pub(crate) struct Workers {
@@ -20,9 +20,9 @@ pub(crate) struct Workers {
 }
 
 /// A place in the queue, given back however the waiting ends.
-struct Place<'a>(&'a Metrics);
+struct WaitingPlace<'a>(&'a Metrics);
 
-impl Drop for Place<'_> {
+impl Drop for WaitingPlace<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
@@ -48,15 +48,15 @@ impl Workers {
     /// 503 if too many wait already; those of `work`; 500 if it panics.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
-    ) -> Result<T, Problem> {
+        work: impl FnOnce() -> Result<T, HttpProblem> + Send + 'static,
+    ) -> Result<T, HttpProblem> {
         let permit = match self.working.clone().try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
                 let place = self.place()?;
                 let permit = self.working.clone().acquire_owned().await;
                 drop(place);
-                permit.map_err(|_| Problem::busy())?
+                permit.map_err(|_| HttpProblem::busy())?
             }
         };
         self.metrics.working.fetch_add(1, Ordering::Relaxed);
@@ -67,16 +67,16 @@ impl Workers {
         });
         done.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a request's work has failed");
-            Err(Problem::internal("the work on this request failed; the server goes on"))
+            Err(HttpProblem::internal("the work on this request failed; the server goes on"))
         })
     }
 
-    fn place(&self) -> Result<Place<'_>, Problem> {
+    fn place(&self) -> Result<WaitingPlace<'_>, HttpProblem> {
         let before = self.metrics.waiting.fetch_add(1, Ordering::Relaxed);
-        let place = Place(&self.metrics);
+        let place = WaitingPlace(&self.metrics);
         if before >= self.waiting {
             self.metrics.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(Problem::busy());
+            return Err(HttpProblem::busy());
         }
         Ok(place)
     }

@@ -10,8 +10,8 @@ use axum::routing::get;
 use serde_json::json;
 
 use crate::compatible::GREETING;
-use crate::engine::Engine;
-use crate::problem::Problem;
+use crate::engine::Services;
+use crate::problem::HttpProblem;
 
 /// A file of the page: its name, its kind, and what is in it.
 struct PageFile {
@@ -43,7 +43,7 @@ const FILES: &[PageFile] = &[
     page_file!("api.js", SCRIPT),
 ];
 
-pub(crate) fn router() -> Router<Arc<Engine>> {
+pub(crate) fn router() -> Router<Arc<Services>> {
     Router::new()
         .route("/", get(start))
         .route("/api", get(async || document(include_str!("files/api.html"))))
@@ -64,7 +64,7 @@ async fn start(headers: HeaderMap) -> Response {
 async fn file(Path(name): Path<String>) -> Response {
     match FILES.iter().find(|file| file.name == name) {
         Some(file) => answer(file.kind, file.content),
-        None => Problem::not_found("the page has no such file").into_response(),
+        None => HttpProblem::not_found("the page has no such file").into_response(),
     }
 }
 

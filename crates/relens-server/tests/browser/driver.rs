@@ -59,12 +59,16 @@ impl Browser {
             status.is_ok_and(|status| status.status().is_success()).then_some(())
         };
         eventually("chromedriver to listen", async || ready(&started).await).await;
-        let arguments =
-            ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-proxy-server"];
+        let arguments = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-proxy-server",
+        ];
         let options = json!({"binary": find(&[&browser]), "args": arguments});
         let log = json!({"browser": "ALL"});
-        let capabilities =
-            json!({"alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": log}});
+        let capabilities = json!({"alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": log}});
         let made = started.post("/session", json!({"capabilities": capabilities})).await;
         let id = made["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {made}")).to_owned();
         started.session = format!("{}/session/{id}", started.session);
@@ -125,9 +129,12 @@ impl Browser {
     }
 
     pub(crate) async fn resize(&self, width: u32, height: u32) {
-        self.command("Emulation.setDeviceMetricsOverride", json!({
-            "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600,
-        }))
+        self.command(
+            "Emulation.setDeviceMetricsOverride",
+            json!({
+                "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600,
+            }),
+        )
         .await;
     }
 

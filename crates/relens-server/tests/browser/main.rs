@@ -1,4 +1,5 @@
 //! The page in a real browser: Chromium without a screen. Skipped, with a message, where it is not installed.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod driver;
 #[path = "../interface/world.rs"]
@@ -22,7 +23,9 @@ async fn with_page(world: World, steps: impl AsyncFnOnce(&Browser, &str)) {
     let address = format!("http://{}", listener.local_addr().unwrap());
     let (stop, stopped) = oneshot::channel::<()>();
     let served =
-        tokio::spawn(async move { world.server.serve(listener, async { stopped.await.unwrap_or(()) }).await });
+        tokio::spawn(
+            async move { world.server.serve(listener, async { stopped.await.unwrap_or(()) }).await },
+        );
     browser.resize(1280, 900).await;
     browser.open(&address).await;
     browser.until("document.getElementById('status').textContent.includes('pictures')").await;
@@ -36,7 +39,8 @@ async fn with_page(world: World, steps: impl AsyncFnOnce(&Browser, &str)) {
 
 /// The ids of the pictures that are shown, in order.
 async fn shown(browser: &Browser) -> Vec<Value> {
-    let ids = browser.run("return [...document.querySelectorAll('.tile')].map((tile) => tile.dataset.id)").await;
+    let ids =
+        browser.run("return [...document.querySelectorAll('.tile')].map((tile) => tile.dataset.id)").await;
     ids.as_array().unwrap().clone()
 }
 
@@ -47,7 +51,9 @@ async fn typing_searches_and_the_address_holds_what_was_searched_for() {
         browser.until("document.querySelectorAll('.tile').length > 10").await;
         browser.until("location.search.includes('pooch')").await;
         browser.until("document.querySelector('.touched')?.textContent === 'pooch'").await;
-        browser.until("[...document.querySelectorAll('.tile img')].some((image) => image.naturalWidth > 50)").await;
+        browser
+            .until("[...document.querySelectorAll('.tile img')].some((image) => image.naturalWidth > 50)")
+            .await;
         browser.screenshot("search-light.png").await;
         browser.prefer("dark").await;
         browser.screenshot("search-dark.png").await;
@@ -70,7 +76,9 @@ async fn a_touched_word_can_be_left_alone_or_taught_and_the_ranking_moves() {
         browser.until("document.querySelector('dialog li')?.textContent.includes('became')").await;
         browser.screenshot("why-a-word.png").await;
         browser.click("dialog .primary").await;
-        browser.until("document.querySelector('.touched.off') && location.search.includes('keep=pooch')").await;
+        browser
+            .until("document.querySelector('.touched.off') && location.search.includes('keep=pooch')")
+            .await;
         browser.click(".touched.off").await;
         browser.click("dialog .bar button:last-child").await;
         browser.until("document.querySelector('dialog textarea')").await;
@@ -80,7 +88,9 @@ async fn a_touched_word_can_be_left_alone_or_taught_and_the_ranking_moves() {
         browser.until("!document.querySelector('dialog')").await;
         browser.click(".touched.off").await;
         browser.click("dialog .primary").await;
-        browser.until("document.querySelector('#rewrite .sent')?.parentNode.textContent.includes('lighthouse')").await;
+        browser
+            .until("document.querySelector('#rewrite .sent')?.parentNode.textContent.includes('lighthouse')")
+            .await;
         browser.until("document.querySelector('.moved.rise')").await;
         browser.screenshot("moved.png").await;
         browser.click("#knowledge").await;
@@ -130,7 +140,9 @@ async fn before_and_after_stand_side_by_side_and_more_like_this_is_one_click() {
         browser.until("document.querySelector('.columns .moved')").await;
         browser.screenshot("compare.png").await;
         browser.click("#compare").await;
-        browser.until("!document.querySelector('.columns') && document.querySelectorAll('.tile').length > 10").await;
+        browser
+            .until("!document.querySelector('.columns') && document.querySelectorAll('.tile').length > 10")
+            .await;
         let first = shown(browser).await[0].clone();
         browser.run("document.querySelector('.tile .actions button:last-child').click()").await;
         browser.until(&format!("location.search === '?like=' + {first}")).await;

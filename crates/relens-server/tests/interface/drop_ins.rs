@@ -30,8 +30,7 @@ async fn openai_clients_get_floats_base64_and_fewer_dimensions() {
     let encoded = json!({"model": "relens-mini", "input": "a dog", "encoding_format": "base64"});
     let encoded = world.post("/embeddings", encoded).await.ok();
     let bytes = BASE64.decode(encoded["data"][0]["embedding"].as_str().unwrap()).unwrap();
-    let decoded: Vec<f32> =
-        bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    let decoded: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
     assert_eq!(decoded, vector);
     let short = json!({"model": "relens-mini", "input": "a dog", "dimensions": 64});
     let short = floats(&world.post("/v1/embeddings", short).await.ok()["data"][0]["embedding"]);
@@ -154,7 +153,8 @@ async fn clip_retrieval_clients_get_pictures_with_their_metadata() {
     let metadata = world.post("/metadata", json!({"ids": [hits[0]["id"], 999_999]})).await.ok();
     assert_eq!(metadata[0]["metadata"]["image_path"], hits[0]["image_path"]);
     assert_eq!(metadata.as_array().unwrap().len(), 1);
-    let image = world.post("/knn-service", json!({"image": BASE64.encode(a_png()), "num_images": 2})).await.ok();
+    let image =
+        world.post("/knn-service", json!({"image": BASE64.encode(a_png()), "num_images": 2})).await.ok();
     assert_eq!(image.as_array().unwrap().len(), 2);
     world.post("/knn-service", json!({})).await.problem(400);
 }

@@ -16,8 +16,7 @@ async fn a_word_that_is_taught_moves_the_ranking_at_once_and_can_be_undone() {
     let before = search().await;
     world.get("/api/v1/knowledge/words/grumblefitz").await.problem(404);
     let means = json!({"meanings": [{"text": "lighthouse"}]});
-    let changed =
-        world.send_json(Method::PUT, "/api/v1/knowledge/words/grumblefitz", means).await.ok();
+    let changed = world.send_json(Method::PUT, "/api/v1/knowledge/words/grumblefitz", means).await.ok();
     assert!(changed["revision"].is_i64(), "{changed}");
     let taught = search().await;
     assert_ne!(taught, before);
@@ -38,7 +37,8 @@ async fn entities_are_listed_stored_renamed_and_removed() {
     let listed = world.get("/api/v1/knowledge/entities?search=dog&limit=3").await.ok();
     assert!(listed["entities"].as_array().unwrap().len() <= 3);
     assert_eq!(listed["entities"][0]["entity"], "dog");
-    let body = json!({"aliases": ["Gnorf"], "senses": [{"descriptions": ["six blue legs", "long green tail"]}]});
+    let body =
+        json!({"aliases": ["Gnorf"], "senses": [{"descriptions": ["six blue legs", "long green tail"]}]});
     world.send_json(Method::PUT, "/api/v1/knowledge/entities/snorfle", body).await.ok();
     let stored = world.get("/api/v1/knowledge/entities/gnorf").await.ok();
     assert_eq!(stored["entity"], "snorfle");
@@ -73,7 +73,8 @@ async fn a_change_by_another_process_is_noticed() {
     world.get("/api/v1/knowledge/entities/zworp").await.problem(404);
     let path = world.home.path().join("evd.db");
     let mut store = KnowledgeStore::open(&path).unwrap();
-    let zworp = relens::knowledge::Entity::described("zworp", ["two noses"], relens::knowledge::Source::Person);
+    let zworp =
+        relens::knowledge::Entity::described("zworp", ["two noses"], relens::knowledge::Source::Person);
     store.edit("add", "zworp", |_| Ok(Some(zworp))).unwrap();
     world.get("/api/v1/knowledge/entities/zworp").await.ok();
 }

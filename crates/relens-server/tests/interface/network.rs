@@ -80,7 +80,10 @@ async fn many_clients_are_answered_and_those_that_do_not_fit_are_told_when_to_co
         let (answered, refused) = (with("HTTP/1.1 200"), with("HTTP/1.1 503"));
         assert_eq!(answered + refused, 40, "{answers:?}");
         assert!(answered >= 1);
-        let told = answers.iter().filter(|answer| answer.contains("503")).all(|answer| answer.contains("retry-after"));
+        let told = answers
+            .iter()
+            .filter(|answer| answer.contains("503"))
+            .all(|answer| answer.contains("retry-after"));
         assert!(told);
         assert!(exchange(port, &post("{\"query\": \"a dog\"}")).await.starts_with("HTTP/1.1 200"));
     })

@@ -1,7 +1,7 @@
 //! Colours for what matters: warm for the score, cold against it.
 
-use image::{Rgb, RgbImage, imageops};
 use super::{PixelGrid, SaliencyMap};
+use image::{Rgb, RgbImage, imageops};
 
 /// A colour of a drawing.
 pub type Color = Rgb<u8>;

@@ -84,7 +84,8 @@ mod tests {
 
     #[test]
     fn many_judgements_count_as_much_as_one() {
-        let one = rocchio(Some(&[0.6, 0.8]), &rows(&[1.0, 0.0]), &Embeddings::new(2), RocchioConfig::default());
+        let one =
+            rocchio(Some(&[0.6, 0.8]), &rows(&[1.0, 0.0]), &Embeddings::new(2), RocchioConfig::default());
         let many = rows(&[1.0, 0.0, 1.0, 0.0, 1.0, 0.0]);
         let many = rocchio(Some(&[0.6, 0.8]), &many, &Embeddings::new(2), RocchioConfig::default());
         let (one, many) = (one.unwrap(), many.unwrap());

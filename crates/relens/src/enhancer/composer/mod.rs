@@ -286,8 +286,7 @@ impl QueryEnhancer for Composer {
         let words = self.generator.knowledge().words();
         let enhanced = queries.iter().zip(&candidates).zip(traces).map(|((query, all), mut trace)| {
             let chosen = self.choose(query, all, vocabulary);
-            let reworded =
-                self.language.wording.as_ref().and_then(|wording| wording.reword(query, words));
+            let reworded = self.language.wording.as_ref().and_then(|wording| wording.reword(query, words));
             match reworded {
                 Some(reworded) => self.reworded(query, reworded, &chosen, trace),
                 None if trace.is_empty() => chosen,
