@@ -20,8 +20,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, HttpProblem> {
         if !is_json(request.headers()) {
-            let kind = request.headers().get(header::CONTENT_TYPE);
-            let found = kind.map_or("none", |kind| kind.to_str().unwrap_or("something else")).to_owned();
+            let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+            let found = kind.unwrap_or("something else").to_owned();
             let problem = HttpProblem::field("Content-Type", "application/json", found);
             return Err(problem.with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }
@@ -30,8 +30,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     }
 }
 
+/// Whether the body says that it is JSON, or nothing at all: some clients leave it out.
 fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let Some(kind) = headers.get(header::CONTENT_TYPE) else { return true };
+    let kind = kind.to_str().unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     kind == "application/json" || kind.starts_with("application/") && kind.ends_with("+json")
 }
