@@ -3,7 +3,7 @@
 //! A page that a browser has loaded from elsewhere must not reach a server on the same computer: neither by asking it
 //! directly (`Origin`, `Sec-Fetch-Site`) nor by a name that suddenly means this computer (`Host`, DNS rebinding).
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -99,8 +99,8 @@ impl Guard {
         let Some(key) = &self.key else { return true };
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let bearer = text("authorization").and_then(|value| value.strip_prefix("Bearer "));
-        let cookies = text("cookie").unwrap_or_default().split(';').map(str::trim);
-        let session = cookies.filter_map(|cookie| cookie.strip_prefix(COOKIE)?.strip_prefix('=')).next();
+        let mut cookies = text("cookie").unwrap_or_default().split(';').map(str::trim);
+        let session = cookies.find_map(|cookie| cookie.strip_prefix(COOKIE)?.strip_prefix('='));
         let same = |sent: Option<&str>, right: &str| match sent {
             // Hashes have one length, so that not even the key's length can be measured.
             Some(sent) => {
@@ -135,8 +135,7 @@ fn without_port(host: &str) -> &str {
 
 /// Addresses cannot be rebound: only names can.
 fn is_local_or_address(name: &str) -> bool {
-    let address = name.parse::<IpAddr>().is_ok() || name.parse::<Ipv6Addr>().is_ok();
-    name == "localhost" || name.ends_with(".localhost") || address
+    name == "localhost" || name.ends_with(".localhost") || name.parse::<IpAddr>().is_ok()
 }
 
 fn check_origin(headers: &HeaderMap, host: Option<&str>, method: &Method) -> Result<(), HttpProblem> {

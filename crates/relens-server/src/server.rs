@@ -159,7 +159,7 @@ fn router(engine: &Arc<Services>, guarded: Arc<Guard>) -> Router {
             )
         })
         .layer(DefaultBodyLimit::max(engine.config.limits.body_bytes))
-        .layer(CatchPanicLayer::custom(|_| {
+        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             HttpProblem::internal("this request failed; the server goes on").into_response()
         }))
         .layer(from_fn_with_state(engine.clone(), timed))

@@ -2,7 +2,6 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use relens::knowledge::entity::normalise_name;
 use relens::knowledge::store::{Change, Revision, WordChange};
 use relens::knowledge::{Description, Entity, KnowledgeStore, Sense, Source};
@@ -288,10 +287,13 @@ pub(super) struct UndoRequest {
 pub(super) async fn undo(
     State(engine): Shared,
     JsonBody(request): JsonBody<UndoRequest>,
-) -> Result<Response, HttpProblem> {
-    if engine.knowledge.existing_store()?.is_none() {
-        return Err(HttpProblem::new(StatusCode::CONFLICT, "cannot undo: nothing was changed yet"));
-    }
-    let answer = change(engine, move |_, store| Ok(Some(store.undo(request.revision)?))).await?;
-    Ok(answer.into_response())
+) -> Result<JsonAnswer<ChangeAnswer>, HttpProblem> {
+    change(engine, move |_, store| {
+        // A store that was made just now holds nothing but what came with relens.
+        if store.history(None, 1)?.first().is_none_or(|latest| latest.action == "seed") {
+            return Err(HttpProblem::new(StatusCode::CONFLICT, "cannot undo: nothing was changed yet"));
+        }
+        Ok(Some(store.undo(request.revision)?))
+    })
+    .await
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Multipart, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -89,6 +89,8 @@ async fn read_form(
     let broken = |error: String| HttpProblem::field("body", "a multipart form", error);
     let mut request = Request::new(Body::from(body));
     *request.headers_mut() = headers.clone();
+    // The body was bounded when it was read; the usual bound of a form is far below a photo.
+    DefaultBodyLimit::disable().apply(&mut request);
     let multipart = Multipart::from_request(request, engine).await;
     let mut multipart = multipart.map_err(|rejection| broken(rejection.body_text()))?;
     let mut form = PredictForm::default();

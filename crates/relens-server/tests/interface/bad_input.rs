@@ -34,7 +34,7 @@ async fn requests_that_make_no_sense_are_refused_by_field() {
         (json!({"image": "not base64!"}), 400, "image"),
         (json!({"image": "http://127.0.0.1/a.png"}), 400, "image"),
         (json!({"image": BASE64.encode("no picture")}), 422, "image"),
-        (json!([1, 2]), 400, "body"),
+        (json!(7), 400, "body"),
     ];
     for (body, status, field) in cases {
         let shown: String = body.to_string().chars().take(80).collect();
