@@ -95,7 +95,7 @@ impl ServeArguments {
             let listener = server.bind().await?;
             progress::note(&format!("serving at http://{} (Ctrl-C ends it)", listener.local_addr()?));
             server.serve(listener, interrupted()).await?;
-            Ok(())
+            Ok::<(), anyhow::Error>(())
         })
     }
 

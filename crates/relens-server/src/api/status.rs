@@ -22,7 +22,7 @@ static CHECKS: AtomicU64 = AtomicU64::new(0);
 
 /// A server that works.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Health {
+pub(crate) struct Health {
     /// Always `ok`; a server that does not work answers 503.
     status: &'static str,
     /// The version of relens.

@@ -85,7 +85,7 @@ fn embed_all(receiver: &Receiver<TextsRequest>, embedder: &RememberingEmbedder, 
             batch.push(next);
         }
         let known = embedder.len();
-        answer(batch, embedder);
+        answer(&batch, embedder);
         metrics.batch(count);
         metrics.texts.fetch_add(count as u64, Ordering::Relaxed);
         let embedded = embedder.len().saturating_sub(known) as u64;
@@ -93,12 +93,12 @@ fn embed_all(receiver: &Receiver<TextsRequest>, embedder: &RememberingEmbedder, 
     }
 }
 
-fn answer(batch: Vec<TextsRequest>, embedder: &RememberingEmbedder) {
+fn answer(batch: &[TextsRequest], embedder: &RememberingEmbedder) {
     let texts: Vec<&str> =
         batch.iter().flat_map(|request| request.texts.iter().map(String::as_str)).collect();
     let together = guarded(embedder, &texts);
     let mut first = 0;
-    for request in &batch {
+    for request in batch {
         let rows: Vec<usize> = (first..first + request.texts.len()).collect();
         first += request.texts.len();
         let own = match &together {

@@ -40,7 +40,7 @@ impl Browser {
     pub(crate) async fn start() -> Option<Self> {
         let driver = find(&["chromedriver", "/usr/lib/chromium/chromedriver"]);
         let browser = find(&["chromium", "chromium-browser", "google-chrome"]);
-        let (Some(driver), Some(browser)) = (driver, browser) else {
+        let (Some(driver), Some(_)) = (driver, browser) else {
             eprintln!("skipped: expected chromedriver and chromium, found one or none of them");
             return None;
         };
@@ -66,13 +66,18 @@ impl Browser {
             "--disable-dev-shm-usage",
             "--no-proxy-server",
         ];
-        let options = json!({"binary": find(&[&browser]), "args": arguments});
+        let options = json!({ "args": arguments });
         let log = json!({"browser": "ALL"});
         let capabilities = json!({"alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": log}});
         let made = started.post("/session", json!({"capabilities": capabilities})).await;
         let id = made["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {made}")).to_owned();
         started.session = format!("{}/session/{id}", started.session);
         Some(started)
+    }
+
+    /// Closes the window, which the driver would leave behind.
+    pub(crate) async fn end(self) {
+        let _ = self.client.delete(&self.session).send().await;
     }
 
     async fn post(&self, path: &str, body: Value) -> Value {

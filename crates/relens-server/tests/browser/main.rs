@@ -32,7 +32,7 @@ async fn with_page(world: World, steps: impl AsyncFnOnce(&Browser, &str)) {
     steps(&browser, &address).await;
     let complaints = browser.complaints().await;
     assert!(complaints.is_empty(), "{complaints:?}");
-    drop(browser);
+    browser.end().await;
     stop.send(()).unwrap();
     served.await.unwrap().unwrap();
 }
@@ -203,4 +203,5 @@ async fn a_server_with_a_key_asks_for_it_once() {
     browser.open(&format!("{address}/api")).await;
     browser.until("document.querySelectorAll('.operation').length > 15").await;
     browser.screenshot("api.png").await;
+    browser.end().await;
 }

@@ -44,7 +44,8 @@ impl JudgedArguments {
         let library = Library::open(&self.library.directory()?)?;
         let paths: BTreeSet<PathBuf> = library.catalog().images_under(Path::new("/"))?.into_keys().collect();
         let queries = right_queries(&judgements);
-        let used: usize = paths.iter().filter_map(|path| queries.get(&*path.to_string_lossy())).map(BTreeSet::len).sum();
+        let used: usize =
+            paths.iter().filter_map(|path| queries.get(&*path.to_string_lossy())).map(BTreeSet::len).sum();
         if used == 0 {
             bail!("{}: expected a picture of the library that was marked right, found none", file.display());
         }
@@ -82,7 +83,11 @@ fn right_queries(judgements: &[HitJudgement]) -> BTreeMap<String, BTreeSet<Strin
 fn common_directory(paths: &BTreeSet<PathBuf>) -> PathBuf {
     let parents = paths.iter().filter_map(|path| path.parent()).map(Path::to_owned);
     let common = parents.reduce(|one, other| {
-        one.components().zip(other.components()).take_while(|(left, right)| left == right).map(|(left, _)| left).collect()
+        one.components()
+            .zip(other.components())
+            .take_while(|(left, right)| left == right)
+            .map(|(left, _)| left)
+            .collect()
     });
     common.unwrap_or_default()
 }
