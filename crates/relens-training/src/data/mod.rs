@@ -2,8 +2,10 @@
 
 pub mod candidates;
 pub mod corpus;
+pub mod hard_queries;
 pub mod noise;
 pub mod vocabulary;
+pub mod writable_vocabulary;
 
 pub use candidates::{CandidateQuery, CandidateRewrite, RewardSource};
 pub use corpus::RewritingCorpus;

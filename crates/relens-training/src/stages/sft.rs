@@ -2,7 +2,8 @@
 //!
 //! EvdCLIP, equation 4 and MGQRe, section 3.2: cross-entropy of the best rewrite given the query. Candidates without a
 //! reward are shown to the retriever first; a query none of whose candidates beats it is left out, or teaches the
-//! rewriter to leave such queries alone (`keep_share`).
+//! rewriter to leave such queries alone (`keep_share`). What a strong writer wrote can be learned without asking anybody
+//! (`trusted`).
 //!
 //! ```no_run
 //! use relens::progress::Silent;
@@ -21,7 +22,7 @@ use relens::progress::Progress;
 use serde::{Deserialize, Serialize};
 
 use crate::data::CandidateQuery;
-use crate::data::candidates::CandidateConfig;
+use crate::data::candidates::{self, CandidateConfig};
 use crate::random::stream;
 use crate::reward::RewardConfig;
 use crate::run::trainer::Trainer;
@@ -29,7 +30,7 @@ use crate::stages::rewriter::config::in_range;
 use crate::stages::rewriter::plan::{plan, queries_at_hand};
 use crate::stages::rewriter::{
     Environment, EpochBatches, Example, LearningStep, Policy, RunSummary, StepReport, encode_pairs, fitting,
-    learn, scored_candidates, supervised_gradients, supervised_metrics,
+    learn, score, supervised_gradients, supervised_metrics,
 };
 use crate::stages::rewriter::{Plan, PlanShape, PolicyConfig, RewriterConfig, RewritingMethod};
 use crate::{Result, TrainingError};
@@ -64,9 +65,14 @@ impl SupervisedFineTuning {
         environment: &mut Environment,
         progress: &mut dyn Progress,
     ) -> Result<Self> {
-        let queries =
-            scored_candidates(&config.method.candidates, &config.method.reward, environment, progress)?;
-        let pairs = training_pairs(&queries, &config);
+        let read = candidates::read(&config.method.candidates, &environment.corpus)?;
+        let (trusted, asked) = by_trust(read, &config.method.trusted);
+        let scored = match asked.is_empty() {
+            true => asked,
+            false => score(asked, &config.method.reward, environment, progress)?,
+        };
+        let mut pairs = trusted_pairs(&trusted, config.method.targets_per_query);
+        pairs.extend(training_pairs(&scored, &config));
         let queries: Vec<&str> = pairs.iter().map(|(query, _)| *query).collect();
         let prompts = policy.prompts(&queries)?;
         let texts: Vec<(String, String)> = prompts
@@ -87,6 +93,34 @@ impl SupervisedFineTuning {
         let batches = config.batches(examples.len());
         Ok(Self { config, examples, batches })
     }
+}
+
+/// The queries with their candidates of trusted kinds, and those with their others; without candidates they are left
+/// out.
+fn by_trust(
+    queries: Vec<CandidateQuery>,
+    trusted: &[String],
+) -> (Vec<CandidateQuery>, Vec<CandidateQuery>) {
+    let (mut taken, mut asked) = (Vec::new(), Vec::new());
+    for CandidateQuery { query, picture, candidates } in queries {
+        let (of_trust, others): (Vec<_>, Vec<_>) =
+            candidates.into_iter().partition(|candidate| trusted.contains(&candidate.kind));
+        for (candidates, list) in [(of_trust, &mut taken), (others, &mut asked)] {
+            if !candidates.is_empty() {
+                list.push(CandidateQuery { query: query.clone(), picture, candidates });
+            }
+        }
+    }
+    (taken, asked)
+}
+
+/// (query, target): the first candidates of each query as they come.
+fn trusted_pairs(queries: &[CandidateQuery], targets_per_query: usize) -> Vec<(&str, &str)> {
+    let of = |query| {
+        let CandidateQuery { query, candidates, .. } = query;
+        candidates.iter().take(targets_per_query).map(|candidate| (query.as_str(), candidate.text.as_str()))
+    };
+    queries.iter().flat_map(of).collect()
 }
 
 /// (query, target): up to `targets_per_query` candidates that beat the query, the best first; and for a share of the
@@ -165,6 +199,10 @@ pub struct SftMethod {
     /// Share of the queries without a better rewrite that teach to leave the query as it is. Default 0, range [0, 1].
     #[serde(default)]
     pub keep_share: f64,
+    /// Kinds of candidates that are learned without asking the retriever, in the order in which they come: `concept` and
+    /// `caption` of recorded answers, say. Default none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted: Vec<String>,
     /// ε of label smoothing. Default 0, range [0, 1).
     #[serde(default)]
     pub label_smoothing: f64,

@@ -12,6 +12,7 @@ use crate::stages::rewriter::{
     Plan, PlanShape, PolicyConfig, RewriterConfig, RewriterEvaluation, RewriterMetric, RewritingMethod,
     RunSummary,
 };
+use super::trunk::TrunkSettings;
 use crate::{Result, TrainingError};
 use relens::progress::Progress;
 
@@ -76,6 +77,11 @@ pub struct FreshModel {
     /// Write an induction head into the initial weights, which copies the prompt (see `copying_head`). A rewriter repeats
     /// most of its query, and a small T5 finds out how only late, if ever. Default false.
     pub copying_head: bool,
+    /// Read with a text trunk that knows words, and leave it as it is; then of the sizes only those of the decoder count,
+    /// its width is the trunk's, and its vocabulary those of the trunk's tokens that the texts consist of. Default none:
+    /// an encoder from scratch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trunk: Option<TrunkSettings>,
 }
 
 impl Default for FreshModel {
@@ -92,6 +98,7 @@ impl Default for FreshModel {
             dropout: 0.1,
             positions: 128,
             copying_head: false,
+            trunk: None,
         }
     }
 }
@@ -142,6 +149,10 @@ impl RewritingMethod for DenoiseMethod {
                 return Err(TrainingError::setting(format!("fresh.{field}"), "in [1, 65536]", &size));
             }
         }
+        if self.fresh.copying_head && self.fresh.trunk.is_some() {
+            let expected = "false beside `fresh.trunk`, whose decoder copies anyway";
+            return Err(TrainingError::setting("fresh.copying_head", expected, &true));
+        }
         if self.fresh.copying_head {
             super::copying_head::check(&self.fresh)?;
         }
@@ -156,7 +167,11 @@ impl RewritingMethod for DenoiseMethod {
         let policy = match &method.start_from {
             Some(directory) => PolicyConfig::of(directory),
             None => {
-                fs_err::write(sizes.path().join("config.json"), super::fresh::model_config(&method.fresh))?;
+                let expected = match &method.fresh.trunk {
+                    Some(trunk) => super::trunk::expected_config(trunk, &method.fresh)?,
+                    None => super::fresh::model_config(&method.fresh),
+                };
+                fs_err::write(sizes.path().join("config.json"), expected)?;
                 PolicyConfig::of(sizes.path())
             }
         };

@@ -10,7 +10,7 @@ use relens_models::weights::{ElementType, tensors_to_bytes};
 use serde_json::json;
 
 use super::config::{DenoiseConfig, FreshModel};
-use super::copying_head;
+use super::{copying_head, trunk};
 use crate::data::corpus::RewritingCorpus;
 use crate::data::{candidates, vocabulary};
 use crate::random::{fill_normal, stream};
@@ -23,7 +23,7 @@ const INITIAL: &str = "initial";
 /// The directory while it is written.
 const PARTIAL: &str = ".partial-initial";
 /// Buckets of relative positions, T5's number.
-const BUCKETS: usize = 32;
+pub(super) const BUCKETS: usize = 32;
 
 /// The directory that training starts from: the one that the settings name, or a fresh model in the run's directory.
 pub(super) fn starting_point(config: &DenoiseConfig, progress: &mut dyn Progress) -> Result<PolicyConfig> {
@@ -39,7 +39,11 @@ pub(super) fn starting_point(config: &DenoiseConfig, progress: &mut dyn Progress
         }
     };
     let rewriter = Some(config.method.rewriter.clone());
-    Ok(PolicyConfig { rewriter, ..PolicyConfig::of(&start_from) })
+    let frozen = match config.method.fresh.trunk {
+        Some(_) => vec!["encoder.".to_owned()],
+        None => Vec::new(),
+    };
+    Ok(PolicyConfig { rewriter, frozen, ..PolicyConfig::of(&start_from) })
 }
 
 fn write(config: &DenoiseConfig, directory: &Path) -> Result<()> {
@@ -56,6 +60,13 @@ fn write(config: &DenoiseConfig, directory: &Path) -> Result<()> {
             .chain(query.candidates.iter().map(|candidate| candidate.text.as_str()))
     });
     let texts: Vec<&str> = captions.chain(recorded).collect();
+    if let Some(trunk) = &config.method.fresh.trunk {
+        trunk::write(trunk, &config.method.fresh, texts, config.seed, &partial)?;
+        let generation = generation_config(config.method.rewriter.decoding.max_tokens);
+        write_atomically(&partial.join("generation_config.json"), generation.as_bytes())?;
+        write_atomically(&partial.join(SETTINGS_FILE), config.method.rewriter.to_json()?.as_bytes())?;
+        return Ok(fs_err::rename(&partial, directory)?);
+    }
     let tokenizer = vocabulary::train(texts.into_iter(), config.method.fresh.vocabulary_size)?;
     let tensors = initial_weights(&config.method.fresh, config.seed)?;
     let files = [
@@ -158,37 +169,50 @@ fn generation_config(max_tokens: usize) -> String {
 /// The initialisation of T5 (transformers' `T5PreTrainedModel._init_weights` with factor 1): deviations such that
 /// attention scores need no scaling.
 pub(super) fn initial_weights(model: &FreshModel, seed: u64) -> Result<BTreeMap<String, Tensor>> {
-    let mut weights = Initial { tensors: BTreeMap::new(), seed };
-    let width = model.d_model;
-    weights.normal("shared.weight", &[model.vocabulary_size, width], 1.0)?;
-    for (stack, layers) in [("encoder", model.layers), ("decoder", model.decoder_layers)] {
-        for layer in 0..layers {
-            let block = format!("{stack}.block.{layer}.layer");
-            weights.attention(&format!("{block}.0"), "SelfAttention", model)?;
-            if layer == 0 {
-                let name = format!("{block}.0.SelfAttention.relative_attention_bias.weight");
-                weights.normal(&name, &[BUCKETS, model.heads], (width as f64).powf(-0.5))?;
-            }
-            let feed_forward = if stack == "decoder" {
-                weights.attention(&format!("{block}.1"), "EncDecAttention", model)?;
-                2
-            } else {
-                1
-            };
-            weights.feed_forward(&format!("{block}.{feed_forward}"), model)?;
-        }
-        weights.ones(&format!("{stack}.final_layer_norm.weight"), width)?;
-    }
-    Ok(weights.tensors)
+    let mut weights = Initial::new(seed);
+    weights.normal("shared.weight", &[model.vocabulary_size, model.d_model], 1.0)?;
+    weights.stack("encoder", model.layers, model)?;
+    weights.stack("decoder", model.decoder_layers, model)?;
+    Ok(weights.into_tensors())
 }
 
-struct Initial {
+/// Initial weights while they are drawn.
+pub(super) struct Initial {
     tensors: BTreeMap<String, Tensor>,
     seed: u64,
 }
 
 impl Initial {
-    fn normal(&mut self, name: &str, shape: &[usize], deviation: f64) -> Result<()> {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { tensors: BTreeMap::new(), seed }
+    }
+
+    pub(super) fn into_tensors(self) -> BTreeMap<String, Tensor> {
+        self.tensors
+    }
+
+    /// The layers of the encoder or of the decoder.
+    pub(super) fn stack(&mut self, stack: &str, layers: usize, model: &FreshModel) -> Result<()> {
+        let width = model.d_model;
+        for layer in 0..layers {
+            let block = format!("{stack}.block.{layer}.layer");
+            self.attention(&format!("{block}.0"), "SelfAttention", model)?;
+            if layer == 0 {
+                let name = format!("{block}.0.SelfAttention.relative_attention_bias.weight");
+                self.normal(&name, &[BUCKETS, model.heads], (width as f64).powf(-0.5))?;
+            }
+            let feed_forward = if stack == "decoder" {
+                self.attention(&format!("{block}.1"), "EncDecAttention", model)?;
+                2
+            } else {
+                1
+            };
+            self.feed_forward(&format!("{block}.{feed_forward}"), model)?;
+        }
+        self.ones(&format!("{stack}.final_layer_norm.weight"), width)
+    }
+
+    pub(super) fn normal(&mut self, name: &str, shape: &[usize], deviation: f64) -> Result<()> {
         let mut values = vec![0f32; shape.iter().product()];
         fill_normal(&mut values, &mut stream(self.seed, &format!("initial {name}"), 0));
         values.iter_mut().for_each(|value| *value *= deviation as f32);
@@ -196,7 +220,7 @@ impl Initial {
         Ok(())
     }
 
-    fn ones(&mut self, name: &str, width: usize) -> Result<()> {
+    pub(super) fn ones(&mut self, name: &str, width: usize) -> Result<()> {
         self.tensors.insert(name.to_owned(), Tensor::from_vec(vec![1f32; width], width, &Device::Cpu)?);
         Ok(())
     }

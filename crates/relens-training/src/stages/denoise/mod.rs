@@ -8,10 +8,12 @@
 mod config;
 mod copying_head;
 mod fresh;
+mod trunk;
 
 use rand::RngExt;
 
 pub use config::{DenoiseConfig, DenoiseMethod, FreshModel};
+pub use trunk::TrunkSettings;
 
 use super::rewriter::{
     Environment, EpochBatches, Example, LearningStep, Policy, RunSummary, StepReport, encode_pairs, learn,

@@ -33,6 +33,10 @@ pub struct PolicyConfig {
     /// are. The exported model has it merged, and beside it lies the adapter in PEFT's files. Default: all weights
     /// are trained.
     pub lora: Option<LoraConfig>,
+    /// Leave the tensors as they are whose names begin with one of these: `encoder.` for a trunk that knows words
+    /// already. Default none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub frozen: Vec<String>,
 }
 
 fn yes() -> bool {
@@ -42,7 +46,7 @@ fn yes() -> bool {
 impl PolicyConfig {
     /// The rewriter in `directory`, used as it says itself.
     pub(crate) fn of(directory: &Path) -> Self {
-        Self { start_from: directory.to_owned(), rewriter: None, dropout: true, lora: None }
+        Self { start_from: directory.to_owned(), rewriter: None, dropout: true, lora: None, frozen: Vec::new() }
     }
 }
 

@@ -30,5 +30,5 @@ pub(crate) use learning::{LearningStep, learn};
 pub(crate) use plan::PlanShape;
 pub(crate) use policy::{Policy, PolicyPass};
 pub(crate) use rollouts::{ReferencePolicy, Sampling, rollout_queries};
-pub(crate) use scoring::scored_candidates;
+pub(crate) use scoring::{score, scored_candidates};
 pub(crate) use supervised::{finite_loss, mean_loss, supervised_gradients, supervised_metrics};

@@ -50,7 +50,8 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    /// Opens the directory that a stage starts from; all of its weights are trained, or an adapter of them.
+    /// Opens the directory that a stage starts from; all of its weights but the
+    /// frozen ones are trained, or an adapter of them.
     ///
     /// `seed` decides dropout and an adapter's initial weights; `checkpointing` says whether the inside of layers is
     /// computed anew on the way back.
@@ -71,7 +72,11 @@ impl Policy {
                 let parameters = Parameters::frozen(weights.clone()).with_adapter(adapter.clone());
                 (parameters, adapter.parameters().clone())
             }
-            None => Parameters::trainable(weights.clone(), |_| true),
+            None => {
+                let frozen = config.frozen.clone();
+                let learns = move |name: &str| !frozen.iter().any(|prefix| name.starts_with(prefix));
+                Parameters::trainable(weights.clone(), learns)
+            }
         };
         let model = language_model::load(directory, &parameters)?;
         if let Some(adapter) = &adapter {
