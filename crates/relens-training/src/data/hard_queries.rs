@@ -42,7 +42,7 @@ fn four() -> usize {
 
 /// What words are also called.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Lexicon {
+pub struct Synonyms {
     alternatives: HashMap<String, Vec<String>>,
 }
 
@@ -52,7 +52,7 @@ struct Line {
     alternatives: Vec<String>,
 }
 
-impl Lexicon {
+impl Synonyms {
     /// Reads a file.
     ///
     /// # Errors
@@ -72,7 +72,8 @@ impl Lexicon {
             }
             let word = word.trim().to_lowercase();
             // A word that is also called itself would teach nothing.
-            let others = others.into_iter().filter(|other| other.trim().to_lowercase() != word);
+            let others: Vec<String> =
+                others.into_iter().filter(|other| other.trim().to_lowercase() != word).collect();
             alternatives.entry(word).or_default().extend(others);
         }
         alternatives.retain(|_, others| !others.is_empty());
@@ -84,7 +85,7 @@ impl Lexicon {
     }
 
     /// `text` with up to `most` of its words replaced; `None` if the lexicon has none of them.
-    fn hardened(&self, text: &str, most: usize, rng: &mut impl rand::Rng) -> Option<String> {
+    pub(super) fn hardened(&self, text: &str, most: usize, rng: &mut impl rand::Rng) -> Option<String> {
         let mut words: Vec<&str> = text.split_whitespace().collect();
         let mut places: Vec<usize> =
             (0..words.len()).filter(|&place| self.alternatives(words[place]).is_some()).collect();
@@ -129,9 +130,9 @@ fn with_articles(words: &[&str]) -> String {
 /// the lexicon has are passed over.
 ///
 /// # Errors
-/// Those of [`Lexicon::open`].
+/// Those of [`Synonyms::open`].
 pub fn read(config: &HardQueryConfig, corpus: &RewritingCorpus) -> Result<Vec<CandidateQuery>> {
-    let lexicon = Lexicon::open(&config.lexicon)?;
+    let lexicon = Synonyms::open(&config.lexicon)?;
     let mut queries = Vec::new();
     for (picture, entry) in corpus.training.iter().enumerate() {
         let mut rng = stream(config.seed, "hard queries", picture as u64);
@@ -151,10 +152,10 @@ pub fn read(config: &HardQueryConfig, corpus: &RewritingCorpus) -> Result<Vec<Ca
 mod tests {
     use super::*;
 
-    fn lexicon(lines: &str) -> Result<Lexicon> {
+    fn lexicon(lines: &str) -> Result<Synonyms> {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs_err::write(file.path(), lines).unwrap();
-        Lexicon::open(file.path())
+        Synonyms::open(file.path())
     }
 
     const LINES: &str = r#"{"word": "dog", "alternatives": ["pooch", "dog"], "plain": "dog"}
@@ -173,7 +174,11 @@ mod tests {
         let many: Vec<String> =
             (0..20).filter_map(|_| lexicon.hardened("a boy and a dog", 4, &mut rng)).collect();
         assert!(many.contains(&"an urchin and a pooch".to_owned()), "{many:?}");
-        assert_eq!(lexicon.hardened("red things", 4, &mut rng), None, "a word called itself is no other word");
+        assert_eq!(
+            lexicon.hardened("red things", 4, &mut rng),
+            None,
+            "a word called itself is no other word"
+        );
     }
 
     #[test]
@@ -191,7 +196,10 @@ mod tests {
     fn broken_lines_are_named() {
         for (lines, expected) in [
             ("{\"word\": \"dog\"}", "line 1: missing field `alternatives`"),
-            ("{\"word\": \"a\", \"alternatives\": [\"b\"]}\n{\"word\": \"a\", \"alternatives\": [\"\"]}", "line 2: expected a text"),
+            (
+                "{\"word\": \"a\", \"alternatives\": [\"b\"]}\n{\"word\": \"a\", \"alternatives\": [\"\"]}",
+                "line 2: expected a text",
+            ),
         ] {
             let error = lexicon(lines).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

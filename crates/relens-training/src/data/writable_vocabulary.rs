@@ -36,8 +36,10 @@ pub fn reorder<'a>(
     tokenizer_json: &[u8],
     texts: impl IntoIterator<Item = &'a str>,
 ) -> Result<WritableVocabulary> {
-    let refuse = |found: String| TrainingError::argument("writable_vocabulary", "a BERT's tokenizer.json", found);
-    let mut json: Value = serde_json::from_slice(tokenizer_json).map_err(|error| refuse(error.to_string()))?;
+    let refuse =
+        |found: String| TrainingError::argument("writable_vocabulary", "a BERT's tokenizer.json", found);
+    let mut json: Value =
+        serde_json::from_slice(tokenizer_json).map_err(|error| refuse(error.to_string()))?;
     let words: HashMap<String, u32> = json
         .pointer("/model/vocab")
         .and_then(|vocabulary| serde_json::from_value(vocabulary.clone()).ok())
@@ -118,7 +120,8 @@ mod tests {
 
     fn bert() -> Value {
         let words = ["[PAD]", "a", "[UNK]", "[CLS]", "[SEP]", "pooch", "dog", "##s", "runs", "b"];
-        let vocabulary: HashMap<&str, usize> = words.iter().enumerate().map(|(id, &word)| (word, id)).collect();
+        let vocabulary: HashMap<&str, usize> =
+            words.iter().enumerate().map(|(id, &word)| (word, id)).collect();
         let added = |id: usize| {
             json!({"id": id, "content": words[id], "single_word": false, "lstrip": false, "rstrip": false,
                    "normalized": false, "special": true})

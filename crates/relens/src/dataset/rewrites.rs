@@ -32,6 +32,8 @@ pub struct RewrittenQuery {
     pub sentid: Option<u64>,
     /// The query.
     pub query: String,
+    /// The field that held it: `query`, `caption`, `rare`, `chatty` or `keywords`.
+    pub wording: &'static str,
     /// Its rewrites.
     pub rewrites: Vec<RecordedRewrite>,
     /// A vaguer query.
@@ -69,8 +71,12 @@ impl From<RewriteForm> for RecordedRewrite {
     }
 }
 
-/// The kind of a rewrite that is the caption which its query asks for in other words.
+/// The kind of a rewrite that is the caption which its query asks for in other words; and the wording of that caption.
 pub const CAPTION: &str = "caption";
+/// The wording of queries that are no caption in other words.
+pub const QUERY: &str = "query";
+/// The kind of a rewrite in words that a retriever knows, as near to the query as can be.
+pub const CONCEPT: &str = "concept";
 
 /// A line of any form; which fields it must have depends on the form.
 #[derive(Deserialize)]
@@ -94,30 +100,34 @@ impl Line {
     /// The queries of the line; else what was expected and what was found.
     fn queries(self) -> std::result::Result<Vec<RewrittenQuery>, (&'static str, &'static str)> {
         let (imgid, sentid) = (self.imgid, self.sentid);
-        let query = |query: String, rewrites: Vec<RecordedRewrite>| RewrittenQuery {
+        let query = |wording: &'static str, query: String, rewrites: Vec<RecordedRewrite>| RewrittenQuery {
             imgid,
             sentid,
             query,
+            wording,
             rewrites,
             blurred: None,
         };
         // Lines of the first form may name the caption that the query is, as fields beyond it.
         if let Some(rewrites) = self.rewrites {
             let own = self.query.ok_or(("`query` beside `rewrites`", "none"))?;
-            return Ok(vec![RewrittenQuery { blurred: self.blurred, ..query(own, rewrites) }]);
+            return Ok(vec![RewrittenQuery { blurred: self.blurred, ..query(QUERY, own, rewrites) }]);
         }
         let caption = self.caption.ok_or(("`query` with `rewrites`, or `caption`", "neither"))?;
         let rewrites: Vec<RecordedRewrite> =
-            [("concept", self.concept), ("evd", self.evd), ("plain", self.plain)]
+            [(CONCEPT, self.concept), ("evd", self.evd), ("plain", self.plain)]
                 .into_iter()
                 .filter_map(|(kind, text)| Some(RecordedRewrite { kind: kind.to_owned(), text: text? }))
                 .collect();
         let itself = RecordedRewrite { kind: CAPTION.to_owned(), text: caption.clone() };
-        let asked = [self.query, self.rare, self.chatty, self.keywords].into_iter().flatten();
-        let mut queries: Vec<RewrittenQuery> =
-            asked.map(|asked| query(asked, rewrites.iter().chain([&itself]).cloned().collect())).collect();
+        let asked =
+            [(QUERY, self.query), ("rare", self.rare), ("chatty", self.chatty), ("keywords", self.keywords)];
+        let of_asked = |(wording, asked): (&'static str, Option<String>)| {
+            Some(query(wording, asked?, rewrites.iter().chain([&itself]).cloned().collect()))
+        };
+        let mut queries: Vec<RewrittenQuery> = asked.into_iter().filter_map(of_asked).collect();
         if !rewrites.is_empty() {
-            queries.push(query(caption, rewrites));
+            queries.push(query(CAPTION, caption, rewrites));
         }
         match queries.is_empty() {
             true => Err(("a rewrite or another wording beside `caption`", "none")),
@@ -162,12 +172,14 @@ pub fn for_each_record(
 ) -> Result<()> {
     for_each_line(path, |line, text| {
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        let record: Line = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| Error::Dataset {
-            path: path.to_owned(),
-            location: format!("line {line}, field `{}`", error.path()),
-            expected: "{\"query\": \"…\", \"rewrites\": [{\"kind\": \"…\", \"text\": \"…\"}, …]}".to_owned(),
-            found: error.inner().to_string(),
-        })?;
+        let record: Line =
+            serde_path_to_error::deserialize(&mut deserializer).map_err(|error| Error::Dataset {
+                path: path.to_owned(),
+                location: format!("line {line}, field `{}`", error.path()),
+                expected: "{\"query\": \"…\", \"rewrites\": [{\"kind\": \"…\", \"text\": \"…\"}, …]}"
+                    .to_owned(),
+                found: error.inner().to_string(),
+            })?;
         let place = RecordPlace { path, line };
         let queries = record.queries().map_err(|(expected, found)| place.error(expected, found))?;
         queries.into_iter().try_for_each(|query| visit(place, query))

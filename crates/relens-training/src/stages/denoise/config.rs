@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use relens::enhancer::rewriter::RewriterSettings;
 use serde::{Deserialize, Serialize};
 
+use super::trunk::TrunkSettings;
 use crate::data::noise::NoiseConfig;
 use crate::stages::rewriter::config::in_range;
 use crate::stages::rewriter::plan::{plan, queries_at_hand};
@@ -12,7 +13,6 @@ use crate::stages::rewriter::{
     Plan, PlanShape, PolicyConfig, RewriterConfig, RewriterEvaluation, RewriterMetric, RewritingMethod,
     RunSummary,
 };
-use super::trunk::TrunkSettings;
 use crate::{Result, TrainingError};
 use relens::progress::Progress;
 
@@ -103,6 +103,59 @@ impl Default for FreshModel {
     }
 }
 
+impl FreshModel {
+    /// Checks every range.
+    ///
+    /// # Errors
+    /// [`TrainingError::Setting`] naming the field.
+    pub fn check(&self) -> Result<()> {
+        in_range("fresh.dropout", self.dropout, 0.0, 0.9)?;
+        let sizes = [
+            ("d_model", self.d_model),
+            ("d_kv", self.d_kv),
+            ("d_ff", self.d_ff),
+            ("layers", self.layers),
+            ("decoder_layers", self.decoder_layers),
+            ("heads", self.heads),
+            ("positions", self.positions),
+        ];
+        for (field, size) in sizes {
+            if !(1..=65_536).contains(&size) {
+                return Err(TrainingError::setting(format!("fresh.{field}"), "in [1, 65536]", &size));
+            }
+        }
+        if self.copying_head && self.trunk.is_some() {
+            let expected = "false beside `fresh.trunk`, whose decoder copies anyway";
+            return Err(TrainingError::setting("fresh.copying_head", expected, &true));
+        }
+        if self.copying_head {
+            super::copying_head::check(self)?;
+        }
+        Ok(())
+    }
+
+    /// What a run that begins with such a model will need.
+    ///
+    /// # Errors
+    /// A trunk's configuration that is missing or malformed.
+    pub(crate) fn plan<M: RewritingMethod>(
+        &self,
+        config: &RewriterConfig<M>,
+        shape: PlanShape,
+    ) -> Result<Plan> {
+        // A fresh model has no directory yet: its sizes are written where nobody looks, and read as any other's.
+        let sizes = tempfile::tempdir()?;
+        let expected = match &self.trunk {
+            Some(trunk) => super::trunk::expected_config(trunk, self)?,
+            None => super::fresh::model_config(self),
+        };
+        fs_err::write(sizes.path().join("config.json"), expected)?;
+        let found = plan(config, &PolicyConfig::of(sizes.path()), shape)?;
+        let model = if self.trunk.is_some() { "a fresh decoder on a trunk" } else { "a fresh T5" };
+        Ok(Plan { model: model.to_owned(), ..found })
+    }
+}
+
 fn half() -> f64 {
     0.5
 }
@@ -134,54 +187,19 @@ impl RewritingMethod for DenoiseMethod {
         in_range("paraphrase", self.paraphrase, 0.0, 1.0)?;
         in_range("random_words", self.random_words, 0.0, 1.0)?;
         in_range("embedding_rate", self.embedding_rate, 0.0, 100.0)?;
-        in_range("fresh.dropout", self.fresh.dropout, 0.0, 0.9)?;
-        let sizes = [
-            ("d_model", self.fresh.d_model),
-            ("d_kv", self.fresh.d_kv),
-            ("d_ff", self.fresh.d_ff),
-            ("layers", self.fresh.layers),
-            ("decoder_layers", self.fresh.decoder_layers),
-            ("heads", self.fresh.heads),
-            ("positions", self.fresh.positions),
-        ];
-        for (field, size) in sizes {
-            if !(1..=65_536).contains(&size) {
-                return Err(TrainingError::setting(format!("fresh.{field}"), "in [1, 65536]", &size));
-            }
-        }
-        if self.fresh.copying_head && self.fresh.trunk.is_some() {
-            let expected = "false beside `fresh.trunk`, whose decoder copies anyway";
-            return Err(TrainingError::setting("fresh.copying_head", expected, &true));
-        }
-        if self.fresh.copying_head {
-            super::copying_head::check(&self.fresh)?;
-        }
+        self.fresh.check()?;
         self.rewriter.check("rewriter")?;
         Ok(())
     }
 
     fn plan(config: &DenoiseConfig) -> Result<Plan> {
-        // A fresh model has no directory yet: its sizes are written where nobody looks, and read as any other's.
-        let sizes = tempfile::tempdir()?;
         let method = &config.method;
-        let policy = match &method.start_from {
-            Some(directory) => PolicyConfig::of(directory),
-            None => {
-                let expected = match &method.fresh.trunk {
-                    Some(trunk) => super::trunk::expected_config(trunk, &method.fresh)?,
-                    None => super::fresh::model_config(&method.fresh),
-                };
-                fs_err::write(sizes.path().join("config.json"), expected)?;
-                PolicyConfig::of(sizes.path())
-            }
-        };
         let examples = queries_at_hand(None, &config.data)?;
-        let mut found =
-            plan(config, &policy, PlanShape { examples, targets: 1, updates: 1, samples: false })?;
-        if method.start_from.is_none() {
-            found.model = "a fresh T5".to_owned();
+        let shape = PlanShape { examples, targets: 1, updates: 1, samples: false };
+        match &method.start_from {
+            Some(directory) => plan(config, &PolicyConfig::of(directory), shape),
+            None => method.fresh.plan(config, shape),
         }
-        Ok(found)
     }
 
     fn run(config: &DenoiseConfig, progress: &mut dyn Progress) -> Result<RunSummary> {

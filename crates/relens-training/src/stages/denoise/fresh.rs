@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
+use relens::enhancer::rewriter::RewriterSettings;
+use relens::enhancer::rewriter::glosses::plain;
 use relens::enhancer::rewriter::settings::SETTINGS_FILE;
 use relens_models::atomic_file::write_atomically;
 use relens_models::weights::{ElementType, tensors_to_bytes};
 use serde_json::json;
 
-use super::config::{DenoiseConfig, FreshModel};
+use super::config::FreshModel;
 use super::{copying_head, trunk};
-use crate::data::corpus::RewritingCorpus;
-use crate::data::{candidates, vocabulary};
+use crate::data::corpus::{CorpusConfig, RewritingCorpus};
+use crate::data::vocabulary;
 use crate::random::{fill_normal, stream};
 use crate::stages::rewriter::PolicyConfig;
 use crate::{Result, TrainingError};
@@ -25,69 +27,112 @@ const PARTIAL: &str = ".partial-initial";
 /// Buckets of relative positions, T5's number.
 pub(super) const BUCKETS: usize = 32;
 
-/// The directory that training starts from: the one that the settings name, or a fresh model in the run's directory.
-pub(super) fn starting_point(config: &DenoiseConfig, progress: &mut dyn Progress) -> Result<PolicyConfig> {
-    let start_from = match &config.method.start_from {
-        Some(directory) => directory.clone(),
-        None => {
-            let directory = config.output.join(INITIAL);
-            if !directory.exists() {
-                progress.message("learning a vocabulary and drawing initial weights");
-                write(config, &directory)?;
-            }
-            directory
-        }
-    };
-    let rewriter = Some(config.method.rewriter.clone());
-    let frozen = match config.method.fresh.trunk {
-        Some(_) => vec!["encoder.".to_owned()],
-        None => Vec::new(),
-    };
-    Ok(PolicyConfig { rewriter, frozen, ..PolicyConfig::of(&start_from) })
+/// What training from scratch starts with.
+pub(crate) struct FreshStart<'a> {
+    /// The run's directory, which gets the initial model.
+    pub(crate) output: &'a Path,
+    /// Its sizes.
+    pub(crate) fresh: &'a FreshModel,
+    /// How it is used.
+    pub(crate) rewriter: &'a RewriterSettings,
+    /// The corpus whose captions it will write.
+    pub(crate) data: &'a CorpusConfig,
+    /// Draws the weights.
+    pub(crate) seed: u64,
 }
 
-fn write(config: &DenoiseConfig, directory: &Path) -> Result<()> {
-    let partial = config.output.join(PARTIAL);
-    if partial.exists() {
-        fs_err::remove_dir_all(&partial)?;
+impl FreshStart<'_> {
+    /// The policy that begins in the run's directory; `texts` beside the training captions are what it should be able to
+    /// write.
+    ///
+    /// # Errors
+    /// The corpus or a trunk cannot be read; the texts cannot; a full disk.
+    pub(crate) fn policy(
+        &self,
+        texts: impl FnOnce(&RewritingCorpus) -> Result<Vec<String>>,
+        progress: &mut dyn Progress,
+    ) -> Result<PolicyConfig> {
+        let directory = self.output.join(INITIAL);
+        if !directory.exists() {
+            progress.message("learning a vocabulary and drawing initial weights");
+            let corpus = RewritingCorpus::read(self.data)?;
+            let texts = texts(&corpus)?;
+            self.write(&directory, &corpus, &texts)?;
+        }
+        let frozen = match self.fresh.trunk {
+            Some(_) => vec![trunk::PREFIX.to_owned()],
+            None => Vec::new(),
+        };
+        Ok(PolicyConfig { rewriter: Some(self.rewriter.clone()), frozen, ..PolicyConfig::of(&directory) })
     }
-    fs_err::create_dir_all(&partial)?;
-    let corpus = RewritingCorpus::read(&config.data)?;
-    let extra = candidates::read_records(&config.method.extra_texts, &corpus)?;
-    let captions = corpus.training.iter().flat_map(|picture| &picture.captions).map(String::as_str);
-    let recorded = extra.iter().flat_map(|query| {
-        std::iter::once(query.query.as_str())
-            .chain(query.candidates.iter().map(|candidate| candidate.text.as_str()))
-    });
-    let texts: Vec<&str> = captions.chain(recorded).collect();
-    if let Some(trunk) = &config.method.fresh.trunk {
-        trunk::write(trunk, &config.method.fresh, texts, config.seed, &partial)?;
-        let generation = generation_config(config.method.rewriter.decoding.max_tokens);
-        write_atomically(&partial.join("generation_config.json"), generation.as_bytes())?;
-        write_atomically(&partial.join(SETTINGS_FILE), config.method.rewriter.to_json()?.as_bytes())?;
-        return Ok(fs_err::rename(&partial, directory)?);
+
+    fn write(&self, directory: &Path, corpus: &RewritingCorpus, texts: &[String]) -> Result<()> {
+        let partial = self.output.join(PARTIAL);
+        if partial.exists() {
+            fs_err::remove_dir_all(&partial)?;
+        }
+        fs_err::create_dir_all(&partial)?;
+        let captions = corpus.training.iter().flat_map(|picture| &picture.captions);
+        let texts = captions.chain(texts).map(String::as_str);
+        let settings = self.rewriter.to_json()?.into_bytes();
+        let generation = generation_config(self.rewriter.decoding.max_tokens).into_bytes();
+        for (name, bytes) in [(SETTINGS_FILE, settings), ("generation_config.json", generation)] {
+            write_atomically(&partial.join(name), &bytes)?;
+        }
+        match &self.fresh.trunk {
+            Some(trunk) => {
+                // Such a rewriter writes words only.
+                let words: Vec<String> = texts.map(plain).collect();
+                let words = words.iter().map(String::as_str);
+                trunk::write(trunk, self.fresh, words, self.seed, &partial)?;
+            }
+            None => self.write_t5(&partial, corpus, texts)?,
+        }
+        Ok(fs_err::rename(&partial, directory)?)
     }
-    let tokenizer = vocabulary::train(texts.into_iter(), config.method.fresh.vocabulary_size)?;
-    let tensors = initial_weights(&config.method.fresh, config.seed)?;
-    let files = [
-        ("tokenizer.json", tokenizer.clone()),
-        ("tokenizer_config.json", vocabulary::tokenizer_config(config.method.fresh.positions).into_bytes()),
-        ("config.json", model_config(&config.method.fresh).into_bytes()),
-        (
-            "generation_config.json",
-            generation_config(config.method.rewriter.decoding.max_tokens).into_bytes(),
-        ),
-        ("model.safetensors", tensors_to_bytes(&tensors, ElementType::F32)?),
-        (SETTINGS_FILE, config.method.rewriter.to_json()?.into_bytes()),
-    ];
-    for (name, bytes) in files {
-        write_atomically(&partial.join(name), &bytes)?;
+
+    fn write_t5<'t>(
+        &self,
+        partial: &Path,
+        corpus: &RewritingCorpus,
+        texts: impl Iterator<Item = &'t str> + Send,
+    ) -> Result<()> {
+        let fresh = self.fresh;
+        let tokenizer = vocabulary::train(texts, fresh.vocabulary_size)?;
+        let tensors = initial_weights(fresh, self.seed)?;
+        let files = [
+            ("tokenizer.json", tokenizer.clone()),
+            ("tokenizer_config.json", vocabulary::tokenizer_config(fresh.positions).into_bytes()),
+            ("config.json", model_config(fresh).into_bytes()),
+            ("model.safetensors", tensors_to_bytes(&tensors, ElementType::F32)?),
+        ];
+        for (name, bytes) in files {
+            write_atomically(&partial.join(name), &bytes)?;
+        }
+        if fresh.copying_head {
+            let captions = spread_captions(corpus, &tokenizer, fresh.positions)?;
+            self.give_copying_head(partial, tensors, &captions)?;
+        }
+        Ok(())
     }
-    if config.method.fresh.copying_head {
-        let captions = spread_captions(&corpus, &tokenizer, config.method.fresh.positions)?;
-        give_copying_head(config, &partial, tensors, &captions)?;
+
+    /// Writes the weights in `directory` anew, with a head that copies.
+    fn give_copying_head(
+        &self,
+        directory: &Path,
+        mut tensors: BTreeMap<String, Tensor>,
+        captions: &[Vec<u32>],
+    ) -> Result<()> {
+        let path = directory.join("model.safetensors");
+        let save = |tensors: &BTreeMap<String, Tensor>| -> Result<()> {
+            Ok(write_atomically(&path, &tensors_to_bytes(tensors, ElementType::F32)?)?)
+        };
+        let subspaces = copying_head::write_previous_token_head(&mut tensors, self.fresh, self.seed)?;
+        // The second head is fitted to what the first makes of captions.
+        save(&tensors)?;
+        copying_head::write_copying_head(&mut tensors, self.fresh, &subspaces, directory, captions)?;
+        save(&tensors)
     }
-    Ok(fs_err::rename(&partial, directory)?)
 }
 
 /// Captions that the copying head is fitted on.
@@ -107,24 +152,6 @@ fn spread_captions(corpus: &RewritingCorpus, tokenizer: &[u8], most: usize) -> R
         Ok(ids)
     };
     captions.map(encode).collect()
-}
-
-/// Writes the weights in `directory` anew, with a head that copies.
-fn give_copying_head(
-    config: &DenoiseConfig,
-    directory: &Path,
-    mut tensors: BTreeMap<String, Tensor>,
-    captions: &[Vec<u32>],
-) -> Result<()> {
-    let path = directory.join("model.safetensors");
-    let save = |tensors: &BTreeMap<String, Tensor>| -> Result<()> {
-        Ok(write_atomically(&path, &tensors_to_bytes(tensors, ElementType::F32)?)?)
-    };
-    let subspaces = copying_head::write_previous_token_head(&mut tensors, &config.method.fresh, config.seed)?;
-    // The second head is fitted to what the first makes of captions.
-    save(&tensors)?;
-    copying_head::write_copying_head(&mut tensors, &config.method.fresh, &subspaces, directory, captions)?;
-    save(&tensors)
 }
 
 /// Hugging Face's `config.json`.

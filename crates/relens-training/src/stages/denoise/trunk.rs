@@ -17,6 +17,8 @@ use super::fresh::{BUCKETS, Initial};
 use crate::data::writable_vocabulary;
 use crate::{Result, TrainingError};
 
+/// What stands before the trunk's names in the rewriter.
+pub(super) const PREFIX: &str = "encoder.";
 /// What every BERT has, wherever in a checkpoint it lies.
 const WORDS: &str = "embeddings.word_embeddings.weight";
 
@@ -54,13 +56,10 @@ pub(super) fn write<'a>(
             ),
         });
     }
-    let decoder = FreshModel {
-        vocabulary_size: vocabulary.writable,
-        d_model: encoder.hidden_size,
-        ..fresh.clone()
-    };
+    let decoder =
+        FreshModel { vocabulary_size: vocabulary.writable, d_model: encoder.hidden_size, ..fresh.clone() };
     let mut tensors = trunk_weights(&trunk.model, &encoder, &vocabulary.order)?;
-    let words = tensors.get(&format!("encoder.{WORDS}")).cloned();
+    let words = tensors.get(&format!("{PREFIX}{WORDS}")).cloned();
     let words = words.ok_or_else(|| TrainingError::argument("trunk", WORDS, "none".to_owned()))?;
     writing_half(&mut tensors, &words, &decoder, seed)?;
     let config = model_config(&encoder, &decoder);
@@ -83,11 +82,7 @@ pub(super) fn expected_config(trunk: &TrunkSettings, fresh: &FreshModel) -> Resu
 }
 
 /// The trunk's tensors under `encoder.`, the words in the new order.
-fn trunk_weights(
-    directory: &Path,
-    config: &BertConfig,
-    order: &[u32],
-) -> Result<BTreeMap<String, Tensor>> {
+fn trunk_weights(directory: &Path, config: &BertConfig, order: &[u32]) -> Result<BTreeMap<String, Tensor>> {
     let weights = open_weights(directory)?;
     let prefix = prefix(&weights, directory)?;
     let mut tensors = BTreeMap::new();
@@ -103,9 +98,9 @@ fn trunk_weights(
             let rows = Tensor::from_slice(order, order.len(), &Device::Cpu)?;
             tensor = tensor.index_select(&rows, 0)?;
         }
-        tensors.insert(format!("encoder.{local}"), tensor);
+        tensors.insert(format!("{PREFIX}{local}"), tensor);
     }
-    let words = tensors.get(&format!("encoder.{WORDS}")).map(Tensor::dims);
+    let words = tensors.get(&format!("{PREFIX}{WORDS}")).map(Tensor::dims);
     let expected = [config.vocab_size, config.hidden_size];
     if words != Some(&expected[..]) {
         let reason = format!("expected `{prefix}{WORDS}` of shape {expected:?}, found {words:?}");
@@ -143,18 +138,21 @@ fn writing_half(
     let scale = 1.0 / deviation.max(1e-6);
     let mut initial = Initial::new(seed);
     initial.stack("decoder", decoder.decoder_layers, decoder)?;
-    initial.normal("copying.q.weight", &[width, width], 0.3 * by_width)?;
-    initial.normal("copying.k.weight", &[width, width], 0.6 * by_width)?;
     initial.normal("copying.gate.weight", &[1, width], 0.06 * by_width)?;
-    initial.normal("memory.before", &[width, width], 0.5 * scale * by_width)?;
+    initial.normal("memory.before", &[width, width], by_width)?;
     initial.ones("memory_norm.weight", width)?;
     let mut fresh = initial.into_tensors();
     let before = fresh.remove("memory.before");
-    let before = before.ok_or_else(|| TrainingError::argument("trunk", "memory.before", "none".to_owned()))?;
+    let before =
+        before.ok_or_else(|| TrainingError::argument("trunk", "memory.before", "none".to_owned()))?;
     let identity = Tensor::eye(width, words.dtype(), &Device::Cpu)?;
     // The last state and the word as they are, the word before it turned, so that the three can be told apart.
-    let memory = Tensor::cat(&[identity.clone(), (identity * scale)?, before], 1)?;
+    let memory = Tensor::cat(&[identity.clone(), (&identity * scale)?, (&before * scale)?], 1)?;
     tensors.insert("memory.weight".to_owned(), memory);
+    // A decoder's state begins as the word that it wrote last, so that keys which turn the words before back find what
+    // followed that word in the prompt: a fresh rewriter copies from its first step on.
+    tensors.insert("copying.q.weight".to_owned(), identity);
+    tensors.insert("copying.k.weight".to_owned(), before.t()?.contiguous()?);
     tensors.insert("shared.weight".to_owned(), (words.narrow(0, 0, decoder.vocabulary_size)? * scale)?);
     tensors.insert("copying.gate.bias".to_owned(), Tensor::from_vec(vec![COPYING], 1, &Device::Cpu)?);
     tensors.extend(fresh);
@@ -166,11 +164,8 @@ const COPYING: f32 = 0.3;
 
 /// `config.json`. The trunk is frozen, so nothing of it is dropped.
 fn model_config(encoder: &BertConfig, decoder: &FreshModel) -> String {
-    let encoder = BertConfig {
-        hidden_dropout_prob: 0.0,
-        attention_probs_dropout_prob: 0.0,
-        ..encoder.clone()
-    };
+    let encoder =
+        BertConfig { hidden_dropout_prob: 0.0, attention_probs_dropout_prob: 0.0, ..encoder.clone() };
     let config = json!({
         "model_type": BertT5Config::MODEL_TYPE,
         "is_encoder_decoder": true,

@@ -22,7 +22,8 @@ use relens::progress::Progress;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyConfig {
-    /// The directory to start from, in Hugging Face's layout.
+    /// The directory to start from, in Hugging Face's layout. Default none, where a fresh rewriter begins.
+    #[serde(default)]
     pub start_from: PathBuf,
     /// Prompt, decoding and combination. Default: those of the directory.
     pub rewriter: Option<RewriterSettings>,
@@ -43,10 +44,22 @@ fn yes() -> bool {
     true
 }
 
+impl Default for PolicyConfig {
+    fn default() -> Self {
+        Self::of(Path::new(""))
+    }
+}
+
 impl PolicyConfig {
     /// The rewriter in `directory`, used as it says itself.
     pub(crate) fn of(directory: &Path) -> Self {
-        Self { start_from: directory.to_owned(), rewriter: None, dropout: true, lora: None, frozen: Vec::new() }
+        Self {
+            start_from: directory.to_owned(),
+            rewriter: None,
+            dropout: true,
+            lora: None,
+            frozen: Vec::new(),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use relens::enhancer::Query;
 use relens::enhancer::rewriter::settings::SETTINGS_FILE;
-use relens::enhancer::rewriter::{PromptBuilder, RewriterSettings};
+use relens::enhancer::rewriter::{Glosses, PromptBuilder, RewriterSettings};
 use relens::knowledge::Knowledge;
 use relens_models::dual_encoder::architecture::open_weights;
 use relens_models::language_model::{self, CheckpointedPass, LanguageModel, PromptTargetBatch};
@@ -19,10 +19,10 @@ use relens_models::weights::{TrainableParameters, Weights};
 
 use super::config::PolicyConfig;
 use super::model_sizes::ModelSizes;
-use crate::Result;
 use crate::optimizer::{Gradients, NamedParameter};
 use crate::random::stream;
 use crate::run::trainer::set_variable;
+use crate::{Result, TrainingError};
 
 /// Files of a rewriter's directory that training hands on as they are.
 const HANDED_ON: [&str; 5] = [
@@ -57,6 +57,9 @@ impl Policy {
     /// computed anew on the way back.
     pub(crate) fn open(config: &PolicyConfig, seed: u64, checkpointing: bool) -> Result<Self> {
         let directory = &config.start_from;
+        if directory.as_os_str().is_empty() {
+            return Err(TrainingError::setting("policy.start_from", "a rewriter's directory", &"none"));
+        }
         let rewriter = match &config.rewriter {
             Some(rewriter) => rewriter.clone(),
             None => RewriterSettings::open(directory)?,
@@ -166,6 +169,16 @@ impl Policy {
     pub(crate) fn prompts(&self, queries: &[&str]) -> Result<Vec<String>> {
         let queries: Vec<Query> = queries.iter().map(|query| Query::new(query)).collect::<Result<_, _>>()?;
         Ok(self.prompts.prompts(&queries)?)
+    }
+
+    /// What says what a query's unfamiliar words mean, where prompts have that.
+    pub(crate) fn glosses(&self) -> Option<&Glosses> {
+        self.prompts.glosses()
+    }
+
+    /// The prompt of a text that stands in the query's place as it is.
+    pub(crate) fn prompt_around(&self, text: &str) -> String {
+        self.prompts.around(text)
     }
 
     /// Prompts as ids; what is too long loses its end.

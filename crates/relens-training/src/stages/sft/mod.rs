@@ -3,7 +3,8 @@
 //! EvdCLIP, equation 4 and MGQRe, section 3.2: cross-entropy of the best rewrite given the query. Candidates without a
 //! reward are shown to the retriever first; a query none of whose candidates beats it is left out, or teaches the
 //! rewriter to leave such queries alone (`keep_share`). What a strong writer wrote can be learned without asking anybody
-//! (`trusted`).
+//! (`trusted`), or a [mixture](crate::data::mixture) of it and of captions made hard, drawn anew in every epoch; then a
+//! fresh rewriter may begin, too.
 //!
 //! ```no_run
 //! use relens::progress::Silent;
@@ -15,17 +16,22 @@
 //! # Ok::<(), relens_training::TrainingError>(())
 //! ```
 
+mod mixture;
+
 use std::path::PathBuf;
 
 use rand::RngExt;
 use relens::progress::Progress;
 use serde::{Deserialize, Serialize};
 
-use crate::data::CandidateQuery;
+use self::mixture::MixtureTuning;
 use crate::data::candidates::{self, CandidateConfig};
+use crate::data::{CandidateQuery, MixtureConfig};
 use crate::random::stream;
 use crate::reward::RewardConfig;
 use crate::run::trainer::Trainer;
+use crate::stages::denoise::FreshModel;
+use crate::stages::denoise::fresh::FreshStart;
 use crate::stages::rewriter::config::in_range;
 use crate::stages::rewriter::plan::{plan, queries_at_hand};
 use crate::stages::rewriter::{
@@ -46,9 +52,32 @@ use crate::{Result, TrainingError};
 /// [`TrainingError::Interrupted`] where `progress` asked for it. The last
 /// checkpoint stays in every case.
 pub fn run(config: &SftConfig, progress: &mut dyn Progress) -> Result<RunSummary> {
-    learn(config, &config.method.policy, progress, |policy, environment, progress| {
-        SupervisedFineTuning::prepare(config.clone(), policy, environment, progress)
+    config.check()?;
+    let policy = starting_point(config, progress)?;
+    let Some(mixing) = &config.method.mixture else {
+        return learn(config, &policy, progress, |policy, environment, progress| {
+            SupervisedFineTuning::prepare(config.clone(), policy, environment, progress)
+        });
+    };
+    learn(config, &policy, progress, |policy, environment, progress| {
+        MixtureTuning::prepare(config.clone(), mixing.clone(), policy, environment, progress)
     })
+}
+
+/// The rewriter that the settings name, or a fresh one in the run's directory.
+fn starting_point(config: &SftConfig, progress: &mut dyn Progress) -> Result<PolicyConfig> {
+    let (policy, mixture) = (&config.method.policy, &config.method.mixture);
+    let (Some(fresh), Some(mixture)) = (&config.method.fresh, mixture) else { return Ok(policy.clone()) };
+    let rewriter = policy.rewriter.clone().unwrap_or_default();
+    let start = FreshStart {
+        output: &config.output,
+        fresh,
+        rewriter: &rewriter,
+        data: &config.data,
+        seed: config.seed,
+    };
+    let begun = start.policy(|corpus| mixture::texts(mixture, corpus), progress)?;
+    Ok(PolicyConfig { dropout: policy.dropout, lora: policy.lora.clone(), ..begun })
 }
 
 /// The stage's own part.
@@ -97,10 +126,7 @@ impl SupervisedFineTuning {
 
 /// The queries with their candidates of trusted kinds, and those with their others; without candidates they are left
 /// out.
-fn by_trust(
-    queries: Vec<CandidateQuery>,
-    trusted: &[String],
-) -> (Vec<CandidateQuery>, Vec<CandidateQuery>) {
+fn by_trust(queries: Vec<CandidateQuery>, trusted: &[String]) -> (Vec<CandidateQuery>, Vec<CandidateQuery>) {
     let (mut taken, mut asked) = (Vec::new(), Vec::new());
     for CandidateQuery { query, picture, candidates } in queries {
         let (of_trust, others): (Vec<_>, Vec<_>) =
@@ -116,11 +142,12 @@ fn by_trust(
 
 /// (query, target): the first candidates of each query as they come.
 fn trusted_pairs(queries: &[CandidateQuery], targets_per_query: usize) -> Vec<(&str, &str)> {
-    let of = |query| {
-        let CandidateQuery { query, candidates, .. } = query;
-        candidates.iter().take(targets_per_query).map(|candidate| (query.as_str(), candidate.text.as_str()))
-    };
-    queries.iter().flat_map(of).collect()
+    let mut pairs = Vec::new();
+    for CandidateQuery { query, candidates, .. } in queries {
+        let first = candidates.iter().take(targets_per_query);
+        pairs.extend(first.map(|candidate| (query.as_str(), candidate.text.as_str())));
+    }
+    pairs
 }
 
 /// (query, target): up to `targets_per_query` candidates that beat the query, the best first; and for a share of the
@@ -184,8 +211,16 @@ pub type SftConfig = RewriterConfig<SftMethod>;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SftMethod {
     /// The rewriter that learns.
+    #[serde(default)]
     pub policy: PolicyConfig,
+    /// Sizes of a fresh rewriter that learns from the `mixture`, in place of `policy.start_from`. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fresh: Option<FreshModel>,
+    /// What is learned in place of `candidates`: pairs that are drawn anew in every epoch. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mixture: Option<MixtureConfig>,
     /// Queries with candidate rewrites.
+    #[serde(default)]
     pub candidates: CandidateConfig,
     /// What candidates without a reward are ranked by.
     #[serde(default)]
@@ -236,6 +271,25 @@ impl RewritingMethod for SftMethod {
         if !self.min_gain.is_finite() {
             return Err(TrainingError::setting("min_gain", "a finite number", &self.min_gain));
         }
+        if let Some(mixture) = &self.mixture {
+            mixture.check()?;
+        }
+        let begins = !self.policy.start_from.as_os_str().is_empty();
+        if begins == self.fresh.is_some() {
+            let expected = "either a rewriter to start from, or the sizes of a fresh one in [fresh]";
+            return Err(TrainingError::setting(
+                "policy.start_from",
+                expected,
+                &self.policy.start_from.display(),
+            ));
+        }
+        if self.fresh.is_some() && self.mixture.is_none() {
+            let expected = "with [fresh]: a fresh rewriter learns from a mixture";
+            return Err(TrainingError::setting("mixture", expected, &"none"));
+        }
+        if let Some(fresh) = &self.fresh {
+            fresh.check()?;
+        }
         if self.targets_per_query == 0 {
             return Err(TrainingError::setting("targets_per_query", "at least 1", &self.targets_per_query));
         }
@@ -243,13 +297,16 @@ impl RewritingMethod for SftMethod {
     }
 
     fn plan(config: &SftConfig) -> Result<Plan> {
-        let shape = PlanShape {
-            examples: queries_at_hand(Some(&config.method.candidates), &config.data)?,
-            targets: config.method.targets_per_query,
-            updates: 1,
-            samples: false,
+        let method = &config.method;
+        let (examples, targets) = match &method.mixture {
+            Some(mixture) => (Some(mixture.examples_per_epoch), 1),
+            None => (queries_at_hand(Some(&method.candidates), &config.data)?, method.targets_per_query),
         };
-        plan(config, &config.method.policy, shape)
+        let shape = PlanShape { examples, targets, updates: 1, samples: false };
+        match &method.fresh {
+            Some(fresh) => fresh.plan(config, shape),
+            None => plan(config, &method.policy, shape),
+        }
     }
 
     fn run(config: &SftConfig, progress: &mut dyn Progress) -> Result<RunSummary> {
