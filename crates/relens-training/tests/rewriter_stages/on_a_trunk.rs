@@ -70,7 +70,8 @@ fn written_tables() -> String {
     std::fs::write(&lexicon, "{\"word\": \"cat\", \"alternatives\": [\"pooch\"]}\n").unwrap();
     let asked = world().path("asked.jsonl");
     let line = |id: usize| {
-        json!({"imgid": id, "sentid": id, "caption": "a cat", "rare": "pooch", "concept": "a small cat"}).to_string()
+        json!({"imgid": id, "sentid": id, "caption": "a cat", "rare": "pooch", "concept": "a small cat"})
+            .to_string()
     };
     std::fs::write(&asked, (0..3).map(line).collect::<Vec<_>>().join("\n")).unwrap();
     format!(
@@ -152,7 +153,8 @@ fn it_learns_and_its_directory_opens_as_an_enhancer_that_reads_glosses() {
     let knowledge = Knowledge::new(Vec::new(), "a test").unwrap().with_words(Words::default().with([pooch]));
     let rewriter =
         Rewriter::open(&summary.model, RewriterOptions::default(), || Ok(knowledge.into())).unwrap();
-    let enhance = |text: &str| rewriter.enhance_batch(&[Query::new(text).unwrap()], None).unwrap().swap_remove(0);
+    let enhance =
+        |text: &str| rewriter.enhance_batch(&[Query::new(text).unwrap()], None).unwrap().swap_remove(0);
     // All of the query is unfamiliar, so that nothing of it is left beside the rewrite.
     let unfamiliar = enhance("pooch");
     assert!(unfamiliar.texts.iter().all(|text| text.text != "pooch"), "{unfamiliar:?}");
@@ -179,7 +181,9 @@ fn settings_that_do_not_fit_each_other_are_refused() {
             text.replace(from, to)
         })
     };
-    assert!(replaced("[policy.rewriter]", "[policy]\nstart_from = 'x'\n[policy.rewriter]").contains("start_from"));
+    assert!(
+        replaced("[policy.rewriter]", "[policy]\nstart_from = 'x'\n[policy.rewriter]").contains("start_from")
+    );
     assert!(replaced("share = 1\n", "share = 0\n").contains("mixture.sources"));
     assert!(replaced("examples_per_epoch = 8", "examples_per_epoch = 0").contains("examples_per_epoch"));
     assert!(replaced("examples_per_epoch = 8", "gloss_missing = 2.0").contains("gloss_missing"));

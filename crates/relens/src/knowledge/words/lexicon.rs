@@ -5,6 +5,7 @@
 //! stays. `dos perros negros` reads `two dogs black`, which a retriever of English captions mostly understands.
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::path::Path;
 
 use icu_normalizer::DecomposingNormalizerBorrowed;
@@ -38,6 +39,17 @@ pub struct Lexicon {
     forms: HashMap<String, Vec<String>>,
     /// Characters of the longest form.
     longest: usize,
+}
+
+/// Writes English words and what they are in another language, as [`Lexicon::open`] reads them.
+///
+/// # Errors
+/// [`Error::Io`](crate::error::Error::Io) when `writer` fails.
+pub fn write(rows: &[(String, Vec<String>)], writer: &mut impl Write) -> Result<()> {
+    for (word, forms) in rows {
+        writeln!(writer, "{word}\t{}", forms.join("\t"))?;
+    }
+    Ok(())
 }
 
 /// A query in English words.
