@@ -14,7 +14,7 @@ use crate::library_location;
 
 /// The options that choose an enhancer.
 #[derive(Debug, Args)]
-pub(crate) struct EnhancerOption {
+pub(crate) struct EnhancerArguments {
     /// What rewrites a query before the retriever reads it: default (what works best with the retriever; its
     /// enhancer.toml says what that is), identity (leaves it as it is), wordnet, descriptions, concat, adapter, selection,
     /// retrieval_augmented, llm, composer, rewriter, spelling, arithmetic, evd, a TOML file with the settings of
@@ -74,7 +74,7 @@ impl From<Combine> for Combination {
     }
 }
 
-impl EnhancerOption {
+impl EnhancerArguments {
     /// The pipeline with the enhancer that was named. `embedder`, the text side of the retriever in use, tells senses of
     /// words apart.
     pub(crate) fn open(&self, embedder: Arc<dyn TextEmbedder>) -> Result<Pipeline> {
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn combine_overrides_the_enhancers_own_choice() {
         let (enhancer, combine) = ("identity".to_owned(), Some(Combine::MaxScore));
-        let option = EnhancerOption { enhancer, combine, arithmetic: false };
+        let option = EnhancerArguments { enhancer, combine, arithmetic: false };
         let pipeline = option.open_in(&EnhancerContext::default()).unwrap();
         let query = Query::new("two dogs").unwrap();
         assert_eq!(pipeline.name(), "identity");

@@ -9,11 +9,9 @@ use relens::embed::ImageEmbedder;
 use relens::embed::embedding_cache::EmbeddingCache;
 use relens::embed::embeddings::Embeddings;
 use relens::embed::retriever::Retriever;
-use relens::error::Error;
 
-use crate::progress::Progress;
+use crate::library_location;
 use crate::reporter::Reporter;
-use crate::{interrupt, library_location};
 
 /// Pictures that are scaled down, then embedded together: bounds the memory, whatever their number and size.
 const IMAGES_PER_BATCH: usize = 64;
@@ -27,7 +25,7 @@ const IMAGES_PER_BATCH: usize = 64;
 pub(crate) fn embed_images<P: AsRef<Path> + Sync>(retriever: &Retriever, paths: &[P]) -> Result<Embeddings> {
     let mut embeddings = Embeddings::new(retriever.dim());
     for batch in paths.chunks(IMAGES_PER_BATCH) {
-        let prepared = batch.par_iter().map(|path| Ok(retriever.prepare(path.as_ref())?.picture));
+        let prepared = batch.par_iter().map(|path| Ok(retriever.prepare(path.as_ref())?.image));
         let images = prepared.collect::<relens::error::Result<Vec<_>>>()?;
         embeddings.append(&retriever.embed(&images)?)?;
     }
@@ -36,18 +34,7 @@ pub(crate) fn embed_images<P: AsRef<Path> + Sync>(retriever: &Retriever, paths: 
 
 /// Embeds the dataset's pictures in order. One that cannot be read is an error: without it the numbers would lie.
 pub(crate) fn embed_dataset(dataset: &Dataset, retriever: &Retriever) -> Result<Embeddings> {
-    let (mut embeddings, total) = (Embeddings::new(retriever.dim()), dataset.images.len() as u64);
-    let progress = Progress::start("pictures", total);
-    for batch in dataset.images.chunks(IMAGES_PER_BATCH) {
-        if interrupt::requested() {
-            return Err(Error::Cancelled.into());
-        }
-        let paths: Vec<&Path> = batch.iter().map(|image| image.path.as_path()).collect();
-        embeddings.append(&embed_images(retriever, &paths)?)?;
-        progress.update(embeddings.rows() as u64, total);
-    }
-    progress.finish();
-    Ok(embeddings)
+    embed_by(&EmbeddingCache::nowhere(), dataset, retriever)
 }
 
 /// The vectors of the data set's pictures, `[pictures, dim]`, from the cache in relens's home where it has them.
@@ -55,6 +42,10 @@ pub(crate) fn embed_dataset_once(dataset: &Dataset, retriever: &Retriever) -> Re
     // Without a home directory the next run is slower, nothing else.
     let cache = library_location::home()
         .map_or_else(|_| EmbeddingCache::nowhere(), |home| EmbeddingCache::at(home.join("cache")));
+    embed_by(&cache, dataset, retriever)
+}
+
+fn embed_by(cache: &EmbeddingCache, dataset: &Dataset, retriever: &Retriever) -> Result<Embeddings> {
     let paths: Vec<PathBuf> = dataset.images.iter().map(|image| image.path.clone()).collect();
     Ok(cache.images(retriever, &paths, &mut Reporter::default())?)
 }

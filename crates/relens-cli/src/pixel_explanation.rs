@@ -7,6 +7,7 @@ use relens::embed::retriever::Retriever;
 use relens::explanation::integrated_gradients::{IntegratedGradientsConfig, integrated_gradients};
 use relens::explanation::mask::{MaskConfig, optimize_mask};
 use relens::explanation::{Baseline, DifferentiableScore, SaliencyMap};
+use relens::progress::Progress;
 use serde::Serialize;
 
 /// How pixels are explained.
@@ -92,7 +93,7 @@ impl PixelArguments {
         self,
         score: &dyn DifferentiableScore,
         pair: &PreparedPair,
-        progress: &dyn Fn(usize),
+        progress: &mut dyn Progress,
     ) -> Result<PixelExplanation> {
         let (image, baseline) = (pair.image.as_slice(), pair.baseline.as_slice());
         if self.method == Method::Mask {

@@ -35,8 +35,8 @@ pub(crate) fn note(line: &str) {
     }
 }
 
-/// The progress of one piece of work.
-pub(crate) struct Progress {
+/// One piece of work as it is shown; libraries and commands reach it through [`Reporter`](crate::reporter::Reporter).
+pub(crate) struct ShownTask {
     what: String,
     shown: Shown,
 }
@@ -56,7 +56,7 @@ struct Lines {
     total: u64,
 }
 
-impl Progress {
+impl ShownTask {
     /// Starts with nothing done. `what` is the bar's label and the log lines' first word.
     pub(crate) fn start(what: &str, total: u64) -> Self {
         let shown = if HIDDEN.load(Ordering::Relaxed) {

@@ -3,27 +3,31 @@
 use relens::dataset::Dataset;
 use relens::enhancer::WeightedText;
 use relens::evaluation::GroundTruthRanks;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Every caption and every picture with its rank.
 #[derive(Debug, Serialize)]
 pub(crate) struct QueryResults {
     queries: Vec<QueryResult>,
-    pictures: Vec<PictureResult>,
+    pictures: Vec<ImageResult>,
 }
 
-#[derive(Debug, Serialize)]
-struct QueryResult {
-    query: String,
-    image: String,
-    rank: u32,
-    texts: Vec<WeightedText>,
+/// A caption that searched for its picture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct QueryResult {
+    pub(crate) query: String,
+    pub(crate) image: String,
+    pub(crate) rank: u32,
+    /// What the enhancer made of it; empty where nobody wrote that down.
+    #[serde(default)]
+    pub(crate) texts: Vec<WeightedText>,
 }
 
-#[derive(Debug, Serialize)]
-struct PictureResult {
-    image: String,
-    rank: u32,
+/// A picture that searched for its captions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ImageResult {
+    pub(crate) image: String,
+    pub(crate) rank: u32,
 }
 
 impl QueryResults {
@@ -46,7 +50,7 @@ impl QueryResults {
             .filter(|&image| dataset.images.get(image).is_some_and(|image| !image.captions.is_empty()));
         let pictures = captioned
             .zip(&ranks.image_to_text)
-            .map(|(image, &rank)| PictureResult { image: path(image), rank });
+            .map(|(image, &rank)| ImageResult { image: path(image), rank });
         Self { queries: queries.collect(), pictures: pictures.collect() }
     }
 }

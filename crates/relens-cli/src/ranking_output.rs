@@ -10,7 +10,7 @@ use crate::output::{self, Output};
 
 /// A picture that was found.
 #[derive(Debug)]
-pub(crate) struct FoundPicture<'a> {
+pub(crate) struct ShownImage<'a> {
     pub(crate) path: &'a Path,
     pub(crate) score: f32,
     /// What the picture shows, where somebody has said so.
@@ -25,7 +25,7 @@ struct JsonHit<'a> {
 }
 
 /// One JSON array of `{"path", "score"}`.
-pub(crate) fn write_json(output: &mut Output, found: &[FoundPicture<'_>]) -> Result<()> {
+pub(crate) fn write_json(output: &mut Output, found: &[ShownImage<'_>]) -> Result<()> {
     let hits: Vec<JsonHit<'_>> =
         found.iter().map(|hit| JsonHit { path: hit.path.to_string_lossy(), score: hit.score }).collect();
     serde_json::to_writer_pretty(&mut output.writer, &hits)?;
@@ -34,7 +34,7 @@ pub(crate) fn write_json(output: &mut Output, found: &[FoundPicture<'_>]) -> Res
 }
 
 /// For a program: a path, a tab and a score a line.
-pub(crate) fn write_lines(output: &mut Output, found: &[FoundPicture<'_>]) -> Result<()> {
+pub(crate) fn write_lines(output: &mut Output, found: &[ShownImage<'_>]) -> Result<()> {
     for hit in found {
         output.writer.write_all(output::path_bytes(hit.path))?;
         writeln!(output.writer, "\t{:.6}", hit.score)?;
@@ -43,7 +43,7 @@ pub(crate) fn write_lines(output: &mut Output, found: &[FoundPicture<'_>]) -> Re
 }
 
 /// For people: rank, score, the path as a link, and the title.
-pub(crate) fn write_list(output: &mut Output, found: &[FoundPicture<'_>], indent: &str) -> Result<()> {
+pub(crate) fn write_list(output: &mut Output, found: &[ShownImage<'_>], indent: &str) -> Result<()> {
     let (strong, faint) = (output.style(output::strong()), output.style(output::faint()));
     let names: Vec<String> = found.iter().map(|hit| printable(hit.path)).collect();
     let titled = found.iter().any(|hit| hit.title.is_some());

@@ -1,32 +1,33 @@
 //! Shows the progress of long operations in the libraries.
 
+use relens::progress::Progress;
 use serde_json::{Map, Value};
 
 use crate::interrupt;
-use crate::progress::{self, Progress};
+use crate::progress::{self, ShownTask};
 
 /// Shows the progress of a library's long operation as bars, log lines and notes; Ctrl-C cancels it.
 #[derive(Default)]
 pub(crate) struct Reporter {
-    task: Option<(Progress, u64)>,
+    task: Option<(ShownTask, u64)>,
 }
 
-impl relens::progress::Progress for Reporter {
+impl Progress for Reporter {
     fn begin(&mut self, task: &str, total: u64) {
         self.end();
-        self.task = Some((Progress::start(task, total), total));
+        self.task = Some((ShownTask::start(task, total), total));
     }
 
     fn advance(&mut self, done: u64) {
-        if let Some((progress, total)) = &self.task {
+        if let Some((shown, total)) = &self.task {
             // The total may be the best guess of work that has no limit.
-            progress.update(done, done.max(*total));
+            shown.update(done, done.max(*total));
         }
     }
 
     fn end(&mut self) {
-        if let Some((progress, _)) = self.task.take() {
-            progress.finish();
+        if let Some((shown, _)) = self.task.take() {
+            shown.finish();
         }
     }
 
@@ -53,7 +54,7 @@ impl relens::progress::Progress for Reporter {
 impl Drop for Reporter {
     /// An operation that fails does not say that its task has ended.
     fn drop(&mut self) {
-        relens::progress::Progress::end(self);
+        self.end();
     }
 }
 

@@ -17,9 +17,11 @@ use relens_training::mining::filters::FilterConfig;
 use relens_training::mining::pool::MiningFeedback;
 use relens_training::mining::pool::Pool;
 use relens_training::mining::prompts::Prompt;
-use relens_training::mining::record::{MinedQuery, PictureForm, Strategy, read};
+use relens_training::mining::record::{ImageForm, MinedQuery, MiningStrategy, read};
 use relens_training::mining::run::{MINED, MiningRun};
-use relens_training::mining::strategy::{AskConfig, Asking, Blurring, ChallengeResponse, LlmStrategy};
+use relens_training::mining::strategy::{
+    AskConfig, Blurring, ChallengeResponse, LlmStrategy, PromptedRequest,
+};
 
 const NOUNS: [&str; 8] = ["dog", "cat", "man", "girl", "bike", "ball", "car", "boat"];
 const COLOURS: [&str; 4] = ["red", "blue", "green", "black"];
@@ -128,8 +130,8 @@ fn review(request: &ChatRequest) -> String {
 }
 
 fn challenge() -> ChallengeResponse {
-    let settings = AskConfig { pictures: PictureForm::Captions, enough: 1, turns: 3, ..AskConfig::default() };
-    ChallengeResponse(Asking { prompt: Prompt::load("challenge_response", None).unwrap(), settings })
+    let settings = AskConfig { pictures: ImageForm::Captions, enough: 1, turns: 3, ..AskConfig::default() };
+    ChallengeResponse(PromptedRequest { prompt: Prompt::load("challenge_response", None).unwrap(), settings })
 }
 
 fn settings() -> AcceptanceConfig {
@@ -159,7 +161,10 @@ fn the_loop_submits_hard_negatives_and_learns_from_the_turn_before() {
     assert_eq!(mined.len(), 32, "the captions without a colour");
     let first = &mined[0];
     assert_eq!((first.id.as_str(), first.query.as_str()), ("red-dog.jpg#0", "a dog here"));
-    assert_eq!((first.strategy, first.pictures), (Strategy::ChallengeResponse, Some(PictureForm::Captions)));
+    assert_eq!(
+        (first.strategy, first.pictures),
+        (MiningStrategy::ChallengeResponse, Some(ImageForm::Captions))
+    );
     assert_eq!((first.rewrites[0].text.as_str(), first.rewrites[0].rank), ("a red dog here", 1));
     assert_eq!((first.rewrites[0].turn, first.replies["valid"]), (2, 2));
     assert!(first.turned_high(1) && first.prompt.starts_with("challenge_response@"));
@@ -203,7 +208,8 @@ fn blurred_queries_become_the_low_quality_partners_of_good_ones() {
         let noun = query.rsplit(' ').next().unwrap();
         serde_json::json!({"rewrites": [format!("{query} again"), format!("some {noun}")]}).to_string()
     });
-    let asking = Asking { prompt: Prompt::load("blur", None).unwrap(), settings: AskConfig::default() };
+    let asking =
+        PromptedRequest { prompt: Prompt::load("blur", None).unwrap(), settings: AskConfig::default() };
     work(&Blurring { asking, margin: 0.05 }, &model, directory.path(), Some(3)).unwrap();
     let mined = read(&directory.path().join(MINED)).unwrap();
     assert_eq!(mined.len(), 3);

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use relens::enhancer::rewriter::{BUNDLED, Rewriter, RewriterModel, RewriterOptions, RewriterSettings};
+use relens::enhancer::rewriter::{BUNDLED, Rewriter, RewriterModel, RewriterModelConfig, RewriterOptions};
 use relens::enhancer::{Query, QueryEnhancer};
 use relens::knowledge::Knowledge;
 use relens::model_hub::bundled;
@@ -27,7 +27,7 @@ fn queries(criterion: &mut Criterion) {
         eprintln!("skipped: no rewriter is bundled");
         return;
     };
-    let settings = expect(RewriterSettings::open(&directory));
+    let settings = expect(RewriterModelConfig::open(&directory));
     let knowledge = || Knowledge::bundled().map(std::sync::Arc::new);
     let model = expect(RewriterModel::open(&directory, &settings, knowledge, None));
     let mut next = QUERIES.iter().cycle();

@@ -14,7 +14,7 @@ const TAIL_BLOCK: u64 = 64 << 10;
 
 /// A line of a log.
 #[derive(Debug, Clone, Copy)]
-pub struct Line<'a> {
+pub struct LoggedLine<'a> {
     /// Its number, from 1.
     pub number: usize,
     /// The byte at which it begins.
@@ -37,7 +37,7 @@ impl AppendLog {
     /// # Errors
     /// [`Error::Busy`] if another process has it open; [`Error::Dataset`] with the line's number for lines that are no
     /// text; whatever `visit` returns; [`Error::Io`].
-    pub fn open(path: &Path, mut visit: impl FnMut(Line<'_>) -> Result<()>) -> Result<Self> {
+    pub fn open(path: &Path, mut visit: impl FnMut(LoggedLine<'_>) -> Result<()>) -> Result<Self> {
         if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             fs_err::create_dir_all(directory)?;
         }
@@ -108,7 +108,7 @@ impl AppendLog {
 fn for_each_line(
     path: &Path,
     file: &fs_err::File,
-    visit: &mut impl FnMut(Line<'_>) -> Result<()>,
+    visit: &mut impl FnMut(LoggedLine<'_>) -> Result<()>,
 ) -> Result<()> {
     let mut reader = BufReader::new(file.file());
     let (mut bytes, mut offset) = (Vec::new(), 0);
@@ -121,7 +121,7 @@ fn for_each_line(
         let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
         let text =
             std::str::from_utf8(line).map_err(|_| broken_line(path, number, "UTF-8 text", "other bytes"))?;
-        visit(Line { number, offset, text })?;
+        visit(LoggedLine { number, offset, text })?;
         offset += read;
     }
     Ok(())

@@ -41,3 +41,34 @@ pub trait Progress {
 pub struct Silent;
 
 impl Progress for Silent {}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::Progress;
+
+    /// Remembers what it was told, and may stop the work.
+    #[derive(Default)]
+    pub(crate) struct Watched {
+        /// The task at work.
+        pub(crate) task: String,
+        pub(crate) total: u64,
+        /// What was done at each call, of all tasks.
+        pub(crate) advances: Vec<u64>,
+        /// Cancels once it was told this often.
+        pub(crate) stops_after: Option<usize>,
+    }
+
+    impl Progress for Watched {
+        fn begin(&mut self, task: &str, total: u64) {
+            (self.task, self.total) = (task.to_owned(), total);
+        }
+
+        fn advance(&mut self, done: u64) {
+            self.advances.push(done);
+        }
+
+        fn cancelled(&mut self) -> bool {
+            self.stops_after.is_some_and(|limit| self.advances.len() >= limit)
+        }
+    }
+}

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use relens::embed::retriever::Retriever;
 use relens::explanation::integrated_gradients::{IntegratedGradientsConfig, integrated_gradients};
 use relens::explanation::{DifferentiableScore, RetrievalScore};
+use relens::progress::Silent;
 
 /// Small random models in the layouts of open_clip and Hugging Face.
 const TOWERS: [&str; 6] = [
@@ -59,7 +60,7 @@ fn attributions_through_every_tower_add_up() {
         let score = RetrievalScore::new(&retriever, &noise(retriever.dim(), 3)).unwrap();
         let (picture, baseline) = (noise(score.size().values(), 4), vec![0.0; score.size().values()]);
         let config = IntegratedGradientsConfig::default();
-        let found = integrated_gradients(&score, &picture, &baseline, config, &|_| {}).unwrap();
+        let found = integrated_gradients(&score, &picture, &baseline, config, &mut Silent).unwrap();
         let missed = (found.map.sum() - f64::from(found.score - found.baseline_score)).abs();
         assert!(missed < 0.02, "{name}: missed by {missed}: {} {}", found.score, found.baseline_score);
     }

@@ -15,6 +15,7 @@ use relens::enhancer::open::EnhancerContext;
 use relens::evaluation::{
     BootstrapOptions, Evaluation, PairedBootstrap, Statistic, evaluate, paired_bootstrap,
 };
+use relens::progress::Progress;
 use relens::ranking::Pipeline;
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +23,8 @@ use crate::image_embedding::embed_dataset;
 use crate::library_location;
 use crate::model_choice::ModelArguments;
 use crate::output::Output;
-use crate::progress::{self, Progress};
+use crate::progress;
+use crate::reporter::Reporter;
 
 /// Recall@k is compared for these k.
 const RECALL_AT: [usize; 3] = [1, 5, 10];
@@ -190,7 +192,8 @@ impl CompareArguments {
             embedder: Some(embedder),
             ..EnhancerContext::default()
         };
-        let progress = Progress::start("enhancers", comparison.row.len() as u64);
+        let mut progress = Reporter::default();
+        progress.begin("enhancers", comparison.row.len() as u64);
         let baseline = match &comparison.baseline {
             Some(baseline) => baseline.open(Some("baseline"), &directory, &context)?,
             None => Pipeline::default(),
@@ -209,9 +212,9 @@ impl CompareArguments {
             };
             let evaluation = run(&measured, &pipeline)?;
             rows.push(row(label, pipeline.original_share, &before, &evaluation)?);
-            progress.update(done, comparison.row.len() as u64);
+            progress.advance(done);
         }
-        progress.finish();
+        progress.end();
         progress::note(&format!("{} different texts were embedded", measured.embedder.len()));
         if let Some(path) = &self.json {
             fs_err::write(path, serde_json::to_vec_pretty(&rows)?)?;

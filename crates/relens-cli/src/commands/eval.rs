@@ -11,15 +11,16 @@ use comfy_table::{CellAlignment, Table, presets};
 use relens::dataset::Dataset;
 use relens::enhancer::EnhancedQuery;
 use relens::evaluation::{RankingMetrics, RetrievalReport, evaluate};
+use relens::progress::Progress;
 use serde::Serialize;
 
-use crate::enhancer_choice::EnhancerOption;
+use crate::enhancer_choice::EnhancerArguments;
 use crate::image_embedding::embed_dataset;
 use crate::model_choice::ModelArguments;
 use crate::output::Output;
 use crate::output_file::write_whole;
-use crate::progress::Progress;
 use crate::query_results::QueryResults;
+use crate::reporter::Reporter;
 use crate::{interrupt, model_choice};
 
 /// Measure retrieval on a captioned dataset.
@@ -56,7 +57,7 @@ pub(crate) struct EvalArguments {
     model: ModelArguments,
 
     #[command(flatten)]
-    enhancer: EnhancerOption,
+    enhancer: EnhancerArguments,
 
     /// The cut-offs K of Recall@K, separated by commas.
     #[arg(long, value_name = "K,…", value_delimiter = ',', default_value = "1,5,10", value_parser = positive)]
@@ -94,18 +95,19 @@ impl EvalArguments {
         let retriever = Arc::new(self.model.open()?);
         let pipeline = self.enhancer.open(retriever.clone())?;
         let images = embed_dataset(&dataset, &retriever)?;
-        let (progress, total) = (Progress::start("captions", 0), dataset.caption_count() as u64);
+        let mut progress = Reporter::default();
+        progress.begin("captions", dataset.caption_count() as u64);
         let (mut done, mut texts) = (0, Vec::new());
         let mut watch = |enhanced: Vec<EnhancedQuery>| {
             done += enhanced.len() as u64;
-            progress.update(done, total);
+            progress.advance(done);
             if self.per_query {
                 texts.extend(enhanced.into_iter().map(|query| query.texts));
             }
         };
         let evaluated =
             evaluate(&dataset, &images, retriever.as_ref(), &pipeline, &self.recall_k, &mut watch)?;
-        progress.finish();
+        progress.end();
         model_choice::tell_truncated(&retriever)?;
         let report = RetrievalReport { seconds: start.elapsed().as_secs_f64(), ..evaluated.report };
         let Some(path) = self.json.as_deref() else { return show(&report) };

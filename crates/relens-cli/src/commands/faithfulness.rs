@@ -10,6 +10,7 @@ use relens::embed::retriever::Retriever;
 use relens::error::Error;
 use relens::explanation::faithfulness::{Faithfulness, faithfulness, random_order};
 use relens::explanation::{Cells, DifferentiableScore, RetrievalScore};
+use relens::progress::{Progress, Silent};
 use relens_models::image_preprocessing::decode_image;
 use serde::Serialize;
 
@@ -17,7 +18,7 @@ use crate::interrupt;
 use crate::model_choice::ModelArguments;
 use crate::output::{self, Output};
 use crate::pixel_explanation::PixelArguments;
-use crate::progress::Progress;
+use crate::reporter::Reporter;
 
 /// Measure whether heat maps find what a score depends on.
 ///
@@ -71,7 +72,7 @@ struct Means {
 }
 
 /// What was measured on one picture.
-struct Measured {
+struct MeasuredMaps {
     map: Faithfulness,
     random: Faithfulness,
     /// Completeness errors, as they are and before the steps were adjusted.
@@ -106,19 +107,20 @@ impl FaithfulnessArguments {
         }
         let retriever = self.model.open()?;
         let count = dataset.images.len().min(self.limit as usize);
-        let progress = Progress::start("pictures", count as u64);
+        let mut progress = Reporter::default();
+        progress.begin("pictures", count as u64);
         let mut measured = Vec::with_capacity(count);
         for number in 0..count {
-            if interrupt::requested() {
+            if progress.cancelled() {
                 return Err(Error::Cancelled.into());
             }
             let place = number * dataset.images.len() / count;
             if let Some(image) = dataset.images.get(place) {
                 measured.extend(self.measure(&retriever, image, number as u64)?);
             }
-            progress.update(number as u64 + 1, count as u64);
+            progress.advance(number as u64 + 1);
         }
-        progress.finish();
+        progress.end();
         let difference = difference(&measured).context("expected at least two pictures with captions")?;
         let map = means(measured.iter().map(|measured| &measured.map));
         let random = means(measured.iter().map(|measured| &measured.random));
@@ -126,17 +128,22 @@ impl FaithfulnessArguments {
     }
 
     /// The map's and the random map's curves; nothing for a picture without captions.
-    fn measure(&self, retriever: &Retriever, image: &DatasetImage, seed: u64) -> Result<Option<Measured>> {
+    fn measure(
+        &self,
+        retriever: &Retriever,
+        image: &DatasetImage,
+        seed: u64,
+    ) -> Result<Option<MeasuredMaps>> {
         let Some(caption) = image.captions.first() else { return Ok(None) };
         let query = retriever.embed_texts(&[caption])?;
         let score = RetrievalScore::new(retriever, query.row(0))?;
         let pair = self.pixels.prepare(retriever, &decode_image(&image.path)?)?;
-        let explanation = self.pixels.explain(&score, &pair, &|_| {})?;
+        let explanation = self.pixels.explain(&score, &pair, &mut Silent)?;
         let cells = Cells { size: score.size(), side: usize::from(self.cells) };
         let run = |order: &[usize]| {
             faithfulness(&score, (&pair.image, &pair.baseline), cells, order, usize::from(self.points))
         };
-        Ok(Some(Measured {
+        Ok(Some(MeasuredMaps {
             map: run(&explanation.map.ranked_cells(cells))?,
             random: run(&random_order(cells, seed))?,
             completeness: explanation.completeness_errors(),
@@ -199,7 +206,7 @@ fn means<'a>(of: impl Iterator<Item = &'a Faithfulness>) -> Means {
     Means { deletion: sums.deletion / count, insertion: sums.insertion / count, gain: sums.gain / count }
 }
 
-fn completeness(measured: &[Measured]) -> Option<Completeness> {
+fn completeness(measured: &[MeasuredMaps]) -> Option<Completeness> {
     let of = |which: usize| -> Option<(f64, f64)> {
         let errors = measured.iter().map(|measured| Some(measured.completeness?[which]));
         let mut errors = errors.collect::<Option<Vec<f64>>>()?;
@@ -210,7 +217,7 @@ fn completeness(measured: &[Measured]) -> Option<Completeness> {
     Some(Completeness { median, largest, unadjusted_median, unadjusted_largest })
 }
 
-fn difference(measured: &[Measured]) -> Option<Difference> {
+fn difference(measured: &[MeasuredMaps]) -> Option<Difference> {
     const NORMAL_QUANTILE: f64 = 1.96;
     let differences: Vec<f64> = measured.iter().map(|pair| pair.map.gain() - pair.random.gain()).collect();
     if differences.len() < 2 {
@@ -232,7 +239,7 @@ mod tests {
     fn the_interval_is_that_of_the_mean() {
         let found =
             |deletion, insertion| Faithfulness { deletion, insertion, score: 1.0, baseline_score: 0.0 };
-        let pairs = [0.1, 0.2, 0.3, 0.4].map(|gain| Measured {
+        let pairs = [0.1, 0.2, 0.3, 0.4].map(|gain| MeasuredMaps {
             map: found(0.2, 0.2 + gain),
             random: found(0.5, 0.5),
             completeness: Some([0.0, gain]),

@@ -22,7 +22,7 @@ use crate::indexing::{self, Existing};
 use crate::library_location::LibraryArguments;
 use crate::model_choice::ModelArguments;
 use crate::output::{self, Output};
-use crate::ranking_output::{self, FoundPicture};
+use crate::ranking_output::{self, ShownImage};
 
 /// How many pictures are shown for each search.
 const SHOWN: usize = 3;
@@ -66,7 +66,7 @@ pub(crate) struct QuickstartArguments {
 
 /// What the gallery's `attribution.json` says about a picture.
 #[derive(Debug, Deserialize)]
-struct Attribution {
+struct ImageCredit {
     file: String,
     title: String,
 }
@@ -134,17 +134,17 @@ impl Showcase<'_> {
         for query in self.queries {
             writeln!(output.writer, "relens search {strong}\"{query}\"{strong:#}")?;
             let (found, _) = library.search(&Query::new(query)?, SHOWN, &pipeline, retriever.as_ref())?;
-            let found: Vec<FoundPicture<'_>> = found.iter().map(|found| self.titled(found)).collect();
+            let found: Vec<ShownImage<'_>> = found.iter().map(|found| self.titled(found)).collect();
             ranking_output::write_list(output, &found, "")?;
             writeln!(output.writer)?;
         }
         Ok(())
     }
 
-    fn titled<'a>(&'a self, found: &'a FoundImage) -> FoundPicture<'a> {
+    fn titled<'a>(&'a self, found: &'a FoundImage) -> ShownImage<'a> {
         let path = &found.image.path;
         let name = path.file_name().and_then(|name| name.to_str());
-        FoundPicture {
+        ShownImage {
             path,
             score: found.score,
             title: name.and_then(|name| self.titles.get(name)).map(String::as_str),
@@ -155,7 +155,7 @@ impl Showcase<'_> {
 /// What the gallery's pictures show, by their file names.
 fn titles(gallery: &Path) -> Result<HashMap<String, String>> {
     let path = gallery.join("attribution.json");
-    let attributions: Vec<Attribution> =
+    let attributions: Vec<ImageCredit> =
         serde_json::from_slice(&fs_err::read(&path)?).with_context(|| {
             format!("{}: expected a JSON array of {{\"file\", \"title\", …}}", path.display())
         })?;

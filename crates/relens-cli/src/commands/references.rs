@@ -9,12 +9,13 @@ use relens::embed::embeddings::Embeddings;
 use relens::embed::reference_pairs::{REFERENCE_FILE, ReferencePairs};
 use relens::embed::retriever::Retriever;
 use relens::error::Error;
+use relens::progress::Progress;
 
 use crate::image_embedding::embed_dataset;
 use crate::interrupt;
 use crate::model_choice::ModelArguments;
 use crate::output::Output;
-use crate::progress::Progress;
+use crate::reporter::Reporter;
 
 /// Captions that are embedded between two looks at the progress.
 const CAPTIONS_PER_BATCH: usize = 256;
@@ -72,14 +73,15 @@ impl ReferencesArguments {
 fn embed_captions(images: &[DatasetImage], wanted: usize, retriever: &Retriever) -> Result<Embeddings> {
     let captions: Vec<&String> = images.iter().flat_map(|image| image.captions.iter().take(wanted)).collect();
     let mut embeddings = Embeddings::new(retriever.dim());
-    let progress = Progress::start("captions", captions.len() as u64);
+    let mut progress = Reporter::default();
+    progress.begin("captions", captions.len() as u64);
     for batch in captions.chunks(CAPTIONS_PER_BATCH) {
-        if interrupt::requested() {
+        if progress.cancelled() {
             return Err(Error::Cancelled.into());
         }
         embeddings.append(&retriever.embed_texts(batch)?)?;
-        progress.update(embeddings.rows() as u64, captions.len() as u64);
+        progress.advance(embeddings.rows() as u64);
     }
-    progress.finish();
+    progress.end();
     Ok(embeddings)
 }

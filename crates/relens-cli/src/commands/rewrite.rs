@@ -9,15 +9,16 @@ use clap::Args;
 use relens::dataset::Dataset;
 use relens::enhancer::{Combination, EnhancedQuery, Query, TraceEntry, WeightedText};
 use relens::error::Error;
+use relens::progress::Progress;
 use relens::ranking::Pipeline;
 use serde::Serialize;
 
-use crate::enhancer_choice::EnhancerOption;
+use crate::enhancer_choice::EnhancerArguments;
 use crate::interrupt;
 use crate::model_choice::ModelArguments;
 use crate::output::{self, Output};
 use crate::output_file::write_streaming;
-use crate::progress::Progress;
+use crate::reporter::Reporter;
 use crate::usage::usage_error;
 
 /// Queries that are enhanced together.
@@ -50,7 +51,7 @@ pub(crate) struct RewriteArguments {
     split: Option<String>,
 
     #[command(flatten)]
-    enhancer: EnhancerOption,
+    enhancer: EnhancerArguments,
 
     #[command(flatten)]
     model: ModelArguments,
@@ -103,21 +104,20 @@ impl RewriteArguments {
         queries: &[Query],
         mut write: impl FnMut(&Query, &EnhancedQuery) -> Result<()>,
     ) -> Result<()> {
-        let progress = (queries.len() > 1).then(|| Progress::start("queries", queries.len() as u64));
+        let mut progress = Reporter::default();
+        if queries.len() > 1 {
+            progress.begin("queries", queries.len() as u64);
+        }
         for (batch, first) in queries.chunks(QUERIES_PER_BATCH).zip((0u64..).step_by(QUERIES_PER_BATCH)) {
-            if interrupt::requested() {
+            if progress.cancelled() {
                 return Err(Error::Cancelled.into());
             }
             for (query, enhanced) in batch.iter().zip(pipeline.enhance(batch, None)?) {
                 write(query, &enhanced)?;
             }
-            if let Some(progress) = &progress {
-                progress.update(first + batch.len() as u64, queries.len() as u64);
-            }
+            progress.advance(first + batch.len() as u64);
         }
-        if let Some(progress) = progress {
-            progress.finish();
-        }
+        progress.end();
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use crate::interrupt;
 use crate::output::{self, Output};
 use crate::recipe::digest::Digests;
 use crate::recipe::execution::{self, Done};
-use crate::recipe::file::{Recipe, Stage};
+use crate::recipe::file::{Recipe, RecipeStage};
 use crate::recipe::plan::{Decision, Planner};
 use crate::recipe::state::Records;
 
@@ -54,7 +54,7 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 
 /// The state of a stage: a word for programs, and a sentence for people.
 struct StageState<'a> {
-    stage: &'a Stage,
+    stage: &'a RecipeStage,
     state: &'static str,
     detail: String,
 }
@@ -106,7 +106,7 @@ impl RunArguments {
     }
 }
 
-fn check_command(stage: &Stage, check: fn(&[String]) -> Result<(), String>) -> Result<()> {
+fn check_command(stage: &RecipeStage, check: fn(&[String]) -> Result<(), String>) -> Result<()> {
     for arguments in [
         stage.command.clone(),
         [stage.command.as_slice(), stage.resume.as_deref().unwrap_or_default()].concat(),
@@ -119,8 +119,8 @@ fn check_command(stage: &Stage, check: fn(&[String]) -> Result<(), String>) -> R
     Ok(())
 }
 
-fn planned<'a>(stages: &[&'a Stage]) -> Vec<StageState<'a>> {
-    let told = |stage: &&'a Stage| {
+fn planned<'a>(stages: &[&'a RecipeStage]) -> Vec<StageState<'a>> {
+    let told = |stage: &&'a RecipeStage| {
         let made = |path: &PathBuf| {
             stages.iter().any(|earlier| earlier.outputs.iter().any(|output| path.starts_with(output)))
         };
@@ -137,12 +137,12 @@ fn planned<'a>(stages: &[&'a Stage]) -> Vec<StageState<'a>> {
     stages.iter().map(told).collect()
 }
 
-fn foreseen<'a>(recipe: &Recipe, stages: &[&'a Stage]) -> Result<Vec<StageState<'a>>> {
+fn foreseen<'a>(recipe: &Recipe, stages: &[&'a RecipeStage]) -> Result<Vec<StageState<'a>>> {
     let records = Records::of(&recipe.directory);
     let mut digests = Digests::open(records.digests());
     let finished = std::collections::BTreeMap::new();
     let decisions = Planner { records: &records, digests: &mut digests, finished }.foresee(stages)?;
-    let told = |(stage, decision): (&&'a Stage, Decision)| match decision {
+    let told = |(stage, decision): (&&'a RecipeStage, Decision)| match decision {
         Decision::Finished => StageState { stage, state: "finished", detail: "nothing changed".to_owned() },
         Decision::Run(reason) => {
             StageState { stage, state: "would run", detail: format!("because {reason}") }
@@ -151,8 +151,8 @@ fn foreseen<'a>(recipe: &Recipe, stages: &[&'a Stage]) -> Result<Vec<StageState<
     Ok(stages.iter().zip(decisions).map(told).collect())
 }
 
-fn finished<'a>(stages: &[&'a Stage], done: &Done) -> Vec<StageState<'a>> {
-    let told = |stage: &&'a Stage| match done.ran.iter().find(|(name, _)| *name == stage.name) {
+fn finished<'a>(stages: &[&'a RecipeStage], done: &Done) -> Vec<StageState<'a>> {
+    let told = |stage: &&'a RecipeStage| match done.ran.iter().find(|(name, _)| *name == stage.name) {
         Some((_, seconds)) => StageState { stage, state: "ran", detail: format!("{seconds:.1} s") },
         None => StageState { stage, state: "skipped", detail: "finished before".to_owned() },
     };

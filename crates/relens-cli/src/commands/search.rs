@@ -11,14 +11,14 @@ use relens::index::Index;
 use relens::library::{FoundImage, Library};
 use relens::model_hub::bundled;
 
-use crate::enhancer_choice::EnhancerOption;
+use crate::enhancer_choice::EnhancerArguments;
 use crate::image_embedding::embed_images;
 use crate::library_location::LibraryArguments;
 use crate::model_choice;
 use crate::model_choice::{LongTextArguments, PrecisionArguments};
 use crate::output::Output;
 use crate::progress;
-use crate::ranking_output::{self, FoundPicture};
+use crate::ranking_output::{self, ShownImage};
 use crate::usage::usage_error;
 
 /// Find pictures by a description, or by another picture.
@@ -53,7 +53,7 @@ pub(crate) struct SearchArguments {
     long_text: LongTextArguments,
 
     #[command(flatten)]
-    enhancer: EnhancerOption,
+    enhancer: EnhancerArguments,
 
     /// Print a JSON array of {"path", "score"}, best first.
     #[arg(long)]
@@ -78,7 +78,7 @@ impl SearchArguments {
             (None, Some(image)) => search_by_picture(&library, &retriever, image, k)?,
             (None, None) => Vec::new(),
         };
-        let found: Vec<FoundPicture<'_>> = found.iter().map(untitled).collect();
+        let found: Vec<ShownImage<'_>> = found.iter().map(untitled).collect();
         let mut output = Output::new();
         match (self.json, output.for_people) {
             (true, _) => ranking_output::write_json(&mut output, &found),
@@ -112,8 +112,8 @@ fn tell_rewritten(query: &Query, enhanced: &EnhancedQuery) {
     }
 }
 
-fn untitled(found: &FoundImage) -> FoundPicture<'_> {
-    FoundPicture { path: &found.image.path, score: found.score, title: None }
+fn untitled(found: &FoundImage) -> ShownImage<'_> {
+    ShownImage { path: &found.image.path, score: found.score, title: None }
 }
 
 fn search_by_picture(

@@ -9,9 +9,9 @@ use anyhow::{Context, Result, bail};
 use relens::error::Error;
 
 use super::digest::Digests;
-use super::file::{Recipe, Stage};
+use super::file::{Recipe, RecipeStage};
 use super::plan::{Decision, Examined, Planner};
-use super::state::{Record, Records};
+use super::state::{Records, StageRecord};
 use crate::{interrupt, progress};
 
 /// How often a running stage is looked at.
@@ -55,7 +55,12 @@ pub(crate) fn run(recipe: &Recipe, until: Option<&str>) -> Result<Done> {
     Ok(done)
 }
 
-fn run_stage(stage: &Stage, examined: &Examined, planner: &mut Planner<'_>, lock: &File) -> Result<f64> {
+fn run_stage(
+    stage: &RecipeStage,
+    examined: &Examined,
+    planner: &mut Planner<'_>,
+    lock: &File,
+) -> Result<f64> {
     let ingredients = &examined.ingredients;
     let same = examined.record.as_ref().filter(|record| record.ingredients == *ingredients);
     let interrupted = same.filter(|record| record.outputs.is_none() && stage.resume.is_some());
@@ -66,27 +71,27 @@ fn run_stage(stage: &Stage, examined: &Examined, planner: &mut Planner<'_>, lock
     for parent in stage.outputs.iter().filter_map(|output| output.parent()) {
         fs_err::create_dir_all(parent)?;
     }
-    let record = Record { ingredients: ingredients.clone(), outputs: None, seconds: before };
+    let record = StageRecord { ingredients: ingredients.clone(), outputs: None, seconds: before };
     planner.records.write(&stage.name, &record)?;
     let start = Instant::now();
     let resume = interrupted.and(stage.resume.as_deref()).unwrap_or_default();
     let status = execute(stage, resume, &planner.records.log(&stage.name), lock)?;
     let seconds = before + start.elapsed().as_secs_f64();
     if !status.success() {
-        planner.records.write(&stage.name, &Record { seconds, ..record })?;
+        planner.records.write(&stage.name, &StageRecord { seconds, ..record })?;
         if interrupt::requested() {
             return Err(Error::Cancelled.into());
         }
         bail!("stage `{}` failed ({status}): relens {}", stage.name, stage.command.join(" "));
     }
     let outputs = planner.outputs(stage)?;
-    planner.records.write(&stage.name, &Record { outputs: Some(outputs), seconds, ..record })?;
+    planner.records.write(&stage.name, &StageRecord { outputs: Some(outputs), seconds, ..record })?;
     planner.finished.insert(stage.name.clone(), ingredients.fingerprint()?);
     Ok(seconds)
 }
 
 /// Removes the outputs of an earlier run of the stage.
-fn clear(stage: &Stage, ran_before: bool) -> Result<()> {
+fn clear(stage: &RecipeStage, ran_before: bool) -> Result<()> {
     for output in &stage.outputs {
         if !output.exists() {
             continue;
@@ -108,7 +113,7 @@ fn clear(stage: &Stage, ran_before: bool) -> Result<()> {
 }
 
 /// Runs the command: its standard error is ours, its standard output goes into `log`.
-fn execute(stage: &Stage, resume: &[String], log: &Path, lock: &File) -> Result<ExitStatus> {
+fn execute(stage: &RecipeStage, resume: &[String], log: &Path, lock: &File) -> Result<ExitStatus> {
     let program = std::env::current_exe().context("this program cannot find itself")?;
     let mut command = Command::new(&program);
     command.args(&stage.command).args(resume);

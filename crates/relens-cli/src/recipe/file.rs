@@ -16,12 +16,12 @@ pub(crate) struct Recipe {
     /// Where outputs and records are.
     pub(crate) directory: PathBuf,
     /// In the order in which they can run.
-    pub(crate) stages: Vec<Stage>,
+    pub(crate) stages: Vec<RecipeStage>,
 }
 
 /// One command.
 #[derive(Debug, Clone)]
-pub(crate) struct Stage {
+pub(crate) struct RecipeStage {
     pub(crate) name: String,
     pub(crate) about: String,
     /// The arguments of `relens`.
@@ -92,7 +92,7 @@ impl Recipe {
     }
 
     /// The stages up to and with `until`, and nothing that it does not need.
-    pub(crate) fn needed_for(&self, until: Option<&str>) -> Result<Vec<&Stage>> {
+    pub(crate) fn needed_for(&self, until: Option<&str>) -> Result<Vec<&RecipeStage>> {
         let Some(until) = until else { return Ok(self.stages.iter().collect()) };
         if !self.stages.iter().any(|stage| stage.name == until) {
             let names: Vec<&str> = self.stages.iter().map(|stage| stage.name.as_str()).collect();
@@ -109,7 +109,7 @@ impl Recipe {
 }
 
 impl StageEntry {
-    fn checked(self, variables: &BTreeMap<String, String>, directory: &Path) -> Result<Stage> {
+    fn checked(self, variables: &BTreeMap<String, String>, directory: &Path) -> Result<RecipeStage> {
         let name = self.name;
         let refuse = |field: &str, expected: &str, found: &str| {
             anyhow::anyhow!("stage `{name}`, `{field}`: expected {expected}, found `{found}`")
@@ -144,7 +144,15 @@ impl StageEntry {
             outputs.push(directory.join(output));
         }
         let resume = self.resume.as_deref().map(all).transpose()?;
-        Ok(Stage { name, about: self.about, command, resume, inputs, outputs, upstream: BTreeSet::new() })
+        Ok(RecipeStage {
+            name,
+            about: self.about,
+            command,
+            resume,
+            inputs,
+            outputs,
+            upstream: BTreeSet::new(),
+        })
     }
 }
 
@@ -168,7 +176,7 @@ fn filled(text: &str, variables: &BTreeMap<String, String>) -> Result<String> {
 }
 
 /// Finds the stages whose outputs are inputs of others.
-fn link(stages: &mut [Stage]) -> Result<()> {
+fn link(stages: &mut [RecipeStage]) -> Result<()> {
     let mut makers: Vec<(PathBuf, String)> = Vec::new();
     let mut names = BTreeSet::new();
     for stage in stages.iter() {
@@ -201,10 +209,10 @@ fn overlap(one: &Path, other: &Path) -> bool {
 }
 
 /// Each stage behind those that it hangs on, otherwise as they stand in the file.
-fn ordered(mut waiting: Vec<Stage>) -> Result<Vec<Stage>> {
-    let mut ready: Vec<Stage> = Vec::with_capacity(waiting.len());
+fn ordered(mut waiting: Vec<RecipeStage>) -> Result<Vec<RecipeStage>> {
+    let mut ready: Vec<RecipeStage> = Vec::with_capacity(waiting.len());
     while !waiting.is_empty() {
-        let placed = |stage: &Stage| {
+        let placed = |stage: &RecipeStage| {
             stage.upstream.iter().all(|needed| ready.iter().any(|earlier| earlier.name == *needed))
         };
         let Some(next) = waiting.iter().position(placed) else {

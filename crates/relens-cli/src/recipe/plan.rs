@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use super::digest::Digests;
-use super::file::Stage;
-use super::state::{Ingredients, Record, Records};
+use super::file::RecipeStage;
+use super::state::{Ingredients, Records, StageRecord};
 
 /// Whether a stage must run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(crate) enum Decision {
 pub(crate) struct Examined {
     pub(crate) decision: Decision,
     pub(crate) ingredients: Ingredients,
-    pub(crate) record: Option<Record>,
+    pub(crate) record: Option<StageRecord>,
 }
 
 /// Looks at stages, one after the other in their order.
@@ -36,7 +36,7 @@ pub(crate) struct Planner<'a> {
 
 impl Planner<'_> {
     /// What would run, nothing being run: a stage behind one that runs is said to run.
-    pub(crate) fn foresee(&mut self, stages: &[&Stage]) -> Result<Vec<Decision>> {
+    pub(crate) fn foresee(&mut self, stages: &[&RecipeStage]) -> Result<Vec<Decision>> {
         let mut running: BTreeSet<&str> = BTreeSet::new();
         let mut decisions = Vec::with_capacity(stages.len());
         for stage in stages {
@@ -54,7 +54,7 @@ impl Planner<'_> {
     }
 
     /// Compares a stage with its record. A finished stage counts as such for those behind it.
-    pub(crate) fn examine(&mut self, stage: &Stage) -> Result<Examined> {
+    pub(crate) fn examine(&mut self, stage: &RecipeStage) -> Result<Examined> {
         let ingredients = self.ingredients(stage)?;
         let record = self.records.read(&stage.name);
         let decision = match &record {
@@ -68,7 +68,7 @@ impl Planner<'_> {
     }
 
     /// Hashes of all outputs of a stage.
-    pub(crate) fn outputs(&mut self, stage: &Stage) -> Result<BTreeMap<PathBuf, String>> {
+    pub(crate) fn outputs(&mut self, stage: &RecipeStage) -> Result<BTreeMap<PathBuf, String>> {
         let mut outputs = BTreeMap::new();
         for path in &stage.outputs {
             let digest = self.digests.of(path)?.with_context(|| {
@@ -79,7 +79,7 @@ impl Planner<'_> {
         Ok(outputs)
     }
 
-    fn ingredients(&mut self, stage: &Stage) -> Result<Ingredients> {
+    fn ingredients(&mut self, stage: &RecipeStage) -> Result<Ingredients> {
         let mut inputs = BTreeMap::new();
         for path in &stage.inputs {
             let digest = self.digests.of(path)?.with_context(|| {
@@ -99,7 +99,7 @@ impl Planner<'_> {
         })
     }
 
-    fn compare(&mut self, stage: &Stage, now: &Ingredients, record: &Record) -> Result<Decision> {
+    fn compare(&mut self, stage: &RecipeStage, now: &Ingredients, record: &StageRecord) -> Result<Decision> {
         let then = &record.ingredients;
         let run = |reason: String| Ok(Decision::Run(reason));
         if then.command != now.command {

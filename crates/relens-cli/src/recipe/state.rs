@@ -32,7 +32,7 @@ impl Ingredients {
 
 /// A stage that was started, and perhaps finished.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Record {
+pub(crate) struct StageRecord {
     pub(crate) ingredients: Ingredients,
     /// The content of its outputs, once it is finished.
     pub(crate) outputs: Option<BTreeMap<PathBuf, String>>,
@@ -67,11 +67,11 @@ impl Records {
     }
 
     /// The record of a stage. One that cannot be read counts as missing: the stage runs again.
-    pub(crate) fn read(&self, stage: &str) -> Option<Record> {
+    pub(crate) fn read(&self, stage: &str) -> Option<StageRecord> {
         serde_json::from_slice(&fs_err::read(self.record(stage)).ok()?).ok()
     }
 
-    pub(crate) fn write(&self, stage: &str, record: &Record) -> Result<()> {
+    pub(crate) fn write(&self, stage: &str, record: &StageRecord) -> Result<()> {
         write_whole(&self.record(stage), &serde_json::to_vec_pretty(record)?)
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use super::digest::Digests;
 use super::file::Recipe;
 use super::plan::{Decision, Planner};
-use super::state::{Record, Records};
+use super::state::{Records, StageRecord};
 
 const TWO: &str = r#"
 name = "two"
@@ -31,7 +31,7 @@ fn recipe(root: &Path) -> Recipe {
     Recipe::parse(&TWO.replace("ROOT", &root.display().to_string()), &[]).unwrap()
 }
 
-fn names(stages: &[&super::file::Stage]) -> Vec<String> {
+fn names(stages: &[&super::file::RecipeStage]) -> Vec<String> {
     stages.iter().map(|stage| stage.name.clone()).collect()
 }
 
@@ -110,7 +110,7 @@ impl World {
             let ingredients = planner.examine(stage).unwrap().ingredients;
             planner.finished.insert(stage.name.clone(), ingredients.fingerprint().unwrap());
             let outputs = Some(planner.outputs(stage).unwrap());
-            records.write(&stage.name, &Record { ingredients, outputs, seconds: 1.0 }).unwrap();
+            records.write(&stage.name, &StageRecord { ingredients, outputs, seconds: 1.0 }).unwrap();
         }
         world
     }
@@ -168,7 +168,7 @@ fn a_stage_without_its_end_was_interrupted() {
     let world = World::finished();
     let records = Records::of(&world.recipe.directory);
     let record = records.read("aside").unwrap();
-    records.write("aside", &Record { outputs: None, ..record }).unwrap();
+    records.write("aside", &StageRecord { outputs: None, ..record }).unwrap();
     assert_eq!(world.reasons(), ["", "", "it was interrupted"]);
     world.write("run/.recipe/aside.json", "{");
     assert_eq!(world.reasons(), ["", "", "it has not run yet"]);

@@ -1,12 +1,12 @@
 //! One evaluation beside another, query by query.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use anyhow::{Result, bail};
 use relens::evaluation::{BootstrapOptions, Statistic, paired_bootstrap};
 
-use super::inputs::{Evaluation, Interval, QueryResult};
+use super::inputs::{Interval, RecordedEvaluation};
+use crate::query_results::QueryResult;
 
 /// The place of captions whose rank is the same in [`Pair::rank_changes`].
 pub(super) const UNCHANGED: usize = 4;
@@ -16,7 +16,7 @@ pub(super) const RECALL_AT: [usize; 3] = [1, 5, 10];
 
 /// A recall and its difference to the baseline's.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Cell {
+pub(super) struct RecallCell {
     pub(super) recall: f64,
     pub(super) difference: Option<Interval>,
 }
@@ -24,13 +24,13 @@ pub(super) struct Cell {
 /// The ranks of the same queries in two evaluations.
 #[derive(Debug)]
 pub(super) struct Pair<'a> {
-    pub(super) before: &'a Evaluation,
-    pub(super) after: &'a Evaluation,
+    pub(super) before: &'a RecordedEvaluation,
+    pub(super) after: &'a RecordedEvaluation,
 }
 
 impl<'a> Pair<'a> {
     /// Two evaluations of the same queries; nothing if one of them was written without its queries.
-    pub(super) fn new(before: &'a Evaluation, after: &'a Evaluation) -> Result<Option<Self>> {
+    pub(super) fn new(before: &'a RecordedEvaluation, after: &'a RecordedEvaluation) -> Result<Option<Self>> {
         if before.queries.is_empty() || after.queries.is_empty() {
             return Ok(None);
         }
@@ -53,14 +53,14 @@ impl<'a> Pair<'a> {
     }
 
     /// The cells of text → image, then those of image → text.
-    pub(super) fn cells(&self) -> Result<Vec<Cell>> {
-        let ranks = |evaluation: &Evaluation| -> Vec<u32> {
+    pub(super) fn cells(&self) -> Result<Vec<RecallCell>> {
+        let ranks = |evaluation: &RecordedEvaluation| -> Vec<u32> {
             evaluation.queries.iter().map(|query| query.rank).collect()
         };
-        let images = self.before.queries.iter().map(|query| query.image.as_path());
+        let images = self.before.queries.iter().map(|query| query.image.as_str());
         let clusters = numbered(images);
         let mut cells = compared(&ranks(self.before), &ranks(self.after), Some(&clusters))?;
-        let ranks = |evaluation: &Evaluation| -> Vec<u32> {
+        let ranks = |evaluation: &RecordedEvaluation| -> Vec<u32> {
             evaluation.pictures.iter().map(|picture| picture.rank).collect()
         };
         let (before, after) = (ranks(self.before), ranks(self.after));
@@ -102,19 +102,19 @@ impl<'a> Pair<'a> {
     }
 }
 
-fn compared(before: &[u32], after: &[u32], clusters: Option<&[usize]>) -> Result<Vec<Cell>> {
+fn compared(before: &[u32], after: &[u32], clusters: Option<&[usize]>) -> Result<Vec<RecallCell>> {
     let cell = |k: usize| {
         let hits = after.iter().filter(|rank| **rank as usize <= k).count();
         let statistic = Statistic::RecallAt(k);
         let found = paired_bootstrap(before, after, clusters, statistic, &BootstrapOptions::default())?;
         let interval = Interval { difference: found.difference, lower: found.lower, upper: found.upper };
-        Ok(Cell { recall: hits as f64 / after.len() as f64, difference: Some(interval) })
+        Ok(RecallCell { recall: hits as f64 / after.len() as f64, difference: Some(interval) })
     };
     RECALL_AT.into_iter().map(cell).collect()
 }
 
 /// Equal paths get equal numbers.
-fn numbered<'a>(paths: impl Iterator<Item = &'a Path>) -> Vec<usize> {
+fn numbered<'a>(paths: impl Iterator<Item = &'a str>) -> Vec<usize> {
     let mut numbers = HashMap::new();
     paths
         .map(|path| {

@@ -2,17 +2,18 @@
 
 use std::path::Path;
 
+use relens::enhancer::WeightedText;
 use similar::{ChangeTag, TextDiff};
 
 use super::comparison::Pair;
-use super::inputs::{QueryResult, Text};
+use crate::query_results::QueryResult;
 
 /// Examples of each kind.
 const SHOWN: usize = 8;
 
 /// A caption, what became of it, and how its picture's rank changed.
 #[derive(Debug)]
-pub(super) struct Example<'a> {
+pub(super) struct CaptionExample<'a> {
     pub(super) query: &'a str,
     pub(super) before: u32,
     pub(super) after: u32,
@@ -25,11 +26,11 @@ pub(super) struct Example<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Piece {
     pub(super) text: String,
-    pub(super) change: Change,
+    pub(super) change: PieceKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Change {
+pub(super) enum PieceKind {
     Kept,
     Added,
     Removed,
@@ -37,9 +38,9 @@ pub(super) enum Change {
 
 /// The three kinds of examples, each with how many there are in all.
 pub(super) struct Examples<'a> {
-    pub(super) won: (usize, Vec<Example<'a>>),
-    pub(super) lost: (usize, Vec<Example<'a>>),
-    pub(super) unchanged: (usize, Vec<Example<'a>>),
+    pub(super) won: (usize, Vec<CaptionExample<'a>>),
+    pub(super) lost: (usize, Vec<CaptionExample<'a>>),
+    pub(super) unchanged: (usize, Vec<CaptionExample<'a>>),
 }
 
 impl<'a> Examples<'a> {
@@ -64,11 +65,11 @@ impl<'a> Examples<'a> {
                 before.rank == after.rank && !rewrites(&after.query, &after.texts).is_empty()
             })
         };
-        let example = |(before, after): &(&'a QueryResult, &'a QueryResult)| Example {
+        let example = |(before, after): &(&'a QueryResult, &'a QueryResult)| CaptionExample {
             query: &after.query,
             before: before.rank,
             after: after.rank,
-            image: &after.image,
+            image: Path::new(&after.image),
             rewrites: rewrites(&after.query, &after.texts),
         };
         Self {
@@ -80,7 +81,7 @@ impl<'a> Examples<'a> {
 }
 
 /// The texts that are not the query itself.
-fn rewrites(query: &str, texts: &[Text]) -> Vec<(f32, Vec<Piece>)> {
+fn rewrites(query: &str, texts: &[WeightedText]) -> Vec<(f32, Vec<Piece>)> {
     let others = texts.iter().filter(|text| text.text != query);
     others.map(|text| (text.weight, word_difference(query, &text.text))).collect()
 }
@@ -90,9 +91,9 @@ pub(super) fn word_difference(from: &str, to: &str) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = Vec::new();
     for change in TextDiff::from_slices(&tokens(from), &tokens(to)).iter_all_changes() {
         let kind = match change.tag() {
-            ChangeTag::Equal => Change::Kept,
-            ChangeTag::Delete => Change::Removed,
-            ChangeTag::Insert => Change::Added,
+            ChangeTag::Equal => PieceKind::Kept,
+            ChangeTag::Delete => PieceKind::Removed,
+            ChangeTag::Insert => PieceKind::Added,
         };
         match pieces.last_mut().filter(|piece| piece.change == kind) {
             Some(piece) => piece.text.push_str(change.value()),

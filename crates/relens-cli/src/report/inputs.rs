@@ -6,6 +6,8 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::query_results::{ImageResult, QueryResult};
+
 /// The key by which a result of `relens eval` is known.
 const EVALUATION_KEY: &str = "image_retrieval_mean_rank";
 /// What a run directory has.
@@ -14,14 +16,14 @@ const METRICS: &str = "metrics.jsonl";
 /// Everything that was named, by kind.
 #[derive(Debug, Default)]
 pub(crate) struct Inputs {
-    pub(crate) evaluations: Vec<Evaluation>,
+    pub(crate) evaluations: Vec<RecordedEvaluation>,
     pub(crate) runs: Vec<TrainingRun>,
-    pub(crate) comparisons: Vec<Comparison>,
+    pub(crate) comparisons: Vec<ComparisonTable>,
 }
 
 /// A result of `relens eval --json`, with each query if it was asked for.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Evaluation {
+pub(crate) struct RecordedEvaluation {
     /// How it is called in the report.
     #[serde(skip)]
     pub(crate) label: String,
@@ -36,35 +38,10 @@ pub(crate) struct Evaluation {
     pub(crate) queries: Vec<QueryResult>,
     /// Image to text: every picture.
     #[serde(default)]
-    pub(crate) pictures: Vec<PictureResult>,
+    pub(crate) pictures: Vec<ImageResult>,
     /// All numbers.
     #[serde(flatten)]
     pub(crate) values: Map<String, Value>,
-}
-
-/// A caption that searched for its picture.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub(crate) struct QueryResult {
-    pub(crate) query: String,
-    pub(crate) image: PathBuf,
-    pub(crate) rank: u32,
-    /// What the enhancer made of it; nothing if it was left alone.
-    #[serde(default)]
-    pub(crate) texts: Vec<Text>,
-}
-
-/// A text that was sent to the retriever.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub(crate) struct Text {
-    pub(crate) text: String,
-    pub(crate) weight: f32,
-}
-
-/// A picture that searched for its captions.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub(crate) struct PictureResult {
-    pub(crate) image: PathBuf,
-    pub(crate) rank: u32,
 }
 
 /// The log of a training run.
@@ -78,7 +55,7 @@ pub(crate) struct TrainingRun {
 
 /// A table of `relens compare --json`.
 #[derive(Debug)]
-pub(crate) struct Comparison {
+pub(crate) struct ComparisonTable {
     pub(crate) label: String,
     pub(crate) rows: Vec<ComparisonRow>,
 }
@@ -159,9 +136,9 @@ impl Inputs {
         let malformed = || format!("{}: not what relens writes", path.display());
         if is_comparison(&value) {
             let rows = serde_json::from_value(value).with_context(malformed)?;
-            self.comparisons.push(Comparison { label: label_of(path), rows });
+            self.comparisons.push(ComparisonTable { label: label_of(path), rows });
         } else if is_evaluation(&value) {
-            let mut evaluation: Evaluation = serde_json::from_value(value).with_context(malformed)?;
+            let mut evaluation: RecordedEvaluation = serde_json::from_value(value).with_context(malformed)?;
             evaluation.label = label_of(path);
             self.evaluations.push(evaluation);
         } else {
@@ -174,7 +151,7 @@ impl Inputs {
     }
 }
 
-impl Evaluation {
+impl RecordedEvaluation {
     /// The cut-offs of a direction (`image_retrieval` or `text_retrieval`) and their recalls.
     pub(crate) fn recalls(&self, direction: &str) -> Vec<(usize, f64)> {
         let prefix = format!("{direction}_recall@");

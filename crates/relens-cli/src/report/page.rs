@@ -6,11 +6,11 @@ use anyhow::Result;
 use maud::{Markup, PreEscaped, html};
 
 use super::charts::{self, Bars};
-use super::comparison::{Cell, Pair, RECALL_AT, UNCHANGED};
+use super::comparison::{Pair, RECALL_AT, RecallCell, UNCHANGED};
 use super::curves;
 use super::document::{document, thumbnail};
-use super::examples::{Change, Example, Examples};
-use super::inputs::{Comparison, ComparisonCell, Evaluation, Inputs, Interval, TrainingRun};
+use super::examples::{CaptionExample, Examples, PieceKind};
+use super::inputs::{ComparisonCell, ComparisonTable, Inputs, Interval, RecordedEvaluation, TrainingRun};
 
 /// Writes the page as text. With `compare`, evaluations are compared with the first; `images` says where pictures are if
 /// not where the results say.
@@ -36,7 +36,7 @@ fn heads(way: &str) -> Vec<String> {
     RECALL_AT.iter().map(|k| format!("{way} R@{k}")).collect()
 }
 
-fn evaluation_table(evaluations: &[Evaluation], compare: bool) -> Result<Markup> {
+fn evaluation_table(evaluations: &[RecordedEvaluation], compare: bool) -> Result<Markup> {
     let mut rows = Vec::with_capacity(evaluations.len());
     for (number, evaluation) in evaluations.iter().enumerate() {
         let pair = match evaluations.first() {
@@ -79,13 +79,13 @@ fn parts(name: &str) -> Markup {
 }
 
 /// The recalls that an evaluation says itself.
-fn plain_cells(evaluation: &Evaluation) -> Vec<Cell> {
+fn plain_cells(evaluation: &RecordedEvaluation) -> Vec<RecallCell> {
     let of = |direction: &str| {
         let recalls = evaluation.recalls(direction);
         RECALL_AT.map(|k| {
             let recall =
                 recalls.iter().find(|(cut_off, _)| *cut_off == k).map_or(f64::NAN, |(_, recall)| *recall);
-            Cell { recall, difference: None }
+            RecallCell { recall, difference: None }
         })
     };
     [of("image_retrieval"), of("text_retrieval")].concat()
@@ -112,7 +112,7 @@ fn recall(recall: f64, difference: Option<Interval>) -> Markup {
     }
 }
 
-fn comparison_table(comparison: &Comparison) -> Markup {
+fn comparison_table(comparison: &ComparisonTable) -> Markup {
     let cell = |cell: &ComparisonCell| {
         let same = cell.difference.lower == 0.0 && cell.difference.upper == 0.0;
         recall(cell.recall, (!same).then_some(cell.difference))
@@ -141,7 +141,7 @@ fn comparison_table(comparison: &Comparison) -> Markup {
     }
 }
 
-fn pairs(evaluations: &[Evaluation], images: Option<&PathBuf>) -> Result<Markup> {
+fn pairs(evaluations: &[RecordedEvaluation], images: Option<&PathBuf>) -> Result<Markup> {
     let Some((first, others)) = evaluations.split_first() else { return Ok(html! {}) };
     let mut sections = Vec::new();
     for other in others {
@@ -161,7 +161,7 @@ fn pair_section(pair: &Pair<'_>, images: Option<&PathBuf>) -> Result<Markup> {
         pair.rank_changes().into_iter().map(|(name, count)| (name.to_owned(), count as u64)).unzip();
     let (series, unchanged) = (vec![("captions", counts)], Some(UNCHANGED));
     let chart = Bars { categories: names, series, counted: "captions", unchanged, wide: false }.svg()?;
-    let kind = |title: &str, (count, shown): &(usize, Vec<Example<'_>>)| {
+    let kind = |title: &str, (count, shown): &(usize, Vec<CaptionExample<'_>>)| {
         html! {
             h3 { (title) ": " (count) }
             div.examples { @for example in shown { (card(example, images)) } }
@@ -179,7 +179,7 @@ fn pair_section(pair: &Pair<'_>, images: Option<&PathBuf>) -> Result<Markup> {
     })
 }
 
-fn card(example: &Example<'_>, images: Option<&PathBuf>) -> Markup {
+fn card(example: &CaptionExample<'_>, images: Option<&PathBuf>) -> Markup {
     let name = example.image.file_name().unwrap_or_default().to_string_lossy();
     let image = match images {
         Some(images) => images.join(example.image.file_name().unwrap_or_default()),
@@ -204,9 +204,9 @@ fn card(example: &Example<'_>, images: Option<&PathBuf>) -> Markup {
                         (format!("{weight:.2} · "))
                         @for piece in pieces {
                             @match piece.change {
-                                Change::Kept => (piece.text),
-                                Change::Added => ins { (piece.text) },
-                                Change::Removed => del { (piece.text) },
+                                PieceKind::Kept => (piece.text),
+                                PieceKind::Added => ins { (piece.text) },
+                                PieceKind::Removed => del { (piece.text) },
                             }
                         }
                     }

@@ -3,7 +3,7 @@ use relens_training::mining::record::MinedQuery;
 use relens_training::mining::summary::Summary;
 use serde_json::{Value, json};
 
-use super::examples::{Change, word_difference};
+use super::examples::{PieceKind, word_difference};
 use super::inputs::Inputs;
 use super::{mining_page, write};
 
@@ -92,11 +92,11 @@ fn what_is_no_result_is_refused_by_its_name() {
 #[test]
 fn a_difference_says_which_words_came_and_went() {
     let pieces = word_difference("a dog in snow", "a brown dog in deep snow");
-    let only = |change: Change| -> String {
+    let only = |change: PieceKind| -> String {
         pieces.iter().filter(|piece| piece.change == change).map(|piece| piece.text.as_str()).collect()
     };
-    assert_eq!(only(Change::Added).split_whitespace().collect::<Vec<_>>(), ["brown", "deep"]);
-    assert_eq!(only(Change::Removed), "");
+    assert_eq!(only(PieceKind::Added).split_whitespace().collect::<Vec<_>>(), ["brown", "deep"]);
+    assert_eq!(only(PieceKind::Removed), "");
     assert_eq!(word_difference("dog", "cat").len(), 2);
 }
 

@@ -42,17 +42,17 @@ fn four() -> usize {
 
 /// What words are also called.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Synonyms {
+pub struct WordAlternatives {
     alternatives: HashMap<String, Vec<String>>,
 }
 
 #[derive(Deserialize)]
-struct Line {
+struct AlternativesLine {
     word: String,
     alternatives: Vec<String>,
 }
 
-impl Synonyms {
+impl WordAlternatives {
     /// Reads a file.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl Synonyms {
                 path: path.to_owned(),
                 reason: format!("line {}: {reason}", number + 1),
             };
-            let Line { word, alternatives: others } =
+            let AlternativesLine { word, alternatives: others } =
                 serde_json::from_str(line).map_err(|error| broken(error.to_string()))?;
             if std::iter::once(&word).chain(&others).any(|text| text.trim().is_empty()) {
                 return Err(broken("expected a text in every field, found an empty one".to_owned()));
@@ -130,9 +130,9 @@ fn with_articles(words: &[&str]) -> String {
 /// the lexicon has are passed over.
 ///
 /// # Errors
-/// Those of [`Synonyms::open`].
+/// Those of [`WordAlternatives::open`].
 pub fn read(config: &HardQueryConfig, corpus: &RewritingCorpus) -> Result<Vec<CandidateQuery>> {
-    let lexicon = Synonyms::open(&config.lexicon)?;
+    let lexicon = WordAlternatives::open(&config.lexicon)?;
     let mut queries = Vec::new();
     for (picture, entry) in corpus.training.iter().enumerate() {
         let mut rng = stream(config.seed, "hard queries", picture as u64);
@@ -152,10 +152,10 @@ pub fn read(config: &HardQueryConfig, corpus: &RewritingCorpus) -> Result<Vec<Ca
 mod tests {
     use super::*;
 
-    fn lexicon(lines: &str) -> Result<Synonyms> {
+    fn lexicon(lines: &str) -> Result<WordAlternatives> {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs_err::write(file.path(), lines).unwrap();
-        Synonyms::open(file.path())
+        WordAlternatives::open(file.path())
     }
 
     const LINES: &str = r#"{"word": "dog", "alternatives": ["pooch", "dog"], "plain": "dog"}

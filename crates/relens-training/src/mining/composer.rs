@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use relens::enhancer::Query;
-use relens::enhancer::composer::{Change, Generator};
+use relens::enhancer::composer::{Generator, Rewording};
 
 use super::acceptance::{AcceptanceConfig, Kept, Proposal, keep_best};
 use super::low_quality::RankedCaption;
 use super::pool::MiningFeedback;
-use super::record::{MinedQuery, Strategy};
+use super::record::{MinedQuery, MiningStrategy};
 use crate::Result;
 
 /// Composes rewrites for many queries; all their candidates are judged together.
@@ -44,12 +44,12 @@ pub fn compose(
 }
 
 /// What the furthest change of a candidate is.
-fn kind(changes: &[Change]) -> &'static str {
-    let rank = |change: &Change| match change {
-        Change::Corrected { .. } => (0, "corrected"),
-        Change::Dropped { .. } => (1, "shortened"),
-        Change::Renamed { .. } => (2, "renamed"),
-        Change::Described { .. } => (3, "described"),
+fn kind(changes: &[Rewording]) -> &'static str {
+    let rank = |change: &Rewording| match change {
+        Rewording::Corrected { .. } => (0, "corrected"),
+        Rewording::Dropped { .. } => (1, "shortened"),
+        Rewording::Renamed { .. } => (2, "renamed"),
+        Rewording::Described { .. } => (3, "described"),
     };
     changes.iter().map(rank).max().map_or("unchanged", |(_, name)| name)
 }
@@ -62,7 +62,7 @@ fn record(judge: &MiningFeedback<'_>, ranked: &RankedCaption, kept: Kept) -> Min
         low_rank: ranked.judgement.rank,
         low_score: ranked.judgement.score,
         rewrites: kept.rewrites,
-        strategy: Strategy::Composer,
+        strategy: MiningStrategy::Composer,
         prompt: String::new(),
         model: String::new(),
         pictures: None,

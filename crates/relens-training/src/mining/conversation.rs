@@ -16,7 +16,7 @@ use crate::retriever_feedback::Judgement;
 /// What happens to the query next.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Phase {
+pub enum ConversationPhase {
     /// The pictures that beat its own are looked up.
     Recall,
     /// It is submitted to the model, and reviewed there.
@@ -73,7 +73,7 @@ pub struct Conversation {
     /// The turn, from 1.
     pub turn: u32,
     /// What comes next.
-    pub phase: Phase,
+    pub phase: ConversationPhase,
     /// The hard negatives of this turn, by their position in the pool.
     pub negatives: Vec<usize>,
     /// The turns that are over.
@@ -93,7 +93,7 @@ impl Conversation {
             caption,
             judgement,
             turn: 1,
-            phase: Phase::Recall,
+            phase: ConversationPhase::Recall,
             negatives: Vec::new(),
             history: Vec::new(),
             judged: Vec::new(),
@@ -190,7 +190,8 @@ mod tests {
             let caption = PoolCaption { id: id.to_owned(), query: "a dog".to_owned(), picture: 3 };
             let mut conversation = Conversation::new(caption, judgement);
             log.append(&conversation).unwrap();
-            conversation.phase = Phase::Feedback(Review { rewrites: vec!["x".into()], ..Review::default() });
+            conversation.phase =
+                ConversationPhase::Feedback(Review { rewrites: vec!["x".into()], ..Review::default() });
             conversation.negatives = vec![1, 2];
             log.append(&conversation).unwrap();
         }
@@ -200,7 +201,7 @@ mod tests {
         let (log, states) = TransitionLog::open(&path, |id| id == "a#0").unwrap();
         drop(log);
         assert_eq!(states.len(), 1);
-        assert_eq!((&states["b#0"].phase, states["b#0"].judgement), (&Phase::Recall, judgement));
+        assert_eq!((&states["b#0"].phase, states["b#0"].judgement), (&ConversationPhase::Recall, judgement));
         assert_eq!(
             fs_err::read_to_string(&path).unwrap().lines().count(),
             1,

@@ -11,11 +11,11 @@ use std::time::Duration;
 use relens::llm::{ChatModel, ChatReply, ChatRequest, LlmError, structured};
 
 use super::acceptance::{AcceptanceConfig, Proposal, Proposed, drop_one, judge_proposals};
-use super::conversation::{Conversation, Phase, Review, TransitionLog, Turn, TurnRewrite};
+use super::conversation::{Conversation, ConversationPhase, Review, TransitionLog, Turn, TurnRewrite};
 use super::filters::DropReason;
 use super::low_quality::RankedCaptions;
 use super::pool::MiningFeedback;
-use super::record::Strategy;
+use super::record::MiningStrategy;
 use super::run::MiningRun;
 use super::strategy::LlmStrategy;
 use crate::retriever_feedback::{Judgement, RECALLED_PER_WANTED, choose_hard_negatives};
@@ -70,7 +70,7 @@ struct Slot {
 impl Slot {
     /// Whether nothing more will happen to it.
     fn is_through(&self) -> bool {
-        self.conversation.phase == Phase::Finished || self.failed
+        self.conversation.phase == ConversationPhase::Finished || self.failed
     }
 }
 
@@ -167,7 +167,7 @@ impl<'a> Engine<'a> {
 
     /// Looks up the hard negatives of all conversations that begin a turn.
     fn recall(&mut self) -> Result<()> {
-        let waiting = |slot: &&mut Slot| slot.conversation.phase == Phase::Recall;
+        let waiting = |slot: &&mut Slot| slot.conversation.phase == ConversationPhase::Recall;
         let mut slots: Vec<&mut Slot> = self.open.iter_mut().filter(waiting).collect();
         let wanted = self.strategy.hard_negatives();
         for block in slots.chunks_mut(BATCH) {
@@ -185,7 +185,7 @@ impl<'a> Engine<'a> {
                 }
             }
             for slot in block {
-                slot.conversation.phase = Phase::Submit;
+                slot.conversation.phase = ConversationPhase::Submit;
                 self.transitions.append(&slot.conversation)?;
             }
         }
@@ -198,11 +198,11 @@ impl<'a> Engine<'a> {
             return Ok(());
         }
         for (number, slot) in (self.first..).zip(&mut self.open) {
-            if slot.conversation.phase != Phase::Submit || slot.asked.is_some() || slot.failed {
+            if slot.conversation.phase != ConversationPhase::Submit || slot.asked.is_some() || slot.failed {
                 continue;
             }
             let Some(request) = self.strategy.request(&slot.conversation, self.judge.pool)? else {
-                slot.conversation.phase = Phase::Finished;
+                slot.conversation.phase = ConversationPhase::Finished;
                 continue;
             };
             slot.asked = Some(request.clone());
@@ -217,10 +217,9 @@ impl<'a> Engine<'a> {
         // What is finished behind an unfinished conversation waits to be written in its order: nothing to do yet.
         let writable = self.open.front().is_some_and(Slot::is_through);
         let ready = writable
-            || self
-                .open
-                .iter()
-                .any(|slot| matches!(slot.conversation.phase, Phase::Feedback(_) | Phase::Recall));
+            || self.open.iter().any(|slot| {
+                matches!(slot.conversation.phase, ConversationPhase::Feedback(_) | ConversationPhase::Recall)
+            });
         if self.on_their_way == 0 {
             return Ok(());
         }
@@ -261,7 +260,7 @@ impl<'a> Engine<'a> {
                     structured::Reading::Mended => "mended",
                 };
                 slot.conversation.count_reply(how);
-                slot.conversation.phase = Phase::Feedback(review);
+                slot.conversation.phase = ConversationPhase::Feedback(review);
             }
             Err(fault) if !slot.repairing && self.stopped.is_none() => {
                 tracing::debug!("{}: {fault}", request.label);
@@ -277,7 +276,7 @@ impl<'a> Engine<'a> {
             Err(_) => {
                 slot.conversation.count_reply("unusable");
                 drop_one(&mut slot.conversation.dropped, DropReason::UnusableReply);
-                slot.conversation.phase = Phase::Feedback(Review::default());
+                slot.conversation.phase = ConversationPhase::Feedback(Review::default());
             }
         }
         slot.repairing = false;
@@ -287,9 +286,9 @@ impl<'a> Engine<'a> {
     /// Retests the rewrites of all conversations that have new ones, in one batch.
     fn feedback(&mut self) -> Result<()> {
         let mut slots: Vec<(&mut Slot, Vec<Proposal>)> = Vec::new();
-        let kind = if self.strategy.strategy() == Strategy::Blur { "blurred" } else { "rewrite" };
+        let kind = if self.strategy.strategy() == MiningStrategy::Blur { "blurred" } else { "rewrite" };
         for slot in &mut self.open {
-            let Phase::Feedback(review) = &slot.conversation.phase else { continue };
+            let ConversationPhase::Feedback(review) = &slot.conversation.phase else { continue };
             let turn = slot.conversation.turn;
             let proposals = review.rewrites.iter().map(|text| Proposal {
                 text: text.trim().to_owned(),
@@ -386,8 +385,8 @@ fn end_turn(
     strategy: &dyn LlmStrategy,
     settings: &AcceptanceConfig,
 ) {
-    let phase = std::mem::replace(&mut conversation.phase, Phase::Finished);
-    let review = if let Phase::Feedback(review) = phase { review } else { Review::default() };
+    let phase = std::mem::replace(&mut conversation.phase, ConversationPhase::Finished);
+    let review = if let ConversationPhase::Feedback(review) = phase { review } else { Review::default() };
     let rewrites = judged.rewrites.iter().map(|rewrite| TurnRewrite {
         text: rewrite.text.clone(),
         rank: rewrite.rank,
@@ -409,6 +408,6 @@ fn end_turn(
     });
     if accepted.count() < strategy.enough() && conversation.turn < strategy.turns() {
         conversation.turn += 1;
-        conversation.phase = Phase::Recall;
+        conversation.phase = ConversationPhase::Recall;
     }
 }

@@ -14,7 +14,7 @@ use super::filters::{DropReason, TextFilter, comparable};
 use super::low_quality::RankedCaption;
 use super::pool::MiningFeedback;
 use super::pool::{Pool, PoolCaption};
-use super::record::{MinedQuery, Strategy};
+use super::record::{MinedQuery, MiningStrategy};
 use super::strategy::blurred_enough;
 use crate::Result;
 use crate::retriever_feedback::Judgement;
@@ -91,7 +91,7 @@ pub fn score(
 struct ImportedQuery {
     ranked: RankedCaption,
     proposals: Vec<Proposal>,
-    strategy: Strategy,
+    strategy: MiningStrategy,
     not_blurred: Option<DropReason>,
 }
 
@@ -116,7 +116,7 @@ impl ImportedQuery {
             return Self {
                 ranked,
                 proposals: rewrites.collect(),
-                strategy: Strategy::Imported,
+                strategy: MiningStrategy::Imported,
                 not_blurred: None,
             };
         };
@@ -129,7 +129,7 @@ impl ImportedQuery {
         };
         if refused.is_some() {
             let proposals = rewrites.collect();
-            return Self { ranked, proposals, strategy: Strategy::Imported, not_blurred: refused };
+            return Self { ranked, proposals, strategy: MiningStrategy::Imported, not_blurred: refused };
         }
         let original =
             Proposal { text: caption.query.clone(), kind: "original".to_owned(), source: "caption", turn: 0 };
@@ -139,7 +139,7 @@ impl ImportedQuery {
                 judgement: blurred,
             },
             proposals: std::iter::once(original).chain(rewrites).collect(),
-            strategy: Strategy::Blur,
+            strategy: MiningStrategy::Blur,
             not_blurred: None,
         }
     }

@@ -12,7 +12,7 @@ use crate::Result;
 /// How rewrites were found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Strategy {
+pub enum MiningStrategy {
     /// MGQRe's challenge response: a model compares the ground truth with what beat it, and its rewrites are retested.
     ChallengeResponse,
     /// A model rewrites from the picture alone.
@@ -29,7 +29,7 @@ pub enum Strategy {
     Imported,
 }
 
-impl Strategy {
+impl MiningStrategy {
     /// The name that files and reports use.
     pub fn name(self) -> &'static str {
         match self {
@@ -47,7 +47,7 @@ impl Strategy {
 /// How the pictures were shown to the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum PictureForm {
+pub enum ImageForm {
     /// As pictures.
     Images,
     /// As their known captions: a text-only model stood in for a multimodal one.
@@ -94,14 +94,14 @@ pub struct MinedQuery {
     /// By rank, then by score, best first.
     pub rewrites: Vec<MinedRewrite>,
     /// How the rewrites were found.
-    pub strategy: Strategy,
+    pub strategy: MiningStrategy,
     /// The prompt's name and version; empty where there is no prompt.
     pub prompt: String,
     /// The language model; empty where there is none.
     pub model: String,
     /// How pictures were shown to the model, if they were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pictures: Option<PictureForm>,
+    pub pictures: Option<ImageForm>,
     /// A model's replies by how they could be read: `valid`, `mended`, `repaired`, `unusable`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub replies: BTreeMap<String, u32>,
@@ -290,10 +290,10 @@ pub(super) mod tests {
             low_rank: 7,
             low_score: 0.25,
             rewrites: vec![rewrite("a brown dog", 2, 0.3), rewrite("a wet dog", 1, 0.35)],
-            strategy: Strategy::ChallengeResponse,
+            strategy: MiningStrategy::ChallengeResponse,
             prompt: "challenge@0123abcd".to_owned(),
             model: "m".to_owned(),
-            pictures: Some(PictureForm::Captions),
+            pictures: Some(ImageForm::Captions),
             replies: BTreeMap::new(),
             dropped: BTreeMap::from([("too_long".to_owned(), 1)]),
         }

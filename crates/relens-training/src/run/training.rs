@@ -154,7 +154,7 @@ impl<S: Clone + Default + Serialize + DeserializeOwned> Run<S> {
         // What a killed run wrote beyond its last checkpoint is written again, byte for byte.
         let metrics = self.directory.log("metrics.jsonl", true_until)?;
         let samples = self.directory.log("samples.jsonl", true_until)?;
-        let mut work = Work { run: self, stage, config, metrics, samples };
+        let mut work = StageInProgress { run: self, stage, config, metrics, samples };
         work.phases(resumed, progress)?;
         work.load(PhaseStart::Best)?;
         let Run { directory, state, step, .. } = work.run;
@@ -163,7 +163,7 @@ impl<S: Clone + Default + Serialize + DeserializeOwned> Run<S> {
 }
 
 /// A run while it works.
-struct Work<'a, T: Stage> {
+struct StageInProgress<'a, T: Stage> {
     run: Run<T::State>,
     stage: &'a mut T,
     config: LoopConfig,
@@ -171,7 +171,7 @@ struct Work<'a, T: Stage> {
     samples: JsonLinesLog,
 }
 
-impl<T: Stage> Work<'_, T> {
+impl<T: Stage> StageInProgress<'_, T> {
     /// All phases from where the run is.
     fn phases(&mut self, mut resumed: Option<Snapshot>, progress: &mut dyn Progress) -> Result<()> {
         loop {

@@ -8,7 +8,7 @@ use relens::embed::embeddings::Embeddings;
 use relens::embed::retriever::Retriever;
 use relens::enhancer::rewriter::gate::FEATURES;
 use relens::enhancer::rewriter::{
-    DecodingMethod, DecodingSettings, Gate, Rewriter, RewriterOptions, RewriterSettings,
+    DecodingConfig, DecodingMethod, Gate, Rewriter, RewriterModelConfig, RewriterOptions,
 };
 use relens::enhancer::{EnhancedQuery, Query, QueryEnhancer, TraceEntry};
 use relens::ranking::Pipeline;
@@ -41,12 +41,12 @@ fn texts(enhanced: &[EnhancedQuery]) -> Vec<Vec<String>> {
 #[test]
 fn a_batch_gives_what_each_query_gives_alone_and_is_remembered() {
     let cache = world().path("rewrites.db");
-    let decoding = DecodingSettings {
+    let decoding = DecodingConfig {
         method: DecodingMethod::Sample,
         rewrites: 3,
         max_tokens: 8,
         seed: 4,
-        ..DecodingSettings::default()
+        ..DecodingConfig::default()
     };
     let options =
         RewriterOptions { decoding: Some(decoding), cache: Some(cache.clone()), ..Default::default() };
@@ -67,12 +67,12 @@ fn a_batch_gives_what_each_query_gives_alone_and_is_remembered() {
 
 #[test]
 fn beams_give_different_rewrites_best_first() {
-    let decoding = DecodingSettings {
+    let decoding = DecodingConfig {
         method: DecodingMethod::Beam,
         rewrites: 3,
         beams: 4,
         max_tokens: 6,
-        ..DecodingSettings::default()
+        ..DecodingConfig::default()
     };
     let options = RewriterOptions { decoding: Some(decoding), ..Default::default() };
     for rewrites in open(&world().rewriter(), options).rewrites(&queries()).unwrap() {
@@ -97,10 +97,10 @@ fn the_gate_keeps_the_query_where_a_rewrite_would_hurt() {
         retriever: retriever.fingerprint().to_owned(),
         fitted_on: 1,
     };
-    let settings = RewriterSettings {
+    let settings = RewriterModelConfig {
         gate: Some("gate.json".into()),
-        decoding: DecodingSettings { method: DecodingMethod::Sample, max_tokens: 8, ..Default::default() },
-        ..RewriterSettings::default()
+        decoding: DecodingConfig { method: DecodingMethod::Sample, max_tokens: 8, ..Default::default() },
+        ..RewriterModelConfig::default()
     };
     std::fs::write(directory.join("relens_rewriter.json"), settings.to_json().unwrap()).unwrap();
     let enhanced = |bias: f64, without_gate: bool| {
@@ -140,12 +140,12 @@ impl TextEmbedder for Counting {
 
 #[test]
 fn the_texts_of_a_query_are_encoded_in_one_batch() {
-    let decoding = DecodingSettings {
+    let decoding = DecodingConfig {
         method: DecodingMethod::Sample,
         rewrites: 3,
         max_tokens: 8,
         seed: 4,
-        ..DecodingSettings::default()
+        ..DecodingConfig::default()
     };
     let options = RewriterOptions { decoding: Some(decoding), ..Default::default() };
     let rewriter = open(&world().rewriter(), options);

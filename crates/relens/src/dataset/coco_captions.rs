@@ -13,13 +13,13 @@ const EXPECTED: &str =
     "COCO captions JSON, images[] with id and file_name, annotations[] with image_id and caption";
 
 #[derive(Deserialize)]
-struct File {
-    images: Vec<Image>,
+struct CocoFile {
+    images: Vec<CocoImage>,
     annotations: Vec<Annotation>,
 }
 
 #[derive(Deserialize)]
-struct Image {
+struct CocoImage {
     id: u64,
     file_name: String,
 }
@@ -32,7 +32,7 @@ struct Annotation {
 
 /// Reads the file.
 pub(super) fn read(annotations: &Path, images_directory: &Path) -> Result<Dataset> {
-    let file: File = json::read(annotations, EXPECTED)?;
+    let file: CocoFile = json::read(annotations, EXPECTED)?;
     let mut positions = HashMap::with_capacity(file.images.len());
     let mut images = Vec::with_capacity(file.images.len());
     for (position, image) in file.images.into_iter().enumerate() {

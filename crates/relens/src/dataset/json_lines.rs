@@ -13,7 +13,7 @@ const EXPECTED: &str = "{\"image\": PATH, \"captions\": [TEXT, …], \"split\": 
 
 /// One line.
 #[derive(Deserialize)]
-pub(super) struct Line {
+pub(super) struct CaptionLine {
     image: String,
     #[serde(default)]
     captions: Vec<String>,
@@ -26,7 +26,7 @@ pub(super) struct Line {
 pub(super) fn read(annotations: &Path, images_directory: &Path) -> Result<Dataset> {
     let mut images = Vec::new();
     for_each_line(annotations, |number, line| {
-        let line: Line = serde_json::from_str(line)
+        let line: CaptionLine = serde_json::from_str(line)
             .map_err(|error| broken_line(annotations, number, EXPECTED, &error.to_string()))?;
         if line.image.trim().is_empty() {
             return Err(broken_line(

@@ -12,13 +12,13 @@ use crate::error::Result;
 const EXPECTED: &str = "Karpathy JSON, images[] with filename, split and sentences[].raw";
 
 #[derive(Deserialize)]
-struct File {
+struct KarpathyFile {
     dataset: Option<String>,
-    images: Vec<Image>,
+    images: Vec<KarpathyImage>,
 }
 
 #[derive(Deserialize)]
-struct Image {
+struct KarpathyImage {
     filename: String,
     /// The COCO file names a directory for each picture (`val2014`).
     filepath: Option<String>,
@@ -34,7 +34,7 @@ struct Sentence {
 
 /// Reads the file.
 pub(super) fn read(annotations: &Path, images_directory: &Path) -> Result<Dataset> {
-    let file: File = json::read(annotations, EXPECTED)?;
+    let file: KarpathyFile = json::read(annotations, EXPECTED)?;
     let mut directories = HashMap::new();
     let mut images = Vec::with_capacity(file.images.len());
     for (image, position) in file.images.into_iter().zip(0u64..) {

@@ -80,7 +80,7 @@ pub const CONCEPT: &str = "concept";
 
 /// A line of any form; which fields it must have depends on the form.
 #[derive(Deserialize)]
-struct Line {
+struct RewriteLine {
     imgid: Option<u64>,
     sentid: Option<u64>,
     query: Option<String>,
@@ -96,7 +96,7 @@ struct Line {
     keywords: Option<String>,
 }
 
-impl Line {
+impl RewriteLine {
     /// The queries of the line; else what was expected and what was found.
     fn queries(self) -> std::result::Result<Vec<RewrittenQuery>, (&'static str, &'static str)> {
         let (imgid, sentid) = (self.imgid, self.sentid);
@@ -172,7 +172,7 @@ pub fn for_each_record(
 ) -> Result<()> {
     for_each_line(path, |line, text| {
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        let record: Line =
+        let record: RewriteLine =
             serde_path_to_error::deserialize(&mut deserializer).map_err(|error| Error::Dataset {
                 path: path.to_owned(),
                 location: format!("line {line}, field `{}`", error.path()),

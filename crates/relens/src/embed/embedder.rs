@@ -31,7 +31,7 @@ pub trait TextEmbedder: Send + Sync {
 /// The image side of a retriever.
 pub trait ImageEmbedder: Sync {
     /// A picture ready for the image tower: small, for some dozens are in memory at a time.
-    type Picture: Send;
+    type Image: Send;
 
     /// The model.
     fn model(&self) -> ModelIdentity;
@@ -41,7 +41,7 @@ pub trait ImageEmbedder: Sync {
     /// # Errors
     /// [`Error::Io`](crate::error::Error::Io) if the file cannot be read; any other for what it holds. The picture is
     /// then left out.
-    fn prepare(&self, path: &Path) -> Result<PreparedImage<Self::Picture>>;
+    fn prepare(&self, path: &Path) -> Result<PreparedImage<Self::Image>>;
 
     /// Embeds pictures, in order.
     ///
@@ -50,14 +50,14 @@ pub trait ImageEmbedder: Sync {
     ///
     /// # Errors
     /// If the model fails; the pictures are then tried one by one.
-    fn embed(&self, pictures: &[Self::Picture]) -> Result<Embeddings>;
+    fn embed(&self, pictures: &[Self::Image]) -> Result<Embeddings>;
 }
 
 /// A picture as the image tower takes it, scaled down already.
 #[derive(Debug, Clone)]
 pub struct PreparedImage<P> {
     /// What [`ImageEmbedder::embed`] takes.
-    pub picture: P,
+    pub image: P,
     /// The original's width in pixels.
     pub width: u32,
     /// The original's height in pixels.

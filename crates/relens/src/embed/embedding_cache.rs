@@ -1,7 +1,8 @@
 //! Embeddings kept on disk between runs: to embed some thousand images takes longer than many a run.
 //!
 //! A file holds one block of images or texts; its name is a hash of the model's fingerprint and of what was embedded: a
-//! text itself, an image's path, size and time of change. Work that is stopped goes on with the next block. There is
+//! text itself, an image's path with the size and time of change
+//! of its file, which may be an archive. Work that is stopped goes on with the next block. There is
 //! one layout for every command, so that what one of them embedded another finds.
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use relens_models::weights::{ElementType, Weights, save_tensors};
 use crate::embed::embeddings::Embeddings;
 use crate::embed::{ImageEmbedder, TextEmbedder};
 use crate::error::{Error, Result};
+use crate::pictures::archive;
 use crate::progress::Progress;
 
 const TEXTS_PER_BLOCK: usize = 2048;
@@ -81,7 +83,7 @@ impl EmbeddingCache {
     ) -> Result<Embeddings> {
         let model = embedder.model();
         let key = |path: &PathBuf| {
-            let file = fs_err::metadata(path)?;
+            let file = fs_err::metadata(archive::file_of(path))?;
             let changed = file.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
             let mut key = path.as_os_str().as_encoded_bytes().to_vec();
             key.extend(file.len().to_le_bytes());
@@ -91,7 +93,7 @@ impl EmbeddingCache {
         let embed = |paths: &[PathBuf]| {
             let mut embeddings = Embeddings::new(model.dim);
             for paths in paths.chunks(IMAGES_AT_ONCE) {
-                let prepared = paths.par_iter().map(|path| Ok(embedder.prepare(path)?.picture));
+                let prepared = paths.par_iter().map(|path| Ok(embedder.prepare(path)?.image));
                 embeddings.append(&embedder.embed(&prepared.collect::<Result<Vec<_>>>()?)?)?;
             }
             Ok(embeddings)
@@ -143,8 +145,13 @@ impl EmbeddingCache {
             if progress.cancelled() {
                 return Err(Error::Cancelled);
             }
-            let keys = block.iter().map(&key).collect::<Result<Vec<_>>>()?;
-            let path = self.directory.as_ref().map(|directory| directory.join(blocks.file_name(&keys)));
+            let path = match &self.directory {
+                Some(directory) => {
+                    let keys = block.iter().map(&key).collect::<Result<Vec<_>>>()?;
+                    Some(directory.join(blocks.file_name(&keys)))
+                }
+                None => None,
+            };
             let known = path.as_deref().and_then(read).filter(|known| known.rows() == block.len());
             let embedded = match known {
                 Some(known) => known,

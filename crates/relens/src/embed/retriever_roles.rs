@@ -33,7 +33,7 @@ impl TextEmbedder for Retriever {
 
 impl ImageEmbedder for Retriever {
     /// The frames of a video; a picture is a video of one frame.
-    type Picture = Vec<RgbImage>;
+    type Image = Vec<RgbImage>;
 
     fn model(&self) -> ModelIdentity {
         ModelIdentity {
@@ -46,16 +46,16 @@ impl ImageEmbedder for Retriever {
     fn prepare(&self, path: &Path) -> Result<PreparedImage<Vec<RgbImage>>> {
         let originals = video::read_frames(path)?;
         let (width, height) = originals.first().map_or((0, 0), RgbImage::dimensions);
-        let mut picture = Vec::with_capacity(originals.len());
+        let mut frames = Vec::with_capacity(originals.len());
         for original in originals {
             // A picture that already has the tower's size is handed on as it is.
             let scaled = match self.preprocessor().fit(&original)? {
                 Cow::Owned(scaled) => Some(scaled),
                 Cow::Borrowed(_) => None,
             };
-            picture.push(scaled.unwrap_or(original));
+            frames.push(scaled.unwrap_or(original));
         }
-        Ok(PreparedImage { picture, width, height })
+        Ok(PreparedImage { image: frames, width, height })
     }
 
     fn embed(&self, pictures: &[Vec<RgbImage>]) -> Result<Embeddings> {

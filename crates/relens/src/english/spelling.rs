@@ -3,7 +3,7 @@
 //! A word is corrected to the most frequent word of the captions' vocabulary that one typing mistake turns into it
 //! (Damerau, 1964), unless it is a word already, or a name with a capital inside the sentence.
 
-use super::words::{Word, words};
+use super::words::{WordInText, words};
 use super::{Vocabulary, WordList};
 
 /// A word that was corrected.
@@ -20,7 +20,7 @@ pub(crate) fn corrected(
     text: &str,
     vocabulary: &Vocabulary,
     listed: &WordList,
-    is_known: impl Fn(&Word<'_>) -> bool,
+    is_known: impl Fn(&WordInText<'_>) -> bool,
 ) -> (String, Vec<Correction>) {
     let mut result = String::with_capacity(text.len());
     let mut corrections = Vec::new();

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 /// One word, or one character of a script that is written without spaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Word<'a> {
+pub(crate) struct WordInText<'a> {
     /// In lower case, without a possessive ending.
     pub(crate) text: Cow<'a, str>,
     /// Where it stands in the text, in bytes.
@@ -40,8 +40,8 @@ fn is_word_character(character: char) -> bool {
 }
 
 /// Cuts `text` into words.
-pub(crate) fn words(text: &str) -> Vec<Word<'_>> {
-    let mut words: Vec<Word<'_>> = Vec::new();
+pub(crate) fn words(text: &str) -> Vec<WordInText<'_>> {
+    let mut words: Vec<WordInText<'_>> = Vec::new();
     let mut characters = text.char_indices().peekable();
     // The end of the last word, its possessive ending included.
     let mut last_end = 0;
@@ -73,7 +73,7 @@ pub(crate) fn words(text: &str) -> Vec<Word<'_>> {
         if let Some(before) = words.last_mut().filter(|_| compound) {
             before.may_end = false;
         }
-        words.push(Word {
+        words.push(WordInText {
             text: lower_case(text, &range),
             range,
             joins,

@@ -1,12 +1,12 @@
 //! What an enhancer made of a query.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Combination, Query, Refinement, TraceEntry};
 use crate::error::{Error, Result};
 
 /// A text for the retriever and how much it counts.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WeightedText {
     /// The text.
     pub text: String,

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::open::{EnhancerContext, EnhancerTable};
 use super::{Query, TraceEntry};
 use crate::english::spelling::{Correction, corrected};
-use crate::english::words::Word;
+use crate::english::words::WordInText;
 use crate::english::{Vocabulary, WordList};
 use crate::error::Result;
 use crate::knowledge::Knowledge;
@@ -78,7 +78,7 @@ impl Spelling {
     /// The text without misspelt words, and what was corrected.
     pub fn corrected(&self, text: &str) -> (String, Vec<Correction>) {
         let named = self.knowledge.find(text);
-        let is_known = |word: &Word<'_>| {
+        let is_known = |word: &WordInText<'_>| {
             let within =
                 |range: &Range<usize>| range.start <= word.range.start && word.range.end <= range.end;
             named.iter().any(|mention| within(&mention.range))

@@ -76,7 +76,7 @@ impl GroundTruthRanks {
         }
         let per_task = (SCORES_PER_TASK / images.rows().max(1)).clamp(1, 256);
         let starts: Vec<usize> = (0..captions.len()).step_by(per_task).collect();
-        let parts: Vec<Part> = starts
+        let parts: Vec<CaptionBlockRanks> = starts
             .into_par_iter()
             .map(|start| {
                 let end = (start + per_task).min(captions.len());
@@ -106,7 +106,7 @@ impl GroundTruthRanks {
 }
 
 /// What one block of captions adds.
-struct Part {
+struct CaptionBlockRanks {
     text_to_image: Vec<u32>,
     /// Pictures whose best own caption is reached by captions of others, and by how many.
     reached: Vec<(usize, u32)>,
@@ -123,7 +123,7 @@ struct Block<'a> {
 
 /// # Shapes
 /// - `image_offsets`, `best_own`: `[n]`
-fn count(block: &Block<'_>, image_offsets: &[f32], best_own: &[f32]) -> Part {
+fn count(block: &Block<'_>, image_offsets: &[f32], best_own: &[f32]) -> CaptionBlockRanks {
     let mut reached = vec![0u32; best_own.len()];
     let mut text_to_image = Vec::with_capacity(block.image_of_caption.len());
     let own = block.image_of_caption.iter().zip(block.own_scores).zip(block.caption_offsets);
@@ -139,7 +139,7 @@ fn count(block: &Block<'_>, image_offsets: &[f32], best_own: &[f32]) -> Part {
         reached[own] -= u32::from(scores[own] - caption_offset >= best_own[own]);
     }
     let reached = reached.into_iter().enumerate().filter(|(_, count)| *count > 0).collect();
-    Part { text_to_image, reached }
+    CaptionBlockRanks { text_to_image, reached }
 }
 
 fn check_offsets(offsets: &ScoreOffsets, images: usize, captions: usize) -> Result<()> {

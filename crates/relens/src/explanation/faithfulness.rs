@@ -96,12 +96,12 @@ pub fn random_order(cells: Cells, seed: u64) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::super::integrated_gradients::tests::WeightedSquares;
-    use super::super::{PictureSize, SaliencyMap};
+    use super::super::{PixelGrid, SaliencyMap};
     use super::*;
 
     #[test]
     fn the_right_order_beats_chance_and_chance_beats_the_reverse() {
-        let size = PictureSize { height: 8, width: 8 };
+        let size = PixelGrid { height: 8, width: 8 };
         let weights: Vec<f32> = (0..192).map(|value| if value / 3 % 8 < 2 { 1.0 } else { 0.0 }).collect();
         let map = SaliencyMap::new(size, weights.chunks_exact(3).map(|of| of[0]).collect()).unwrap();
         let score = WeightedSquares { size, weights };
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn areas_are_those_of_trapezoids() {
-        let size = PictureSize { height: 1, width: 2 };
+        let size = PixelGrid { height: 1, width: 2 };
         let score = WeightedSquares { size, weights: vec![1.0, 1.0, 1.0, 0.0, 0.0, 0.0] };
         let cells = Cells { size, side: 2 };
         // Two of the four cells are empty, and the others are one pixel each.

@@ -16,6 +16,7 @@
 
 use super::{DifferentiableScore, SaliencyMap};
 use crate::error::{Error, Result};
+use crate::progress::Progress;
 
 /// Settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,19 +65,20 @@ impl Attribution {
     }
 }
 
-/// Explains the score of one picture. `progress` is called with the number of steps done.
+/// Explains the score of one picture. A unit of `progress` is a step.
 ///
 /// # Shapes
 /// - `picture`, `baseline`: `[height × width × 3]`, normalised
 ///
 /// # Errors
-/// [`Error::Argument`] if a picture has another size, or `steps` or `batch` is 0; those of the score.
+/// [`Error::Argument`] if a picture has another size, or `steps` or `batch` is 0; those of the score;
+/// [`Error::Cancelled`].
 pub fn integrated_gradients(
     score: &dyn DifferentiableScore,
     picture: &[f32],
     baseline: &[f32],
     config: IntegratedGradientsConfig,
-    progress: &dyn Fn(usize),
+    progress: &mut dyn Progress,
 ) -> Result<Attribution> {
     const NAME: &str = "integrated_gradients";
     let size = score.size();
@@ -95,7 +97,11 @@ pub fn integrated_gradients(
     };
     let start = score.scores(baseline)?.first().copied().map_or(0.0, f64::from);
     let (mut end_score, mut adjusted_sum, mut done) = (start, 0.0, 0);
+    progress.begin("pixels", config.steps as u64);
     for batch in strides.chunks(config.batch) {
+        if progress.cancelled() {
+            return Err(Error::Cancelled);
+        }
         let middles: Vec<f32> = batch.iter().map(|stride| stride.middle).collect();
         let ends: Vec<f32> = batch.iter().map(|stride| stride.end).collect();
         let gradients = score.gradients(&at(&middles))?.gradients;
@@ -120,8 +126,9 @@ pub fn integrated_gradients(
             }
         }
         done += batch.len();
-        progress(done);
+        progress.advance(done as u64);
     }
+    progress.end();
     let attributions: Vec<f32> = attributions.into_iter().map(|value| value as f32).collect();
     let map = SaliencyMap::of_channels(size, &attributions)?;
     Ok(Attribution { map, score: end_score as f32, baseline_score: start as f32, unadjusted_sum })
@@ -158,17 +165,19 @@ fn between<'a>(baseline: &'a [f32], picture: &'a [f32], share: f32) -> impl Iter
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::{PictureSize, ScoredGradients};
+    use super::super::{PixelGrid, ScoredGradients};
     use super::*;
+    use crate::progress::Silent;
+    use crate::progress::tests::Watched;
 
     /// `Σ wᵢ·xᵢ²` over a picture's values: its gradient is `2·wᵢ·xᵢ`, its attribution from 0 is `wᵢ·xᵢ²`.
     pub(in super::super) struct WeightedSquares {
-        pub(in super::super) size: PictureSize,
+        pub(in super::super) size: PixelGrid,
         pub(in super::super) weights: Vec<f32>,
     }
 
     impl DifferentiableScore for WeightedSquares {
-        fn size(&self) -> PictureSize {
+        fn size(&self) -> PixelGrid {
             self.size
         }
 
@@ -186,16 +195,15 @@ pub(super) mod tests {
 
     #[test]
     fn attributions_of_a_known_function_are_exact_and_complete() {
-        let size = PictureSize { height: 2, width: 2 };
+        let size = PixelGrid { height: 2, width: 2 };
         let weights: Vec<f32> = (0..12u8).map(|i| f32::from(i) - 4.0).collect();
         let score = WeightedSquares { size, weights: weights.clone() };
         let picture: Vec<f32> = (0..12u8).map(|i| f32::from(i % 5) * 0.3).collect();
         for (steps, batch) in [(1, 1), (7, 3), (8, 64)] {
             let config = IntegratedGradientsConfig { steps, batch };
-            let counted = std::cell::Cell::new(0);
-            let found = integrated_gradients(&score, &picture, &[0.0; 12], config, &|done| counted.set(done));
-            let found = found.unwrap();
-            assert_eq!(counted.get(), steps);
+            let mut watch = Watched::default();
+            let found = integrated_gradients(&score, &picture, &[0.0; 12], config, &mut watch).unwrap();
+            assert_eq!((watch.total, watch.advances.last()), (steps as u64, Some(&(steps as u64))));
             // The midpoint rule is exact for a gradient that is linear in α.
             let exact: Vec<f32> = picture.iter().zip(&weights).map(|(x, w)| w * x * x).collect();
             let expected = SaliencyMap::of_channels(size, &exact).unwrap();
@@ -207,12 +215,12 @@ pub(super) mod tests {
 
     /// The mean of `max(0, x − kink)`: nearly everything happens behind the kinks, where few midpoints see it.
     struct Kinked {
-        size: PictureSize,
+        size: PixelGrid,
         kinks: Vec<f32>,
     }
 
     impl DifferentiableScore for Kinked {
-        fn size(&self) -> PictureSize {
+        fn size(&self) -> PixelGrid {
             self.size
         }
 
@@ -232,10 +240,10 @@ pub(super) mod tests {
 
     #[test]
     fn steps_add_up_where_midpoints_miss_and_signs_stay() {
-        let size = PictureSize { height: 1, width: 1 };
+        let size = PixelGrid { height: 1, width: 1 };
         let score = Kinked { size, kinks: vec![0.9, 0.2, 2.0] };
         let config = IntegratedGradientsConfig { steps: 3, batch: 2 };
-        let found = integrated_gradients(&score, &[1.0; 3], &[0.0; 3], config, &|_| {}).unwrap();
+        let found = integrated_gradients(&score, &[1.0; 3], &[0.0; 3], config, &mut Silent).unwrap();
         assert!(found.unadjusted_completeness_error() > 0.1, "{}", found.unadjusted_completeness_error());
         assert!(found.completeness_error() < 1e-6, "{}", found.completeness_error());
         assert!(found.map.values().iter().all(|&value| value >= 0.0), "{found:?}");
@@ -244,10 +252,11 @@ pub(super) mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused() {
-        let size = PictureSize { height: 1, width: 1 };
+        let size = PixelGrid { height: 1, width: 1 };
         let score = WeightedSquares { size, weights: vec![1.0; 3] };
         let none = IntegratedGradientsConfig { steps: 0, batch: 1 };
-        let run = |picture: &[f32], config| integrated_gradients(&score, picture, &[0.0; 3], config, &|_| {});
+        let run =
+            |picture: &[f32], config| integrated_gradients(&score, picture, &[0.0; 3], config, &mut Silent);
         assert!(run(&[1.0; 3], none).is_err());
         let error = run(&[1.0; 4], IntegratedGradientsConfig::default()).unwrap_err().to_string();
         assert_eq!(error, "integrated_gradients: expected 1 pictures of 1 × 1 pixels, found 4 values");

@@ -13,6 +13,7 @@
 use super::upsampling::BilinearUpsampling;
 use super::{DifferentiableScore, SaliencyMap};
 use crate::error::{Error, Result};
+use crate::progress::Progress;
 
 /// Settings.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,19 +56,19 @@ const LARGEST_MOVE: f32 = 0.5;
 /// How often a step is halved before the search gives up.
 const HALVINGS: i32 = 8;
 
-/// Optimises a mask for one picture. `progress` is called with the number of iterations done.
+/// Optimises a mask for one picture. A unit of `progress` is an iteration.
 ///
 /// # Shapes
 /// - `picture`, `baseline`: `[height × width × 3]`, normalised
 ///
 /// # Errors
-/// [`Error::Argument`] if a picture has another size or a setting is 0; those of the score.
+/// [`Error::Argument`] if a picture has another size or a setting is 0; those of the score; [`Error::Cancelled`].
 pub fn optimize_mask(
     score: &dyn DifferentiableScore,
     picture: &[f32],
     baseline: &[f32],
     config: MaskConfig,
-    progress: &dyn Fn(usize),
+    progress: &mut dyn Progress,
 ) -> Result<OptimizedMask> {
     const NAME: &str = "optimize_mask";
     let size = score.size();
@@ -89,12 +90,17 @@ pub fn optimize_mask(
     let problem = Problem { score, picture, baseline, upsampling, unit, config };
     let mut mask = vec![1.0f32; config.side * config.side];
     let mut objective = problem.objective(&mask)?;
+    progress.begin("pixels", config.iterations as u64);
     for iteration in 1..=config.iterations {
+        if progress.cancelled() {
+            return Err(Error::Cancelled);
+        }
         let direction = problem.direction(&mask)?;
         let Some((moved, lower)) = problem.line_search(&mask, &direction, objective)? else { break };
         (mask, objective) = (moved, lower);
-        progress(iteration);
+        progress.advance(iteration as u64);
     }
+    progress.end();
     let masked_score = problem.masked_score(&mask)?;
     let deleted: Vec<f32> = problem.upsampling.forward(&mask).into_iter().map(|kept| 1.0 - kept).collect();
     let area = deleted.iter().sum::<f32>() / deleted.len().max(1) as f32;
@@ -196,19 +202,20 @@ fn total_variation(mask: &[f32], side: usize) -> (f32, Vec<f32>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::PictureSize;
+    use super::super::PixelGrid;
     use super::super::integrated_gradients::tests::WeightedSquares;
     use super::*;
+    use crate::progress::Silent;
 
     #[test]
     fn the_mask_deletes_what_the_score_lives_on_and_little_else() {
-        let size = PictureSize { height: 8, width: 8 };
+        let size = PixelGrid { height: 8, width: 8 };
         // Only the upper left quarter counts.
         let counts = |pixel: usize| pixel / 8 < 4 && pixel % 8 < 4;
         let weights = (0..192).map(|value| if counts(value / 3) { 1.0 } else { 0.0 }).collect();
         let score = WeightedSquares { size, weights };
         let config = MaskConfig { side: 4, ..MaskConfig::default() };
-        let found = optimize_mask(&score, &[1.0; 192], &[0.0; 192], config, &|_| {}).unwrap();
+        let found = optimize_mask(&score, &[1.0; 192], &[0.0; 192], config, &mut Silent).unwrap();
         let mean = |inside: bool| {
             let values = found.map.values().iter().enumerate().filter(|(pixel, _)| counts(*pixel) == inside);
             let values: Vec<f32> = values.map(|(_, value)| *value).collect();
@@ -236,9 +243,9 @@ mod tests {
 
     #[test]
     fn a_score_that_nothing_changes_deletes_nothing() {
-        let score = WeightedSquares { size: PictureSize { height: 4, width: 4 }, weights: vec![0.0; 48] };
+        let score = WeightedSquares { size: PixelGrid { height: 4, width: 4 }, weights: vec![0.0; 48] };
         let config = MaskConfig { side: 2, iterations: 3, ..MaskConfig::default() };
-        let found = optimize_mask(&score, &[1.0; 48], &[0.0; 48], config, &|_| {}).unwrap();
+        let found = optimize_mask(&score, &[1.0; 48], &[0.0; 48], config, &mut Silent).unwrap();
         assert_eq!((found.area, found.masked_score), (0.0, 0.0));
     }
 }

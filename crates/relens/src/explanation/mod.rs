@@ -19,4 +19,4 @@ pub mod words;
 
 pub use baseline::Baseline;
 pub use saliency::{Cells, SaliencyMap};
-pub use score::{DifferentiableScore, PictureSize, RetrievalScore, ScoredGradients};
+pub use score::{DifferentiableScore, PixelGrid, RetrievalScore, ScoredGradients};

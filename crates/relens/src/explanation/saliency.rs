@@ -1,12 +1,12 @@
 //! A number for every pixel: how much it matters.
 
-use super::PictureSize;
+use super::PixelGrid;
 use crate::error::{Error, Result};
 
 /// How much each pixel matters; above 0 for the score, below 0 against it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SaliencyMap {
-    size: PictureSize,
+    size: PixelGrid,
     values: Vec<f32>,
 }
 
@@ -14,7 +14,7 @@ pub struct SaliencyMap {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cells {
     /// The picture.
-    pub size: PictureSize,
+    pub size: PixelGrid,
     /// How many cells there are in each direction.
     pub side: usize,
 }
@@ -41,7 +41,7 @@ impl SaliencyMap {
     ///
     /// # Errors
     /// [`Error::Argument`] for another number of values.
-    pub fn new(size: PictureSize, values: Vec<f32>) -> Result<Self> {
+    pub fn new(size: PixelGrid, values: Vec<f32>) -> Result<Self> {
         if values.len() == size.pixels() {
             return Ok(Self { size, values });
         }
@@ -56,12 +56,12 @@ impl SaliencyMap {
     ///
     /// # Shapes
     /// - `values`: `[height × width × 3]`
-    pub(super) fn of_channels(size: PictureSize, values: &[f32]) -> Result<Self> {
+    pub(super) fn of_channels(size: PixelGrid, values: &[f32]) -> Result<Self> {
         Self::new(size, values.chunks_exact(3).map(|channels| channels.iter().sum()).collect())
     }
 
     /// The picture's size.
-    pub fn size(&self) -> PictureSize {
+    pub fn size(&self) -> PixelGrid {
         self.size
     }
 
@@ -80,7 +80,7 @@ impl SaliencyMap {
     /// Gradients of single pixels are noise to the eye; what they add up to in a small place is not.
     #[must_use]
     pub fn smoothed(&self, radius: usize) -> Self {
-        let PictureSize { height, width } = self.size;
+        let PixelGrid { height, width } = self.size;
         let horizontal = box_mean(&self.values, width.max(1), radius);
         // Rows twice instead of rows and columns: both passes read memory in order.
         let transposed = transpose(&horizontal, height, width);
@@ -123,7 +123,7 @@ fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
 mod tests {
     use super::*;
 
-    const SIZE: PictureSize = PictureSize { height: 4, width: 6 };
+    const SIZE: PixelGrid = PixelGrid { height: 4, width: 6 };
 
     fn single(pixel: usize) -> SaliencyMap {
         SaliencyMap::new(SIZE, (0..24).map(|at| if at == pixel { 1.0 } else { 0.0 }).collect()).unwrap()

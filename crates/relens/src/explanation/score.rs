@@ -9,14 +9,14 @@ use crate::error::{Error, Result};
 
 /// Height and width of prepared pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PictureSize {
+pub struct PixelGrid {
     /// Rows.
     pub height: usize,
     /// Columns.
     pub width: usize,
 }
 
-impl PictureSize {
+impl PixelGrid {
     /// The number of pixels.
     pub fn pixels(self) -> usize {
         self.height * self.width
@@ -52,7 +52,7 @@ pub struct ScoredGradients {
 /// A score of pictures that can be differentiated by their pixels.
 pub trait DifferentiableScore {
     /// The size of the pictures.
-    fn size(&self) -> PictureSize;
+    fn size(&self) -> PixelGrid;
 
     /// The scores of pictures.
     ///
@@ -80,7 +80,7 @@ pub struct RetrievalScore<'a> {
     encoder: &'a DualEncoder,
     /// `[dim, 1]`
     query: Tensor,
-    size: PictureSize,
+    size: PixelGrid,
 }
 
 impl<'a> RetrievalScore<'a> {
@@ -101,14 +101,14 @@ impl<'a> RetrievalScore<'a> {
         }
         let size = retriever.preprocessor().config().size;
         let query = Tensor::from_slice(query, (query.len(), 1), &Device::Cpu).map_err(ModelError::from)?;
-        let size = PictureSize { height: size.height as usize, width: size.width as usize };
+        let size = PixelGrid { height: size.height as usize, width: size.width as usize };
         Ok(Self { encoder: retriever.encoder(), query, size })
     }
 
     /// # Shapes
     /// - result: `[pictures, height, width, 3]`
     fn tensor(&self, pictures: &[f32]) -> Result<Tensor> {
-        let PictureSize { height, width } = self.size;
+        let PixelGrid { height, width } = self.size;
         let count = pictures.len() / self.size.values().max(1);
         self.size.ensure("RetrievalScore", pictures, count)?;
         let shape = (count, height, width, 3);
@@ -127,7 +127,7 @@ impl<'a> RetrievalScore<'a> {
 }
 
 impl DifferentiableScore for RetrievalScore<'_> {
-    fn size(&self) -> PictureSize {
+    fn size(&self) -> PixelGrid {
         self.size
     }
 

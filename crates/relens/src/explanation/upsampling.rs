@@ -1,6 +1,6 @@
 //! From a coarse mask to pixels, bilinear, and the way back for gradients.
 
-use super::PictureSize;
+use super::PixelGrid;
 
 /// Bilinear upsampling of a square mask, corners not aligned (PyTorch's `align_corners=False`).
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ struct Sample {
 
 impl BilinearUpsampling {
     /// From `side` × `side` (at least 1) cells to `size`.
-    pub(super) fn new(side: usize, size: PictureSize) -> Self {
+    pub(super) fn new(side: usize, size: PixelGrid) -> Self {
         Self { side, rows: samples(side, size.height), columns: samples(side, size.width) }
     }
 
@@ -77,7 +77,7 @@ fn samples(side: usize, length: usize) -> Vec<Sample> {
 mod tests {
     use super::*;
 
-    const SIZE: PictureSize = PictureSize { height: 4, width: 6 };
+    const SIZE: PixelGrid = PixelGrid { height: 4, width: 6 };
 
     #[test]
     fn upsamples_as_pytorch_does() {

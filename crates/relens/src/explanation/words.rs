@@ -76,20 +76,20 @@ pub fn explain_words(embedder: &dyn TextEmbedder, text: &str, picture: &[f32]) -
 }
 
 /// A word and whether a blank stands before it.
-struct Word<'a> {
+struct ShownWord<'a> {
     text: &'a str,
     after_blank: bool,
 }
 
 /// Words at blanks; characters of Chinese and Japanese each alone.
-fn split(text: &str) -> Vec<Word<'_>> {
+fn split(text: &str) -> Vec<ShownWord<'_>> {
     let mut words = Vec::new();
     for chunk in text.split_whitespace() {
         let mut start = 0;
         let mut after_blank = true;
         let mut push = |from: usize, to: usize| {
             if let Some(text) = chunk.get(from..to).filter(|text| !text.is_empty()) {
-                words.push(Word { text, after_blank });
+                words.push(ShownWord { text, after_blank });
                 after_blank = false;
             }
         };
@@ -120,7 +120,7 @@ fn full(words: usize) -> Subset {
 struct Game<'a> {
     embedder: &'a dyn TextEmbedder,
     picture: &'a [f32],
-    words: &'a [Word<'a>],
+    words: &'a [ShownWord<'a>],
     explained: usize,
     scores: HashMap<Subset, f64>,
 }

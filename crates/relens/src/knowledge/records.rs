@@ -14,7 +14,7 @@ use crate::error::Result;
 /// One answer.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Record {
+pub(super) struct EntityAnswer {
     entity: String,
     visual: bool,
     #[serde(default)]
@@ -43,11 +43,11 @@ impl Collected {
 
 /// The entities of answers that have just been given. What a model says of one candidate may be unusable (a visual entity
 /// without a description, a whole paragraph as one); it is left out with a warning, so that the others count.
-pub(super) fn assembled(records: impl IntoIterator<Item = Record>) -> Vec<Entity> {
+pub(super) fn assembled(records: impl IntoIterator<Item = EntityAnswer>) -> Vec<Entity> {
     let mut collected = Collected::default();
     for record in records {
         let descriptions = if record.visual { record.descriptions } else { Vec::new() };
-        let entity = entity_of(Record { descriptions, ..record });
+        let entity = entity_of(EntityAnswer { descriptions, ..record });
         match entity.ensure_valid() {
             Ok(()) => collected.add(entity),
             Err(error) => tracing::warn!(%error, "an answer cannot be used"),
@@ -65,7 +65,7 @@ pub fn read(paths: &[&Path]) -> Result<Vec<Entity>> {
     let mut collected = Collected::default();
     for &path in paths {
         for_each_line(path, |number, line| {
-            let record: Record = parse_line(path, number, line)?;
+            let record: EntityAnswer = parse_line(path, number, line)?;
             if !record.visual && !record.descriptions.is_empty() {
                 let found = format!("{} of them", record.descriptions.len());
                 return Err(broken_line(path, number, "no descriptions, as it is not visual", &found));
@@ -79,7 +79,7 @@ pub fn read(paths: &[&Path]) -> Result<Vec<Entity>> {
     Ok(collected.entities)
 }
 
-fn entity_of(record: Record) -> Entity {
+fn entity_of(record: EntityAnswer) -> Entity {
     let name = normalise_name(&record.entity);
     if !record.visual {
         return Entity::not_visual(&name);

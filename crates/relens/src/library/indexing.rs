@@ -121,7 +121,7 @@ impl Library {
     fn embed_batches<E: ImageEmbedder>(
         &mut self,
         batches: &[&[ScannedFile]],
-        receiver: &Receiver<Vec<Prepared<E::Picture>>>,
+        receiver: &Receiver<Vec<Prepared<E::Image>>>,
         embedder: &E,
         work: &mut Work<'_>,
         counter: Counter,
@@ -193,11 +193,11 @@ fn prepare_batch<E: ImageEmbedder>(
     pool: &ThreadPool,
     embedder: &E,
     batch: &[ScannedFile],
-) -> Vec<Prepared<E::Picture>> {
+) -> Vec<Prepared<E::Image>> {
     pool.install(|| batch.par_iter().map(|file| prepare(embedder, file)).collect())
 }
 
-fn prepare<E: ImageEmbedder>(embedder: &E, file: &ScannedFile) -> Prepared<E::Picture> {
+fn prepare<E: ImageEmbedder>(embedder: &E, file: &ScannedFile) -> Prepared<E::Image> {
     let skip = |state, reason| SkippedFile { path: file.path.clone(), state, reason };
     // A decoder that panics on one of many thousand files must not end the whole run.
     match std::panic::catch_unwind(AssertUnwindSafe(|| embedder.prepare(&file.path))) {
@@ -215,14 +215,14 @@ fn is_io(error: &Error) -> bool {
 fn embed_batch<E: ImageEmbedder>(
     embedder: &E,
     batch: &[ScannedFile],
-    prepared: Vec<Prepared<E::Picture>>,
+    prepared: Vec<Prepared<E::Image>>,
 ) -> Result<(Vec<IndexedImage>, Embeddings, Vec<SkippedFile>)> {
     let (mut images, mut pictures, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
     for (file, prepared) in batch.iter().zip(prepared) {
         match prepared {
             Err(file) => skipped.push(file),
-            Ok(PreparedImage { picture, width, height }) => {
-                pictures.push(picture);
+            Ok(PreparedImage { image: scaled, width, height }) => {
+                pictures.push(scaled);
                 images.push(IndexedImage {
                     path: file.path.clone(),
                     state: file.state,
@@ -261,7 +261,7 @@ fn embed_batch<E: ImageEmbedder>(
     }
 }
 
-fn checked_embeddings<E: ImageEmbedder>(embedder: &E, pictures: &[E::Picture]) -> Result<Embeddings> {
+fn checked_embeddings<E: ImageEmbedder>(embedder: &E, pictures: &[E::Image]) -> Result<Embeddings> {
     let vectors = embedder.embed(pictures)?;
     if vectors.rows() != pictures.len() || vectors.dim() != embedder.model().dim {
         return Err(Error::Argument {

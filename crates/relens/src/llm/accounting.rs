@@ -46,7 +46,7 @@ fn not_negative(field: &'static str, value: f64) -> Result<(), LlmError> {
 
 /// What a client has done.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Usage {
+pub struct ClientUsage {
     /// Attempts that were sent.
     pub attempts: u64,
     /// Replies that came over the network.
@@ -76,21 +76,21 @@ pub(super) struct Reservation {
 pub(super) struct Account {
     prices: Prices,
     budget: Budget,
-    usage: Usage,
+    usage: ClientUsage,
     reserved_tokens: u64,
     reserved_cost: f64,
 }
 
 impl Account {
-    pub(super) fn new(prices: Prices, budget: Budget, before: Usage) -> Self {
+    pub(super) fn new(prices: Prices, budget: Budget, before: ClientUsage) -> Self {
         Self { prices, budget, usage: before, reserved_tokens: 0, reserved_cost: 0.0 }
     }
 
-    pub(super) fn usage(&self) -> Usage {
+    pub(super) fn usage(&self) -> ClientUsage {
         self.usage
     }
 
-    pub(super) fn usage_mut(&mut self) -> &mut Usage {
+    pub(super) fn usage_mut(&mut self) -> &mut ClientUsage {
         &mut self.usage
     }
 
@@ -150,7 +150,7 @@ mod tests {
     fn requests_on_their_way_count_and_unused_reservations_come_back() {
         let prices = Prices { prompt: 1.0, completion: 2.0 };
         let budget = Budget { cost: Some(0.001), tokens: None };
-        let mut account = Account::new(prices, budget, Usage::default());
+        let mut account = Account::new(prices, budget, ClientUsage::default());
         let first = account.reserve(200, 200).unwrap();
         let message = account.reserve(200, 200).unwrap_err().to_string();
         assert!(message.contains("0.0006 of 0.0010"), "{message}");
@@ -158,7 +158,8 @@ mod tests {
         assert_eq!(account.spend(200, 10), 0.00022);
         assert!(account.reserve(200, 200).is_ok());
         let budget = Budget { cost: None, tokens: Some(100) };
-        let mut account = Account::new(prices, budget, Usage { prompt_tokens: 50, ..Usage::default() });
+        let mut account =
+            Account::new(prices, budget, ClientUsage { prompt_tokens: 50, ..ClientUsage::default() });
         assert!(account.reserve(40, 11).is_err());
         assert!(account.reserve(40, 10).is_ok());
     }

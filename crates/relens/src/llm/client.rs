@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use super::accounting::{Account, Reservation, Usage};
+use super::accounting::{Account, ClientUsage, Reservation};
 use super::api_key::ApiKey;
 use super::error::LlmError;
 use super::record_store::{RecordStore, RecordedReply};
@@ -98,7 +98,7 @@ impl LlmClient {
     }
 
     /// What was asked and spent so far.
-    pub fn usage(&self) -> Usage {
+    pub fn usage(&self) -> ClientUsage {
         lock(&self.shared.account).usage()
     }
 

@@ -28,7 +28,7 @@ pub mod structured;
 mod transport;
 mod wire;
 
-pub use accounting::{Budget, Prices, Usage};
+pub use accounting::{Budget, ClientUsage, Prices};
 pub use api_key::ApiKey;
 pub use client::LlmClient;
 pub use error::LlmError;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::accounting::Usage;
+use super::accounting::ClientUsage;
 use super::error::LlmError;
 use super::request::{ChatReply, ChatRequest, RequestKey};
 use crate::append_log::AppendLog;
@@ -50,7 +50,7 @@ pub struct RecordStore {
     reader: fs_err::File,
     replies: HashMap<RequestKey, u64>,
     labels: HashMap<u64, u64>,
-    spent: Usage,
+    spent: ClientUsage,
     synced: Instant,
 }
 
@@ -60,7 +60,7 @@ impl RecordStore {
     /// # Errors
     /// [`Error::Busy`] if another process has it open; [`Error::Dataset`] naming a damaged line; an I/O error.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let (mut replies, mut labels, mut spent) = (HashMap::new(), HashMap::new(), Usage::default());
+        let (mut replies, mut labels, mut spent) = (HashMap::new(), HashMap::new(), ClientUsage::default());
         let log = AppendLog::open(path, |line| {
             let broken = |found: String| Error::Dataset {
                 path: path.to_owned(),
@@ -103,7 +103,7 @@ impl RecordStore {
     }
 
     /// Tokens and cost of all that is recorded.
-    pub fn spent(&self) -> Usage {
+    pub fn spent(&self) -> ClientUsage {
         self.spent
     }
 

@@ -16,6 +16,11 @@ fn split(path: &Path) -> Option<(&Path, String)> {
     Some((archive, entry.to_str()?.replace('\\', "/")))
 }
 
+/// The file that holds what is at `path`: the archive, or `path` itself.
+pub(crate) fn file_of(path: &Path) -> &Path {
+    split(path).map_or(path, |(archive, _)| archive)
+}
+
 /// Whether there is a file, a folder or an entry of an archive at `path`.
 pub(crate) fn exists(path: &Path) -> bool {
     path.exists()

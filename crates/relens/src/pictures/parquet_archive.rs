@@ -27,16 +27,16 @@ const KEPT_GROUPS: usize = 4;
 
 /// The samples of a file, without those whose `status` tells that their download failed.
 #[derive(Debug, Default)]
-pub(crate) struct Directory {
+pub(crate) struct ParquetDirectory {
     /// The pictures' names and the captions, in the file's order.
     pub(crate) samples: Vec<(String, Option<String>)>,
     picture_column: String,
-    places: HashMap<String, Place>,
+    places: HashMap<String, RowPosition>,
 }
 
 /// Where a picture lies.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct RowPosition {
     group: usize,
     row: usize,
 }
@@ -48,7 +48,7 @@ struct Group {
     pictures: Arc<Vec<Option<ByteArray>>>,
 }
 
-static DIRECTORIES: LazyLock<Mutex<HashMap<PathBuf, Arc<Directory>>>> = LazyLock::new(Mutex::default);
+static DIRECTORIES: LazyLock<Mutex<HashMap<PathBuf, Arc<ParquetDirectory>>>> = LazyLock::new(Mutex::default);
 static GROUPS: LazyLock<Mutex<VecDeque<Group>>> = LazyLock::new(Mutex::default);
 
 /// Whether the file's name ends as a Parquet file's does.
@@ -68,7 +68,7 @@ pub(crate) fn contains(file: &Path, entry: &str) -> bool {
 pub(crate) fn read(file: &Path, entry: &str) -> Result<Vec<u8>> {
     let directory = directory(file)?;
     let missing = || refuse(file, &format!("a picture `{entry}`"), "none");
-    let &Place { group, row } = directory.places.get(entry).ok_or_else(missing)?;
+    let &RowPosition { group, row } = directory.places.get(entry).ok_or_else(missing)?;
     let pictures = pictures(file, group, &directory.picture_column)?;
     let picture = pictures.get(row).and_then(Option::as_ref).ok_or_else(missing)?;
     Ok(picture.data().to_vec())
@@ -78,7 +78,7 @@ pub(crate) fn read(file: &Path, entry: &str) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// The file cannot be read, is damaged, or has other columns than img2dataset writes.
-pub(crate) fn directory(file: &Path) -> Result<Arc<Directory>> {
+pub(crate) fn directory(file: &Path) -> Result<Arc<ParquetDirectory>> {
     let known = || DIRECTORIES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(directory) = known().get(file) {
         return Ok(directory.clone());
@@ -92,7 +92,7 @@ pub(crate) fn directory(file: &Path) -> Result<Arc<Directory>> {
     Ok(directory)
 }
 
-fn read_directory(file: &Path) -> Result<Directory> {
+fn read_directory(file: &Path) -> Result<ParquetDirectory> {
     let reader = open(file)?;
     let schema = reader.metadata().file_metadata().schema().clone();
     let column = |name: &str| schema.get_fields().iter().find(|field| field.name() == name);
@@ -102,13 +102,14 @@ fn read_directory(file: &Path) -> Result<Directory> {
         let expected = "the columns key, caption, and jpg, png or webp, as img2dataset writes them";
         return Err(refuse(file, expected, &names.join(", ")));
     };
-    let mut found = Directory { picture_column: picture_column.to_owned(), ..Directory::default() };
+    let mut found =
+        ParquetDirectory { picture_column: picture_column.to_owned(), ..ParquetDirectory::default() };
     for group in 0..reader.num_row_groups() {
         for_each_row(file, &reader, group, &["key", "caption", "status"], |row, sample| {
             let failed = text(sample, "status").is_some_and(|status| status != "success");
             let (Some(key), false) = (text(sample, "key"), failed) else { return };
             let name = format!("{key}.{picture_column}");
-            if found.places.insert(name.clone(), Place { group, row }).is_none() {
+            if found.places.insert(name.clone(), RowPosition { group, row }).is_none() {
                 found.samples.push((name, text(sample, "caption")));
             }
         })?;

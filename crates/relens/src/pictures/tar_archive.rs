@@ -15,13 +15,13 @@ const KEPT_DIRECTORIES: usize = 64;
 
 /// Where the entries of an archive lie.
 #[derive(Debug, Default)]
-pub(crate) struct Directory {
+pub(crate) struct TarDirectory {
     /// The entries' names in the archive's order.
     pub(crate) names: Vec<String>,
     places: HashMap<String, (u64, u64)>,
 }
 
-static DIRECTORIES: LazyLock<Mutex<HashMap<PathBuf, Arc<Directory>>>> = LazyLock::new(Mutex::default);
+static DIRECTORIES: LazyLock<Mutex<HashMap<PathBuf, Arc<TarDirectory>>>> = LazyLock::new(Mutex::default);
 
 /// Whether the file's name ends as an archive's does.
 pub(crate) fn is_archive(path: &Path) -> bool {
@@ -56,7 +56,7 @@ pub(crate) fn read(archive: &Path, entry: &str) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// The archive cannot be read or is damaged.
-pub(crate) fn directory(archive: &Path) -> Result<Arc<Directory>> {
+pub(crate) fn directory(archive: &Path) -> Result<Arc<TarDirectory>> {
     let known = || DIRECTORIES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(directory) = known().get(archive) {
         return Ok(directory.clone());
@@ -70,12 +70,12 @@ pub(crate) fn directory(archive: &Path) -> Result<Arc<Directory>> {
     Ok(directory)
 }
 
-fn read_directory(archive: &Path) -> Result<Directory> {
+fn read_directory(archive: &Path) -> Result<TarDirectory> {
     let file = fs_err::File::open(archive)?;
     let length = file.metadata()?.len();
     let mut reader = tar::Archive::new(file);
     let refuse = |error: std::io::Error| damaged(archive, "a tar archive", &error.to_string());
-    let mut found = Directory::default();
+    let mut found = TarDirectory::default();
     for entry in reader.entries_with_seek().map_err(refuse)? {
         let entry = entry.map_err(refuse)?;
         if !entry.header().entry_type().is_file() {

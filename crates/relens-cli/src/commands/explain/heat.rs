@@ -1,7 +1,7 @@
 //! Colours for what matters: warm for the score, cold against it.
 
 use image::{Rgb, RgbImage, imageops};
-use relens::explanation::{PictureSize, SaliencyMap};
+use relens::explanation::{PixelGrid, SaliencyMap};
 
 use super::canvas::{Color, WHITE, mixed};
 
@@ -23,7 +23,7 @@ pub(super) fn common_scale<'a>(maps: impl Iterator<Item = &'a SaliencyMap>) -> f
 
 /// The picture in grey with the map's colours over it, scaled up to `side` pixels.
 pub(super) fn overlay(picture: &RgbImage, map: &SaliencyMap, scale: f32, side: u32) -> RgbImage {
-    let PictureSize { width, .. } = map.size();
+    let PixelGrid { width, .. } = map.size();
     let mut heated = picture.clone();
     for (x, y, pixel) in heated.enumerate_pixels_mut() {
         let value = map.values().get(y as usize * width + x as usize).copied().unwrap_or(0.0);
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn what_speaks_for_the_score_is_warm_and_what_speaks_against_it_is_cold() {
-        let size = PictureSize { height: 1, width: 3 };
+        let size = PixelGrid { height: 1, width: 3 };
         let map = SaliencyMap::new(size, vec![1.0, 0.0, -1.0]).unwrap();
         let heated = overlay(&RgbImage::from_pixel(3, 1, Rgb([200; 3])), &map, 1.0, 3);
         let [warm, plain, cold] = [0, 1, 2].map(|x| heated.get_pixel(x, 0).0);
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn one_wild_pixel_does_not_decide_the_scale() {
-        let size = PictureSize { height: 20, width: 20 };
+        let size = PixelGrid { height: 20, width: 20 };
         let values = (0..400).map(|pixel| if pixel == 7 { 1000.0 } else { 1.0 }).collect();
         let map = SaliencyMap::new(size, values).unwrap();
         assert_eq!(common_scale([&map, &map].into_iter()), 1.0);

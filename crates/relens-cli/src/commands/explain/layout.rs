@@ -17,7 +17,7 @@ const SMOOTHING: f32 = 0.015;
 const SMOOTHINGS: usize = 3;
 
 /// One line of a column: words with a colour each, or plain text.
-enum Line {
+enum SheetLine {
     Plain(String),
     Words(Vec<(String, f64)>),
 }
@@ -38,8 +38,8 @@ pub(super) fn draw(query: &str, picture: &RgbImage, sides: &[Side], method: Meth
     let word_scale = all_words.map(|word| word.value.abs()).fold(0.0, f64::max);
 
     let plain = heat::enlarged(picture, PANEL);
-    let first: Vec<Line> = wrapped(query, Lettering::Large).into_iter().map(Line::Plain).collect();
-    let columns: Vec<Vec<Line>> = std::iter::once(first).chain(sides.iter().map(lines)).collect();
+    let first: Vec<SheetLine> = wrapped(query, Lettering::Large).into_iter().map(SheetLine::Plain).collect();
+    let columns: Vec<Vec<SheetLine>> = std::iter::once(first).chain(sides.iter().map(lines)).collect();
     let below = columns.iter().map(|lines| height_of(lines)).max().unwrap_or(0);
     let top = MARGIN + Lettering::Large.height() + MARGIN / 2;
     let text_top = top + plain.height() + MARGIN / 2;
@@ -59,7 +59,7 @@ pub(super) fn draw(query: &str, picture: &RgbImage, sides: &[Side], method: Meth
     canvas.into_image()
 }
 
-fn lines(side: &Side) -> Vec<Line> {
+fn lines(side: &Side) -> Vec<SheetLine> {
     let (score, baseline) = (side.pixels.score, side.pixels.baseline_score);
     let detail = match side.pixels.detail {
         Detail::Gradients { completeness_error, .. } => {
@@ -69,10 +69,10 @@ fn lines(side: &Side) -> Vec<Line> {
             format!("{masked_score:.3} without {:.0} % of the picture", 100.0 * masked_area)
         }
     };
-    let mut lines = vec![Line::Plain(format!("score {score:.3}, {detail}"))];
+    let mut lines = vec![SheetLine::Plain(format!("score {score:.3}, {detail}"))];
     for text in &side.texts {
         if side.texts.len() > 1 {
-            lines.push(Line::Plain(format!("weight {:.2}", text.weight)));
+            lines.push(SheetLine::Plain(format!("weight {:.2}", text.weight)));
         }
         lines.extend(word_lines(text));
     }
@@ -80,45 +80,45 @@ fn lines(side: &Side) -> Vec<Line> {
 }
 
 /// Breaks coloured words into lines.
-fn word_lines(text: &WeightedAttribution) -> Vec<Line> {
+fn word_lines(text: &WeightedAttribution) -> Vec<SheetLine> {
     let mut lines = Vec::new();
     let (mut line, mut used) = (Vec::new(), 0);
     for word in &text.words.words {
         let shown = cut(&word.word, Lettering::Large);
         let width = Lettering::Large.width_of(&shown) + 3 * PADDING;
         if used + width > PANEL && !line.is_empty() {
-            lines.push(Line::Words(std::mem::take(&mut line)));
+            lines.push(SheetLine::Words(std::mem::take(&mut line)));
             used = 0;
         }
         used += width;
         line.push((shown, word.value));
     }
-    lines.push(Line::Words(line));
+    lines.push(SheetLine::Words(line));
     lines
 }
 
-fn line_height(line: &Line) -> u32 {
+fn line_height(line: &SheetLine) -> u32 {
     match line {
-        Line::Plain(_) => Lettering::Large.height() + 2 * PADDING,
-        Line::Words(_) => Lettering::Large.height() + Lettering::Small.height() + 3 * PADDING,
+        SheetLine::Plain(_) => Lettering::Large.height() + 2 * PADDING,
+        SheetLine::Words(_) => Lettering::Large.height() + Lettering::Small.height() + 3 * PADDING,
     }
 }
 
-fn height_of(lines: &[Line]) -> u32 {
+fn height_of(lines: &[SheetLine]) -> u32 {
     lines.iter().map(line_height).sum()
 }
 
-fn write_lines(canvas: &mut Canvas, lines: &[Line], place: Place, word_scale: f64) {
+fn write_lines(canvas: &mut Canvas, lines: &[SheetLine], place: Place, word_scale: f64) {
     let mut y = place.y;
     for line in lines {
         match line {
-            Line::Plain(text) => {
+            SheetLine::Plain(text) => {
                 // What is read most is large, what is long is small.
                 let fits = Lettering::Large.width_of(text) <= PANEL;
                 let lettering = if fits { Lettering::Large } else { Lettering::Small };
                 canvas.write(&cut(text, lettering), Place { x: place.x, y }, lettering, BLACK);
             }
-            Line::Words(words) => write_words(canvas, words, Place { x: place.x, y }, word_scale),
+            SheetLine::Words(words) => write_words(canvas, words, Place { x: place.x, y }, word_scale),
         }
         y += line_height(line);
     }

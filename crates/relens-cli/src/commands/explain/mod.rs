@@ -21,12 +21,12 @@ use relens::ranking::Pipeline;
 use relens_models::image_preprocessing::decode_image;
 use serde::Serialize;
 
-use crate::enhancer_choice::EnhancerOption;
+use crate::enhancer_choice::EnhancerArguments;
 use crate::model_choice::ModelArguments;
 use crate::output::Output;
 use crate::output_file::write_whole;
 use crate::pixel_explanation::{Detail, PixelArguments, PixelExplanation, PreparedPair};
-use crate::progress::Progress;
+use crate::reporter::Reporter;
 use crate::usage::usage_error;
 
 /// Show which pixels and which words the score of a query and a picture comes from.
@@ -55,7 +55,7 @@ pub(crate) struct ExplainArguments {
     pixels: PixelArguments,
 
     #[command(flatten)]
-    enhancer: EnhancerOption,
+    enhancer: EnhancerArguments,
 
     #[command(flatten)]
     model: ModelArguments,
@@ -166,10 +166,7 @@ impl Explainer<'_> {
         let vector =
             self.nearest(embedded.vectors.vectors()).context("expected a query vector, found none")?;
         let score = RetrievalScore::new(self.retriever, vector)?;
-        let progress = Progress::start("pixels", self.options.steps() as u64);
-        let advance = |done: usize| progress.update(done as u64, self.options.steps() as u64);
-        let pixels = self.options.explain(&score, &self.pair, &advance)?;
-        progress.finish();
+        let pixels = self.options.explain(&score, &self.pair, &mut Reporter::default())?;
         Ok(Side { title: title.to_owned(), pixels, texts: self.texts(enhanced)? })
     }
 

@@ -10,7 +10,7 @@ use relens::english::{Vocabulary, vocabulary};
 use relens::enhancer::composer::keywords;
 use relens::knowledge::builder::Aliases;
 use relens::knowledge::collection::{
-    AnswerPrompts, Asking, ChatAnswers, CollectionSettings, Recorded, Replies, Usage,
+    AnswerPrompts, Asking, AskingUsage, ChatAnswers, CollectionSettings, Recorded, Replies,
 };
 use relens::knowledge::knowledge_base::BUNDLED_FILE;
 use relens::knowledge::words::lexicon;
@@ -20,7 +20,8 @@ use relens::llm::{Budget, ClientSettings, LlmClient, Prices};
 use crate::interrupt;
 use crate::llm_endpoint::EndpointArguments;
 use crate::output_file::write_streaming;
-use crate::progress::{self, Progress};
+use crate::progress;
+use crate::reporter::Reporter;
 use crate::usage::usage_error;
 
 /// Build a knowledge base from captions and a language model's answers.
@@ -177,12 +178,12 @@ impl AskingArguments {
             Some(answers) => answers,
             None => &Recorded,
         };
-        let mut bars = Bars { task: None, told: None, options: self };
-        let mut asking = Asking::new(model, &mut replies, &mut bars);
+        let mut reporter = Reporter::default();
+        let mut asking = Asking::new(model, &mut replies, &mut reporter);
         let settings = CollectionSettings { floor, concurrency: self.endpoint.in_flight };
         let collected = collection::collect(captions, settings, &mut asking);
         let usage = asking.usage();
-        bars.finish();
+        drop(reporter);
         progress::note(&self.told(&usage));
         let stopped = || format!("asking stopped; {} has all replies so far", path.display());
         Ok(Some(collected.with_context(stopped)?))
@@ -201,8 +202,8 @@ impl AskingArguments {
         Ok(Some(LlmClient::start(settings, self.endpoint.key(), None)?))
     }
 
-    fn told(&self, usage: &Usage) -> String {
-        let Usage { asked, recorded, prompt_tokens, completion_tokens } = usage;
+    fn told(&self, usage: &AskingUsage) -> String {
+        let AskingUsage { asked, recorded, prompt_tokens, completion_tokens } = usage;
         let cost = self.endpoint.prices().cost(*prompt_tokens, *completion_tokens);
         let price = if cost > 0.0 { format!(", costing {cost:.4}") } else { String::new() };
         format!(
@@ -222,36 +223,4 @@ fn left(budget: Budget, prices: Prices, prompt_tokens: u64, completion_tokens: u
         cost: budget.cost.map(|cost| (cost - spent).max(0.0)),
         tokens: budget.tokens.map(|tokens| tokens.saturating_sub(prompt_tokens + completion_tokens)),
     })
-}
-
-/// A bar for each kind of question.
-struct Bars<'a> {
-    task: Option<(String, Progress)>,
-    /// The number of questions asked at the last line of the log.
-    told: Option<u64>,
-    options: &'a AskingArguments,
-}
-
-impl Bars<'_> {
-    fn finish(&mut self) {
-        if let Some((_, bar)) = self.task.take() {
-            bar.finish();
-        }
-    }
-}
-
-impl collection::Progress for Bars<'_> {
-    fn advance(&mut self, what: &str, done: usize, total: usize, usage: &Usage) -> bool {
-        if self.task.as_ref().is_none_or(|(task, _)| task != what) {
-            self.finish();
-            self.task = Some((what.to_owned(), Progress::start(what, total as u64)));
-        }
-        if let Some((_, bar)) = &self.task {
-            bar.update(done as u64, total as u64);
-        }
-        if self.told.replace(usage.asked) != Some(usage.asked) {
-            tracing::info!(what, done, total, usage = self.options.told(usage));
-        }
-        !interrupt::requested()
-    }
 }

@@ -21,14 +21,14 @@ use clap::Subcommand;
 /// with its history and can be undone.
 #[derive(Debug, Subcommand)]
 pub(crate) enum KbCommand {
-    List(reading::ListArguments),
+    List(reading::KnowledgeListArguments),
     Show(reading::ShowArguments),
     Add(changing::AddArguments),
     Edit(changing::EditArguments),
     Remove(changing::RemoveArguments),
     History(revisions::HistoryArguments),
     Undo(revisions::UndoArguments),
-    Import(revisions::ImportArguments),
+    Import(revisions::KnowledgeImportArguments),
     Export(revisions::ExportArguments),
     Lint(reading::LintArguments),
     Build(building::BuildArguments),

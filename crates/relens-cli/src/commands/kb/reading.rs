@@ -23,7 +23,7 @@ use crate::output::{self, Output};
 /// A terminal shows a table; a pipe gets the name, how often captions name it, and the number of descriptions, separated
 /// by tabs.
 #[derive(Debug, Args)]
-pub(crate) struct ListArguments {
+pub(crate) struct KnowledgeListArguments {
     /// Only entities whose name or alias has this in it.
     #[arg(value_name = "TEXT")]
     filter: Option<String>,
@@ -81,7 +81,7 @@ impl<'a> EntityLine<'a> {
     }
 }
 
-impl ListArguments {
+impl KnowledgeListArguments {
     pub(crate) fn run(self) -> Result<()> {
         if self.words {
             let filter = self.filter.unwrap_or_default().to_lowercase();

@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Args;
 use relens::knowledge::entity::normalise_name;
 use relens::knowledge::knowledge_base::read_entities;
-use relens::knowledge::store::{Change, Revision, WordChange};
+use relens::knowledge::store::{EntityChange, Revision, WordChange};
 use relens::knowledge::{ImportMode, json_lines};
 use serde::Serialize;
 
@@ -45,7 +45,7 @@ pub(crate) struct UndoArguments {
 struct RevisionLine {
     #[serde(flatten)]
     revision: Revision,
-    changes: Vec<Change>,
+    changes: Vec<EntityChange>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     words: Vec<WordChange>,
 }
@@ -106,7 +106,7 @@ impl UndoArguments {
 /// a language model's answers, {"entity", "visual", "descriptions", "sense"} a line; another knowledge base (.db).
 /// All files are taken in one revision, or nothing is.
 #[derive(Debug, Args)]
-pub(crate) struct ImportArguments {
+pub(crate) struct KnowledgeImportArguments {
     /// The files.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
@@ -136,7 +136,7 @@ pub(crate) struct ExportArguments {
     file: Option<PathBuf>,
 }
 
-impl ImportArguments {
+impl KnowledgeImportArguments {
     pub(crate) fn run(self) -> Result<()> {
         if self.words {
             return words::take_in("import", words::read(&self.files, &self.language)?);

@@ -9,8 +9,8 @@ use relens::llm::{ChatModel, ChatRequest, ClientSettings, ImageMode, LlmClient, 
 use relens_training::mining::engine::{Engine, preview};
 use relens_training::mining::pool::MiningFeedback;
 use relens_training::mining::prompts::Prompt;
-use relens_training::mining::record::PictureForm;
-use relens_training::mining::strategy::{AskConfig, Asking, LlmStrategy};
+use relens_training::mining::record::ImageForm;
+use relens_training::mining::strategy::{AskConfig, LlmStrategy, PromptedRequest};
 use serde::Serialize;
 
 use super::run::finish;
@@ -27,7 +27,7 @@ const PROMPTS_SHOWN: usize = 2;
 
 /// Data, model, and how much.
 #[derive(Debug, Args)]
-pub(super) struct AskingArguments {
+pub(super) struct LlmMiningArguments {
     #[command(flatten)]
     pub(super) data: DataArguments,
 
@@ -56,7 +56,7 @@ struct AskingConfig<'a, S: Serialize> {
     strategy: S,
 }
 
-impl AskingArguments {
+impl LlmMiningArguments {
     /// Carries the strategy out; `settings` are those that only it has.
     pub(super) fn run(
         &self,
@@ -232,13 +232,13 @@ impl LanguageModelArguments {
     }
 
     /// The prompt `name` with the settings of its requests.
-    pub(super) fn asking(&self, name: &str, turns: TurnConfig) -> Result<Asking> {
+    pub(super) fn asking(&self, name: &str, turns: TurnConfig) -> Result<PromptedRequest> {
         let PromptArguments { rewrites, text_only, temperature, seed, max_tokens, .. } = self.ask;
         let TurnConfig { turns, enough, negatives } = turns;
-        let pictures = if text_only { PictureForm::Captions } else { PictureForm::Images };
+        let pictures = if text_only { ImageForm::Captions } else { ImageForm::Images };
         let settings =
             AskConfig { count: rewrites, turns, enough, negatives, pictures, temperature, seed, max_tokens };
-        Ok(Asking { prompt: Prompt::load(name, self.ask.prompts.as_deref())?, settings })
+        Ok(PromptedRequest { prompt: Prompt::load(name, self.ask.prompts.as_deref())?, settings })
     }
 }
 

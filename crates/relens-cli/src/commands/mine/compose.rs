@@ -9,12 +9,13 @@ use relens::enhancer::composer::{ComposerConfig, GeneratorConfig};
 use relens::enhancer::entity_finder::EntityConfig;
 use relens::enhancer::open::EnhancerContext;
 use relens::error::Error;
+use relens::progress::Progress;
 use relens_training::mining::composer::compose;
 use relens_training::mining::low_quality::{Quality, RankedCaptions};
 use serde::Serialize;
 
 use super::run::{DataArguments, finish};
-use crate::progress::Progress;
+use crate::reporter::Reporter;
 use crate::{interrupt, library_location, model_choice};
 
 /// Queries whose candidates are judged together.
@@ -81,7 +82,8 @@ impl ComposeArguments {
         let mut captions = RankedCaptions::new(&judge, Quality::Low, opened.acceptance.k);
         let limit = self.limit.unwrap_or(usize::MAX);
         let total = self.limit.map_or(0, |limit| limit as u64);
-        let (progress, mut done) = (Progress::start("queries", total), 0);
+        let (mut progress, mut done) = (Reporter::default(), 0);
+        progress.begin("queries", total);
         while done < limit {
             let block = captions.next_block(QUERIES_PER_BATCH.min(limit - done))?;
             if block.is_empty() {
@@ -93,12 +95,12 @@ impl ComposeArguments {
             for mined in compose(&judge, &generator, &opened.acceptance, &fresh)? {
                 run.append(&mined)?;
             }
-            progress.update(done as u64, total.max(done as u64));
-            if interrupt::requested() {
+            progress.advance(done as u64);
+            if progress.cancelled() {
                 return Err(Error::Cancelled.into());
             }
         }
-        progress.finish();
+        progress.end();
         finish(&run, &self.data, opened.acceptance.k, self.json)
     }
 }

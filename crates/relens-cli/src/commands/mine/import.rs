@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use relens::error::Error;
+use relens::progress::Progress;
 use relens_training::mining::import::{self, ImportConfig};
 use serde::Serialize;
 
 use super::run::{DataArguments, finish};
 use crate::interrupt;
-use crate::progress::Progress;
+use crate::reporter::Reporter;
 
 /// Answers that are scored together.
 const ANSWERS_PER_BATCH: usize = 64;
@@ -20,7 +21,7 @@ const ANSWERS_PER_BATCH: usize = 64;
 /// A record is {"imgid", "sentid", "query", "rewrites": [{"kind", "text"}], "blurred"} a line. The rewrites of a query of
 /// low quality are ranked against it; a query of high quality becomes the rewrite of its blurred form.
 #[derive(Debug, Args)]
-pub(crate) struct ImportArguments {
+pub(crate) struct RecordedRewritesArguments {
     #[command(flatten)]
     data: DataArguments,
 
@@ -51,7 +52,7 @@ struct ImportRunConfig {
     llm: String,
 }
 
-impl ImportArguments {
+impl RecordedRewritesArguments {
     pub(crate) fn run(self) -> Result<()> {
         interrupt::watch();
         let opened = self.data.open()?;
@@ -67,8 +68,8 @@ impl ImportArguments {
             prompt: "recorded".to_owned(),
         };
         let judge = opened.judge();
-        let total = answers.len() as u64;
-        let (progress, mut done) = (Progress::start("queries", total), 0);
+        let (mut progress, mut done) = (Reporter::default(), 0);
+        progress.begin("queries", answers.len() as u64);
         for block in answers.chunks(ANSWERS_PER_BATCH) {
             let fresh: Vec<_> =
                 block.iter().filter(|(caption, _)| !run.is_finished(&caption.id)).cloned().collect();
@@ -76,12 +77,12 @@ impl ImportArguments {
                 run.append(&mined)?;
             }
             done += block.len() as u64;
-            progress.update(done, total);
-            if interrupt::requested() {
+            progress.advance(done);
+            if progress.cancelled() {
                 return Err(Error::Cancelled.into());
             }
         }
-        progress.finish();
+        progress.end();
         finish(&run, &self.data, opened.acceptance.k, self.json)
     }
 }

@@ -13,7 +13,7 @@ use relens_training::mining::strategy::{
 };
 use serde_json::json;
 
-use super::asking::{AskingArguments, TurnConfig};
+use super::asking::{LlmMiningArguments, TurnConfig};
 use crate::library_location;
 
 /// Mine by challenge response: a model compares the right picture with those that beat it, and its rewrites are retested.
@@ -23,7 +23,7 @@ use crate::library_location;
 #[derive(Debug, Args)]
 pub(crate) struct ChallengeArguments {
     #[command(flatten)]
-    common: AskingArguments,
+    common: LlmMiningArguments,
 
     #[command(flatten)]
     turns: TurnArguments,
@@ -37,14 +37,14 @@ pub(crate) struct ChallengeArguments {
 #[derive(Debug, Args)]
 pub(crate) struct DirectArguments {
     #[command(flatten)]
-    common: AskingArguments,
+    common: LlmMiningArguments,
 }
 
 /// Mine by feedback enhancement: a model rewrites, and refines by the similarity alone.
 #[derive(Debug, Args)]
 pub(crate) struct FeedbackArguments {
     #[command(flatten)]
-    common: AskingArguments,
+    common: LlmMiningArguments,
 
     #[command(flatten)]
     turns: TurnArguments,
@@ -54,7 +54,7 @@ pub(crate) struct FeedbackArguments {
 #[derive(Debug, Args)]
 pub(crate) struct BlurArguments {
     #[command(flatten)]
-    common: AskingArguments,
+    common: LlmMiningArguments,
 
     /// How much similarity to the picture a blurred query must have lost.
     #[arg(long, value_name = "COSINE", default_value_t = 0.03, allow_negative_numbers = true)]
@@ -65,7 +65,7 @@ pub(crate) struct BlurArguments {
 #[derive(Debug, Args)]
 pub(crate) struct EqrArguments {
     #[command(flatten)]
-    common: AskingArguments,
+    common: LlmMiningArguments,
 
     /// Work on queries of low quality only, instead of all captions.
     #[arg(long)]

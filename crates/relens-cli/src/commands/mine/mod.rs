@@ -25,7 +25,7 @@ pub(crate) enum MineCommand {
     Blur(Box<llm_strategies::BlurArguments>),
     Eqr(Box<llm_strategies::EqrArguments>),
     Compose(compose::ComposeArguments),
-    Import(import::ImportArguments),
+    Import(import::RecordedRewritesArguments),
     Preferences(preferences::PreferencesArguments),
 }
 

@@ -14,7 +14,7 @@ use relens::model_hub::bundled;
 use crate::interrupt;
 use crate::model_choice::ModelArguments;
 use crate::output_file::write_streaming;
-use crate::progress::Progress;
+use crate::reporter::Reporter;
 
 /// Find out which meanings of words a retriever likes.
 ///
@@ -43,16 +43,8 @@ impl PreferencesArguments {
         let captions = Vocabulary::open(&self.vocabulary.map_or_else(bundled_vocabulary, Ok)?)?;
         let words: Vec<Word> = Knowledge::bundled()?.words().iter().collect();
         let retriever = self.model.open()?;
-        let total = words.iter().filter(|word| word.meanings.len() > 1).count() as u64;
-        let progress = Progress::start("words", total);
         write_streaming(&self.out, |writer| {
-            let mut tell = |done: usize| {
-                progress.update(done as u64, total);
-                if interrupt::requested() { Err(Error::Cancelled) } else { Ok(()) }
-            };
-            Ok(write_preferences(&words, &captions, &retriever, writer, &mut tell)?)
-        })?;
-        progress.finish();
-        Ok(())
+            Ok(write_preferences(&words, &captions, &retriever, writer, &mut Reporter::default())?)
+        })
     }
 }

@@ -35,11 +35,11 @@ pub(crate) struct ConvertArguments {
 
     /// The numbers' precision.
     #[arg(long, value_name = "TYPE", value_enum, default_value = "f16")]
-    dtype: Precision,
+    dtype: WeightType,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Precision {
+enum WeightType {
     F32,
     F16,
     Bf16,
@@ -48,9 +48,9 @@ enum Precision {
 impl ConvertArguments {
     pub(super) fn run(&self) -> Result<()> {
         let element = match self.dtype {
-            Precision::F32 => ElementType::F32,
-            Precision::F16 => ElementType::F16,
-            Precision::Bf16 => ElementType::Bf16,
+            WeightType::F32 => ElementType::F32,
+            WeightType::F16 => ElementType::F16,
+            WeightType::Bf16 => ElementType::Bf16,
         };
         if is_gguf(&self.model) {
             self.dequantise(element)?;

@@ -19,7 +19,7 @@ use crate::output::{self, Output};
 
 /// The part of a description that `list` shows of every model.
 #[derive(Debug, Serialize)]
-struct Summary {
+struct ModelSummary {
     name: String,
     path: PathBuf,
     parameters: u64,
@@ -27,7 +27,7 @@ struct Summary {
     bytes: u64,
 }
 
-impl Summary {
+impl ModelSummary {
     fn of(retriever: &Retriever) -> Result<Self> {
         let encoder = retriever.encoder();
         let weights = encoder.parameters().weights();
@@ -65,7 +65,7 @@ pub(super) fn megabytes(bytes: u64) -> String {
 
 /// List the retrievers that come with relens, or lie in the directory that RELENS_DATA names.
 #[derive(Debug, Args)]
-pub(crate) struct ListArguments {
+pub(crate) struct ModelListArguments {
     /// The names of open_clip that can be pulled, with their repositories, instead of what is here.
     #[arg(long)]
     remote: bool,
@@ -82,7 +82,7 @@ struct RemoteModel {
     repository: &'static str,
 }
 
-impl ListArguments {
+impl ModelListArguments {
     pub(super) fn run(&self) -> Result<()> {
         if self.remote { self.remote() } else { self.bundled() }
     }
@@ -92,7 +92,7 @@ impl ListArguments {
             .iter()
             .filter_map(|name| {
                 // One damaged model must not hide the others.
-                let summary = model_choice::open(name).and_then(|retriever| Summary::of(&retriever));
+                let summary = model_choice::open(name).and_then(|retriever| ModelSummary::of(&retriever));
                 summary.inspect_err(|error| tracing::warn!("{error:#}")).ok()
             })
             .collect::<Vec<_>>();
@@ -103,7 +103,7 @@ impl ListArguments {
         } else if output.for_people {
             writeln!(output.writer, "{}", table(&summaries))?;
         } else {
-            for Summary { name, path, .. } in &summaries {
+            for ModelSummary { name, path, .. } in &summaries {
                 write!(output.writer, "{name}\t")?;
                 output.writer.write_all(output::path_bytes(path))?;
                 writeln!(output.writer)?;
@@ -127,7 +127,7 @@ impl ListArguments {
     }
 }
 
-fn table(summaries: &[Summary]) -> Table {
+fn table(summaries: &[ModelSummary]) -> Table {
     let mut table = output::table(["name", "parameters", "dimensions", "size", "path"]);
     for summary in summaries {
         table.add_row([
@@ -165,9 +165,9 @@ pub(crate) struct InfoArguments {
 }
 
 #[derive(Debug, Serialize)]
-struct Description {
+struct ModelDescription {
     #[serde(flatten)]
-    summary: Summary,
+    summary: ModelSummary,
     image_tower: String,
     image_size: usize,
     text_tower: String,
@@ -189,7 +189,7 @@ impl InfoArguments {
             writeln!(output.writer)?;
             return Ok(output.writer.flush()?);
         }
-        let Description { summary, image_size, context_length, .. } = &description;
+        let ModelDescription { summary, image_size, context_length, .. } = &description;
         let lines = [
             ("name", summary.name.clone()),
             ("path", summary.path.display().to_string()),
@@ -212,7 +212,7 @@ impl InfoArguments {
     }
 }
 
-fn describe(retriever: &Retriever) -> Result<Description> {
+fn describe(retriever: &Retriever) -> Result<ModelDescription> {
     let architecture = retriever.encoder().architecture();
     let side = architecture.image.tower.image_size();
     let image = RgbImage::new(u32::try_from(side)?, u32::try_from(side)?);
@@ -224,8 +224,8 @@ fn describe(retriever: &Retriever) -> Result<Description> {
         retriever.embed_texts(&[TIMED_TEXT])?;
         Ok(())
     })?;
-    Ok(Description {
-        summary: Summary::of(retriever)?,
+    Ok(ModelDescription {
+        summary: ModelSummary::of(retriever)?,
         image_tower: architecture.image.tower.to_string(),
         image_size: side,
         text_tower: architecture.text.tower.to_string(),

@@ -18,7 +18,7 @@ use clap::Subcommand;
 /// - open_clip's MODEL/WEIGHTS, such as ViT-B-32/laion2b_s34b_b79k.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelsCommand {
-    List(description::ListArguments),
+    List(description::ModelListArguments),
     Info(description::InfoArguments),
     Pull(conversion::PullArguments),
     Convert(conversion::ConvertArguments),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 use relens_training::stages::description::{
-    AdapterConfig, DescriptionSummary, SelectionConfig, train_adapter, train_selection,
+    AdapterTrainingConfig, DescriptionSummary, SelectionTrainingConfig, train_adapter, train_selection,
 };
 use serde_json::json;
 
@@ -23,7 +23,7 @@ use crate::reporter::{Reporter, recalls};
 #[derive(Debug, Args)]
 pub(crate) struct AdapterArguments {
     #[command(flatten)]
-    run: RunArguments,
+    run: DescriptionRunArguments,
 }
 
 /// Learn what each description is worth, for the enhancer `selection`, with the retriever frozen (LaBo).
@@ -32,11 +32,11 @@ pub(crate) struct AdapterArguments {
 #[derive(Debug, Args)]
 pub(crate) struct SelectionArguments {
     #[command(flatten)]
-    run: RunArguments,
+    run: DescriptionRunArguments,
 }
 
 #[derive(Debug, Args)]
-struct RunArguments {
+struct DescriptionRunArguments {
     /// The configuration. Relative paths in it are taken from the working directory.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
@@ -56,7 +56,7 @@ struct RunArguments {
 
 impl AdapterArguments {
     pub(super) fn run(self) -> Result<()> {
-        let mut config = AdapterConfig::read(&self.run.config)?;
+        let mut config = AdapterTrainingConfig::read(&self.run.config)?;
         self.run.prepare(&mut config.output)?;
         self.run.show(train_adapter(&config, &mut Reporter::default()), &config.output)
     }
@@ -64,13 +64,13 @@ impl AdapterArguments {
 
 impl SelectionArguments {
     pub(super) fn run(self) -> Result<()> {
-        let mut config = SelectionConfig::read(&self.run.config)?;
+        let mut config = SelectionTrainingConfig::read(&self.run.config)?;
         self.run.prepare(&mut config.output)?;
         self.run.show(train_selection(&config, &mut Reporter::default()), &config.output)
     }
 }
 
-impl RunArguments {
+impl DescriptionRunArguments {
     /// Puts the option's directory in the configuration's place and refuses one that holds a run.
     fn prepare(&self, output: &mut PathBuf) -> Result<()> {
         if let Some(directory) = &self.output {

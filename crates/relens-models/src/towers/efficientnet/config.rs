@@ -4,10 +4,10 @@ use crate::ops::arguments::refuse;
 use crate::{ModelError, Result};
 
 /// One stage of Lite0: `(blocks, kernel, stride, expansion, channels)`.
-type Stage = (usize, usize, usize, usize, usize);
+type StageSizes = (usize, usize, usize, usize, usize);
 
 /// EfficientNet-B0's stages (Tan and Le, 2019, table 1), which Lite0 keeps.
-const STAGES: [Stage; 7] = [
+const STAGES: [StageSizes; 7] = [
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
     (2, 5, 2, 6, 40),

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::stages::rewriter::config::in_range;
 use crate::{Result, TrainingError};
 
 /// What is mixed.
@@ -132,10 +131,15 @@ impl MixtureConfig {
             ("gloss_of_another_sense", self.gloss_of_another_sense),
             ("glosses_swapped", self.glosses_swapped),
         ] {
-            in_range(&format!("mixture.{field}"), share, 0.0, 1.0)?;
+            if !(0.0..=1.0).contains(&share) {
+                return Err(TrainingError::setting(format!("mixture.{field}"), "in [0, 1]", &share));
+            }
         }
         for source in &self.sources {
-            in_range("mixture.sources.share", source.share(), 0.0, 1e6)?;
+            let share = source.share();
+            if !(0.0..=1e6).contains(&share) {
+                return Err(TrainingError::setting("mixture.sources.share", "in [0, 1e6]", &share));
+            }
         }
         let total: f64 = self.sources.iter().map(MixtureSource::share).sum();
         if total <= 0.0 {

@@ -34,14 +34,14 @@ pub struct MixturePair {
 }
 
 /// Captions and what they are learned as.
-struct Captions {
+struct LearnedCaptions {
     /// The picture's number and the caption, of all pictures that are learned from.
     all: Vec<(u64, String)>,
     /// What a strong writer made of a caption.
     better: HashMap<(u64, String), String>,
 }
 
-impl Captions {
+impl LearnedCaptions {
     /// What is learned for a caption: a strong writer's version, or else the caption.
     fn target(&self, picture: u64, caption: &str) -> String {
         let own = plain(caption);
@@ -52,7 +52,7 @@ impl Captions {
 /// An opened mixture.
 pub struct Mixture {
     sources: Vec<(f64, OpenSource)>,
-    captions: Captions,
+    captions: LearnedCaptions,
     development: Vec<MixturePair>,
 }
 
@@ -77,7 +77,7 @@ impl Mixture {
             .map(|picture| picture.id)
             .filter(|id| !kept_pictures.contains(id))
             .collect();
-        let mut captions = Captions { all: Vec::new(), better: HashMap::new() };
+        let mut captions = LearnedCaptions { all: Vec::new(), better: HashMap::new() };
         for picture in corpus.training.iter().filter(|picture| learned.contains(&picture.id)) {
             captions.all.extend(picture.captions.iter().map(|caption| (picture.id, caption.clone())));
         }
@@ -144,7 +144,7 @@ impl Mixture {
     }
 }
 
-impl Captions {
+impl LearnedCaptions {
     /// What is learned for a recorded query: its own concept, or what is learned for the caption that it asks for.
     fn target_of(&self, query: &RewrittenQuery) -> String {
         let concept = query.rewrites.iter().find(|rewrite| rewrite.kind == CONCEPT);

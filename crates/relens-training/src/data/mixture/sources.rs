@@ -12,9 +12,9 @@ use relens::knowledge::words::{ENGLISH, Lexicon};
 use relens::progress::Progress;
 
 use super::config::MixtureSource;
-use super::{Captions, MixturePair, records};
+use super::{LearnedCaptions, MixturePair, records};
 use crate::data::corpus::RewritingCorpus;
-use crate::data::hard_queries::Synonyms;
+use crate::data::hard_queries::WordAlternatives;
 use crate::{Result, TrainingError};
 
 /// Words that keywords leave out.
@@ -43,7 +43,7 @@ pub(super) enum OpenSource {
         lexicon: Option<Lexicon>,
     },
     HardQueries {
-        synonyms: Synonyms,
+        synonyms: WordAlternatives,
         most_words: usize,
     },
     Captions,
@@ -69,7 +69,7 @@ impl OpenSource {
                 Self::Records { queries: recorded(files, wordings, learned, progress)?, lexicon }
             }
             MixtureSource::HardQueries { lexicon, most_words, .. } => {
-                Self::HardQueries { synonyms: Synonyms::open(lexicon)?, most_words: *most_words }
+                Self::HardQueries { synonyms: WordAlternatives::open(lexicon)?, most_words: *most_words }
             }
             MixtureSource::Captions { .. } => Self::Captions,
             MixtureSource::ContentWords { .. } => Self::ContentWords,
@@ -84,7 +84,7 @@ impl OpenSource {
     }
 
     /// The next pair; none where what was drawn gives none.
-    pub(super) fn draw(&self, captions: &Captions, rng: &mut impl Rng) -> Option<MixturePair> {
+    pub(super) fn draw(&self, captions: &LearnedCaptions, rng: &mut impl Rng) -> Option<MixturePair> {
         match self {
             Self::Records { queries, lexicon } => {
                 let query = one_of(queries, rng)?;

@@ -6,11 +6,11 @@ use serde_json::json;
 use super::*;
 use crate::data::corpus::CorpusConfig;
 
-struct World {
+struct SmallCorpus {
     directory: tempfile::TempDir,
 }
 
-impl World {
+impl SmallCorpus {
     /// Six pictures, numbered from 1, with two captions each; the last two are for validation.
     fn new() -> Self {
         let world = Self { directory: tempfile::tempdir().unwrap() };
@@ -76,9 +76,9 @@ fn drawn(mixture: &Mixture, count: usize) -> Vec<MixturePair> {
 }
 
 #[derive(Default)]
-struct Listener(Vec<String>);
+struct Told(Vec<String>);
 
-impl Progress for Listener {
+impl Progress for Told {
     fn message(&mut self, text: &str) {
         self.0.push(text.to_owned());
     }
@@ -86,9 +86,9 @@ impl Progress for Listener {
 
 #[test]
 fn recorded_queries_become_what_a_strong_writer_wrote() {
-    let world = World::new();
+    let world = SmallCorpus::new();
     let asked = world.asked();
-    let mut listener = Listener::default();
+    let mut listener = Told::default();
     let text = format!(
         "better_captions = [{asked:?}]\n\
          sources = [{{ kind = \"records\", share = 1, files = [{asked:?}], wordings = [\"rare\", \"chatty\"] }}]"
@@ -104,7 +104,7 @@ fn recorded_queries_become_what_a_strong_writer_wrote() {
 
 #[test]
 fn what_is_kept_to_choose_by_is_learned_from_in_no_source() {
-    let world = World::new();
+    let world = SmallCorpus::new();
     let asked = world.asked();
     // Of the five captions of the file the last two belong to pictures 4 and 5.
     let text = format!(
@@ -129,7 +129,7 @@ fn what_is_kept_to_choose_by_is_learned_from_in_no_source() {
 
 #[test]
 fn the_same_seed_draws_the_same_pairs() {
-    let world = World::new();
+    let world = SmallCorpus::new();
     let text = "sources = [{ kind = \"content_words\", share = 1 }, { kind = \"captions\", share = 1 }]";
     let (one, other) = (world.open(text).unwrap(), world.open(text).unwrap());
     assert_eq!(drawn(&one, 20), drawn(&other, 20));
@@ -137,7 +137,7 @@ fn the_same_seed_draws_the_same_pairs() {
 
 #[test]
 fn other_languages_are_read_word_by_word() {
-    let world = World::new();
+    let world = SmallCorpus::new();
     let foreign =
         "{\"imgid\": 1, \"caption\": \"A dog plays with 1 red balls .\", \"query\": \"Ein Hund\"}\n";
     let foreign = world.write("asked-de.jsonl", foreign);
@@ -153,7 +153,7 @@ fn other_languages_are_read_word_by_word() {
 
 #[test]
 fn captions_in_another_language_belong_to_those_of_the_same_number() {
-    let world = World::new();
+    let world = SmallCorpus::new();
     let sentences = json!([{"raw": "狗", "sentid": 1}, {"raw": "男孩", "sentid": 2}]);
     let images = json!([{"imgid": 1, "filename": "1.jpg", "split": "train", "sentences": sentences}]);
     let annotations = world.write("zh.json", &json!({"dataset": "zh", "images": images}).to_string());
@@ -170,7 +170,7 @@ fn captions_in_another_language_belong_to_those_of_the_same_number() {
 
 #[test]
 fn torn_lines_and_records_of_nobody_are_named() {
-    let world = World::new();
+    let world = SmallCorpus::new();
     let refused = |lines: &str| {
         let file = world.write("broken.jsonl", lines);
         let text = format!("sources = [{{ kind = \"records\", share = 1, files = [{file:?}] }}]");

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::super::conversation::Conversation;
 use super::super::pool::Pool;
 use super::super::prompts::Prompt;
-use super::super::record::PictureForm;
+use super::super::record::ImageForm;
 use crate::Result;
 
 /// Known captions of one picture that a prompt shows.
@@ -26,7 +26,7 @@ pub struct AskConfig {
     /// Hard negatives that are submitted beside the ground truth; default 4.
     pub negatives: usize,
     /// How pictures are shown; default as pictures.
-    pub pictures: PictureForm,
+    pub pictures: ImageForm,
     /// How freely the model chooses; default 0.7.
     pub temperature: f32,
     /// The seed of the first turn; every further turn has the next one. Default 0.
@@ -42,7 +42,7 @@ impl Default for AskConfig {
             turns: 3,
             enough: 2,
             negatives: 4,
-            pictures: PictureForm::Images,
+            pictures: ImageForm::Images,
             temperature: 0.7,
             seed: 0,
             max_tokens: 512,
@@ -52,7 +52,7 @@ impl Default for AskConfig {
 
 /// A prompt with the settings of its requests.
 #[derive(Debug)]
-pub struct Asking {
+pub struct PromptedRequest {
     /// The prompt.
     pub prompt: Prompt,
     /// The settings.
@@ -72,13 +72,13 @@ pub(super) struct Variables<'a, E: Serialize> {
     pub(super) rank: u32,
     pub(super) score: f32,
     pub(super) count: usize,
-    pub(super) pictures: PictureForm,
+    pub(super) pictures: ImageForm,
     pub(super) history: &'a [super::super::conversation::Turn],
     #[serde(flatten)]
     pub(super) further: E,
 }
 
-impl Asking {
+impl PromptedRequest {
     /// The request of a conversation's turn. `further` are the variables that only this strategy has, `shown` the
     /// pictures that go with the prompt.
     pub(super) fn request<E: Serialize>(
@@ -118,7 +118,7 @@ impl Asking {
 
     /// The pictures at these positions as parts of a message, or none where they are submitted as captions.
     pub(super) fn shown(&self, pool: &Pool, positions: &[usize]) -> Vec<Part> {
-        if self.settings.pictures == PictureForm::Captions {
+        if self.settings.pictures == ImageForm::Captions {
             return Vec::new();
         }
         let path = |&position: &usize| pool.pictures().get(position).map(|picture| picture.path.clone());

@@ -10,22 +10,22 @@ use serde_json::json;
 use super::super::conversation::Conversation;
 use super::super::low_quality::Quality;
 use super::super::pool::Pool;
-use super::super::record::{PictureForm, Strategy};
+use super::super::record::{ImageForm, MiningStrategy};
 use super::LlmStrategy;
-use super::asking::{Asking, described, schema};
+use super::asking::{PromptedRequest, described, schema};
 use crate::Result;
 use crate::retriever_feedback::Judgement;
 
 /// The model compares the ground truth with the pictures that beat it and rewrites what the retriever failed on.
 #[derive(Debug)]
-pub struct ChallengeResponse(pub Asking);
+pub struct ChallengeResponse(pub PromptedRequest);
 
 impl LlmStrategy for ChallengeResponse {
-    fn strategy(&self) -> Strategy {
-        Strategy::ChallengeResponse
+    fn strategy(&self) -> MiningStrategy {
+        MiningStrategy::ChallengeResponse
     }
 
-    fn asking(&self) -> &Asking {
+    fn asking(&self) -> &PromptedRequest {
         &self.0
     }
 
@@ -33,7 +33,7 @@ impl LlmStrategy for ChallengeResponse {
         self.0.settings.negatives
     }
 
-    fn pictures(&self) -> Option<PictureForm> {
+    fn pictures(&self) -> Option<ImageForm> {
         Some(self.0.settings.pictures)
     }
 
@@ -61,18 +61,18 @@ impl LlmStrategy for ChallengeResponse {
 
 /// The model sees the query and the right picture, once.
 #[derive(Debug)]
-pub struct DirectGeneration(pub Asking);
+pub struct DirectGeneration(pub PromptedRequest);
 
 impl LlmStrategy for DirectGeneration {
-    fn strategy(&self) -> Strategy {
-        Strategy::DirectGeneration
+    fn strategy(&self) -> MiningStrategy {
+        MiningStrategy::DirectGeneration
     }
 
-    fn asking(&self) -> &Asking {
+    fn asking(&self) -> &PromptedRequest {
         &self.0
     }
 
-    fn pictures(&self) -> Option<PictureForm> {
+    fn pictures(&self) -> Option<ImageForm> {
         Some(self.0.settings.pictures)
     }
 
@@ -87,14 +87,14 @@ impl LlmStrategy for DirectGeneration {
 
 /// The model sees its earlier rewrites and their similarities, and no picture.
 #[derive(Debug)]
-pub struct FeedbackEnhancement(pub Asking);
+pub struct FeedbackEnhancement(pub PromptedRequest);
 
 impl LlmStrategy for FeedbackEnhancement {
-    fn strategy(&self) -> Strategy {
-        Strategy::FeedbackEnhancement
+    fn strategy(&self) -> MiningStrategy {
+        MiningStrategy::FeedbackEnhancement
     }
 
-    fn asking(&self) -> &Asking {
+    fn asking(&self) -> &PromptedRequest {
         &self.0
     }
 
@@ -115,7 +115,7 @@ impl LlmStrategy for FeedbackEnhancement {
 /// The model weaves descriptions of the query's entities into it; what raises the similarity is kept.
 pub struct EvdRewrites {
     /// The prompt and its settings.
-    pub asking: Asking,
+    pub asking: PromptedRequest,
     /// Finds the entities and their descriptions.
     pub finder: EntityFinder,
     /// Which captions are worked on; the paper takes all.
@@ -123,15 +123,15 @@ pub struct EvdRewrites {
 }
 
 impl LlmStrategy for EvdRewrites {
-    fn strategy(&self) -> Strategy {
-        Strategy::EvdEnhanced
+    fn strategy(&self) -> MiningStrategy {
+        MiningStrategy::EvdEnhanced
     }
 
     fn quality(&self) -> Quality {
         self.quality
     }
 
-    fn asking(&self) -> &Asking {
+    fn asking(&self) -> &PromptedRequest {
         &self.asking
     }
 

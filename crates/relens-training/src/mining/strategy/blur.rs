@@ -8,9 +8,9 @@ use super::super::conversation::Conversation;
 use super::super::filters::DropReason;
 use super::super::low_quality::Quality;
 use super::super::pool::Pool;
-use super::super::record::{MinedQuery, MinedRewrite, Strategy};
+use super::super::record::{MinedQuery, MinedRewrite, MiningStrategy};
 use super::LlmStrategy;
-use super::asking::{Asking, schema};
+use super::asking::{PromptedRequest, schema};
 use crate::Result;
 use crate::retriever_feedback::Judgement;
 
@@ -18,21 +18,21 @@ use crate::retriever_feedback::Judgement;
 #[derive(Debug)]
 pub struct Blurring {
     /// The prompt and its settings.
-    pub asking: Asking,
+    pub asking: PromptedRequest,
     /// How much similarity to the picture must be lost.
     pub margin: f32,
 }
 
 impl LlmStrategy for Blurring {
-    fn strategy(&self) -> Strategy {
-        Strategy::Blur
+    fn strategy(&self) -> MiningStrategy {
+        MiningStrategy::Blur
     }
 
     fn quality(&self) -> Quality {
         Quality::High
     }
 
-    fn asking(&self) -> &Asking {
+    fn asking(&self) -> &PromptedRequest {
         &self.asking
     }
 
@@ -91,7 +91,7 @@ impl LlmStrategy for Blurring {
             query: blurred.map_or_else(|| caption.query.clone(), |blurred| blurred.text),
             image: pool.name(caption.picture).to_owned(),
             id: caption.id,
-            strategy: Strategy::Blur,
+            strategy: MiningStrategy::Blur,
             prompt: self.asking.prompt.id(),
             model: model.to_owned(),
             pictures: None,

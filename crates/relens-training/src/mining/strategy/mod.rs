@@ -4,7 +4,7 @@ mod asking;
 mod asking_for_rewrites;
 mod blur;
 
-pub use asking::{AskConfig, Asking};
+pub use asking::{AskConfig, PromptedRequest};
 pub use asking_for_rewrites::{ChallengeResponse, DirectGeneration, EvdRewrites, FeedbackEnhancement};
 pub use blur::{Blurring, blurred_enough};
 
@@ -14,14 +14,14 @@ use super::acceptance::{AcceptanceConfig, Kept, better, choose};
 use super::conversation::Conversation;
 use super::low_quality::Quality;
 use super::pool::Pool;
-use super::record::{MinedQuery, PictureForm, Strategy};
+use super::record::{ImageForm, MinedQuery, MiningStrategy};
 use crate::Result;
 use crate::retriever_feedback::Judgement;
 
 /// What differs between the strategies.
 pub trait LlmStrategy: Sync {
     /// What records call it.
-    fn strategy(&self) -> Strategy;
+    fn strategy(&self) -> MiningStrategy;
 
     /// Which captions it works on.
     fn quality(&self) -> Quality {
@@ -29,7 +29,7 @@ pub trait LlmStrategy: Sync {
     }
 
     /// What is the same for all: the prompt and how the model is asked.
-    fn asking(&self) -> &Asking;
+    fn asking(&self) -> &PromptedRequest;
 
     /// How many hard negatives are looked up before each turn.
     fn hard_negatives(&self) -> usize {
@@ -37,7 +37,7 @@ pub trait LlmStrategy: Sync {
     }
 
     /// How pictures are shown, if they are.
-    fn pictures(&self) -> Option<PictureForm> {
+    fn pictures(&self) -> Option<ImageForm> {
         None
     }
 
@@ -77,7 +77,7 @@ pub trait LlmStrategy: Sync {
 
 /// The record that keeps what the retriever likes better than the query, by rank.
 fn keep_better<S: LlmStrategy + ?Sized>(
-    strategy: Strategy,
+    strategy: MiningStrategy,
     of: &S,
     conversation: Conversation,
     pool: &Pool,
@@ -86,7 +86,7 @@ fn keep_better<S: LlmStrategy + ?Sized>(
 ) -> MinedQuery {
     let mut kept = Kept { rewrites: Vec::new(), dropped: conversation.dropped };
     let by_score = |rewrite: Judgement, query: Judgement| rewrite.score > query.score;
-    if strategy == Strategy::EvdEnhanced {
+    if strategy == MiningStrategy::EvdEnhanced {
         choose(&mut kept, conversation.judged, conversation.judgement, settings, by_score);
     } else {
         choose(&mut kept, conversation.judged, conversation.judgement, settings, better);

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use relens::enhancer::rewriter::RewriterSettings;
+use relens::enhancer::rewriter::RewriterModelConfig;
 use serde::{Deserialize, Serialize};
 
-use super::trunk::TrunkSettings;
+use super::trunk::TrunkConfig;
 use crate::data::noise::NoiseConfig;
 use crate::stages::rewriter::config::in_range;
 use crate::stages::rewriter::plan::{plan, queries_at_hand};
@@ -33,7 +33,7 @@ pub struct DenoiseMethod {
     pub fresh: FreshModel,
     /// How the finished directory says that it should be used.
     #[serde(default)]
-    pub rewriter: RewriterSettings,
+    pub rewriter: RewriterModelConfig,
     /// What is done to captions.
     #[serde(default)]
     pub noise: NoiseConfig,
@@ -81,7 +81,7 @@ pub struct FreshModel {
     /// its width is the trunk's, and its vocabulary those of the trunk's tokens that the texts consist of. Default none:
     /// an encoder from scratch.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub trunk: Option<TrunkSettings>,
+    pub trunk: Option<TrunkConfig>,
 }
 
 impl Default for FreshModel {

@@ -39,7 +39,7 @@ const COMMON: usize = 4;
 const RIDGE: f64 = 1e-2;
 
 /// The tensors of a model by name.
-pub(super) type Tensors = BTreeMap<String, Tensor>;
+pub(super) type TensorsByName = BTreeMap<String, Tensor>;
 
 /// Refuses sizes in which the three subspaces of the head have no room beside each other.
 ///
@@ -67,7 +67,7 @@ pub(super) struct Subspaces {
 /// # Errors
 /// A tensor is missing.
 pub(super) fn write_previous_token_head(
-    tensors: &mut Tensors,
+    tensors: &mut TensorsByName,
     model: &FreshModel,
     seed: u64,
 ) -> Result<Subspaces> {
@@ -100,7 +100,7 @@ pub(super) fn write_previous_token_head(
 /// # Errors
 /// The model cannot be read; no caption has two tokens.
 pub(super) fn write_copying_head(
-    tensors: &mut Tensors,
+    tensors: &mut TensorsByName,
     model: &FreshModel,
     subspaces: &Subspaces,
     directory: &Path,
@@ -171,12 +171,12 @@ fn ridge(inputs: &DMatrix<f64>, outputs: &DMatrix<f64>) -> DMatrix<f64> {
         .map_or_else(|| DMatrix::zeros(outputs.ncols(), width), |factor| factor.solve(&right).transpose())
 }
 
-fn tensor<'a>(tensors: &'a Tensors, name: &str) -> Result<&'a Tensor> {
+fn tensor<'a>(tensors: &'a TensorsByName, name: &str) -> Result<&'a Tensor> {
     let missing = || TrainingError::argument("copying head", format!("a tensor {name}"), "none".to_owned());
     tensors.get(name).ok_or_else(missing)
 }
 
-fn matrix(tensors: &Tensors, name: &str) -> Result<DMatrix<f64>> {
+fn matrix(tensors: &TensorsByName, name: &str) -> Result<DMatrix<f64>> {
     to_matrix(tensor(tensors, name)?)
 }
 
@@ -187,7 +187,7 @@ fn to_matrix(tensor: &Tensor) -> Result<DMatrix<f64>> {
 }
 
 /// Changes a matrix in place; `change` gets its values row by row and the length of a row.
-fn edit(tensors: &mut Tensors, name: &str, change: impl FnOnce(&mut [f32], usize)) -> Result<()> {
+fn edit(tensors: &mut TensorsByName, name: &str, change: impl FnOnce(&mut [f32], usize)) -> Result<()> {
     let (rows, columns) = tensor(tensors, name)?.dims2()?;
     let mut values = tensor(tensors, name)?.flatten_all()?.to_vec1::<f32>()?;
     change(&mut values, columns);
@@ -196,7 +196,7 @@ fn edit(tensors: &mut Tensors, name: &str, change: impl FnOnce(&mut [f32], usize
 }
 
 /// Replaces the first rows, which are those of head 0 in a map to heads.
-fn set_rows(tensors: &mut Tensors, name: &str, rows: &DMatrix<f64>) -> Result<()> {
+fn set_rows(tensors: &mut TensorsByName, name: &str, rows: &DMatrix<f64>) -> Result<()> {
     edit(tensors, name, |values, columns| {
         for (row, target) in rows.row_iter().zip(values.chunks_exact_mut(columns)) {
             row.iter().zip(target).for_each(|(&value, place)| *place = value as f32);
@@ -205,7 +205,7 @@ fn set_rows(tensors: &mut Tensors, name: &str, rows: &DMatrix<f64>) -> Result<()
 }
 
 /// Replaces the first columns, which are those of head 0 in a map from heads.
-fn set_columns(tensors: &mut Tensors, name: &str, columns: &DMatrix<f64>) -> Result<()> {
+fn set_columns(tensors: &mut TensorsByName, name: &str, columns: &DMatrix<f64>) -> Result<()> {
     edit(tensors, name, |values, length| {
         for (row, target) in columns.row_iter().zip(values.chunks_exact_mut(length)) {
             row.iter().zip(target).for_each(|(&value, place)| *place = value as f32);
@@ -245,7 +245,7 @@ mod tests {
             ((0..128).map(text).collect(), (1000..1032).map(text).collect());
         let directory = tempfile::tempdir().unwrap();
         let mut tensors = initial_weights(&sizes, 3).unwrap();
-        let save = |tensors: &Tensors| {
+        let save = |tensors: &TensorsByName| {
             let bytes = tensors_to_bytes(tensors, ElementType::F32).unwrap();
             fs_err::write(directory.path().join("model.safetensors"), bytes).unwrap();
         };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use relens::enhancer::rewriter::RewriterSettings;
+use relens::enhancer::rewriter::RewriterModelConfig;
 use relens::enhancer::rewriter::glosses::plain;
 use relens::enhancer::rewriter::settings::SETTINGS_FILE;
 use relens_models::atomic_file::write_atomically;
@@ -34,7 +34,7 @@ pub(crate) struct FreshStart<'a> {
     /// Its sizes.
     pub(crate) fresh: &'a FreshModel,
     /// How it is used.
-    pub(crate) rewriter: &'a RewriterSettings,
+    pub(crate) rewriter: &'a RewriterModelConfig,
     /// The corpus whose captions it will write.
     pub(crate) data: &'a CorpusConfig,
     /// Draws the weights.

@@ -13,7 +13,7 @@ mod trunk;
 use rand::RngExt;
 
 pub use config::{DenoiseConfig, DenoiseMethod, FreshModel};
-pub use trunk::TrunkSettings;
+pub use trunk::TrunkConfig;
 
 use fresh::FreshStart;
 
@@ -66,7 +66,7 @@ fn starting_point(config: &DenoiseConfig, progress: &mut dyn Progress) -> Result
 }
 
 /// A text, and the captions that say the same.
-struct Source {
+struct CaptionSource {
     text: String,
     siblings: Vec<String>,
 }
@@ -74,7 +74,7 @@ struct Source {
 /// The stage's own part.
 struct Denoising {
     config: DenoiseConfig,
-    sources: Vec<Source>,
+    sources: Vec<CaptionSource>,
     words: Vec<String>,
     validation: Vec<Example>,
     batches: EpochBatches,
@@ -87,8 +87,9 @@ impl Denoising {
         for query in candidates::read_records(&config.method.extra_texts, corpus)? {
             let texts: Vec<String> =
                 query.candidates.iter().map(|candidate| candidate.text.clone()).collect();
-            sources.extend(texts.iter().map(|text| Source { text: text.clone(), siblings: Vec::new() }));
-            sources.push(Source { text: query.query, siblings: texts });
+            sources
+                .extend(texts.iter().map(|text| CaptionSource { text: text.clone(), siblings: Vec::new() }));
+            sources.push(CaptionSource { text: query.query, siblings: texts });
         }
         let validation = validation_pairs(&config, corpus);
         let validation = encode_pairs(policy, &validation)?.into_iter().flatten().collect();
@@ -98,7 +99,7 @@ impl Denoising {
         Ok(Self { config, sources, words, validation, batches })
     }
 
-    fn pair(&self, source: &Source, step: u64, place: usize) -> (String, String) {
+    fn pair(&self, source: &CaptionSource, step: u64, place: usize) -> (String, String) {
         let mut rng = stream(self.config.seed, "noise", (step << 20) + place as u64);
         let copies =
             self.config.method.random_words > 0.0 && rng.random_bool(self.config.method.random_words);
@@ -165,14 +166,14 @@ impl LearningStep for Denoising {
     }
 }
 
-fn sources_of(pictures: &[DatasetImage]) -> Vec<Source> {
-    let of = |picture: &DatasetImage| -> Vec<Source> {
+fn sources_of(pictures: &[DatasetImage]) -> Vec<CaptionSource> {
+    let of = |picture: &DatasetImage| -> Vec<CaptionSource> {
         let others = |own: usize| {
             let all = picture.captions.iter().enumerate();
             all.filter(move |(other, _)| *other != own).map(|(_, caption)| caption.clone()).collect()
         };
         let captions = picture.captions.iter().enumerate();
-        captions.map(|(own, text)| Source { text: text.clone(), siblings: others(own) }).collect()
+        captions.map(|(own, text)| CaptionSource { text: text.clone(), siblings: others(own) }).collect()
     };
     pictures.iter().flat_map(of).collect()
 }

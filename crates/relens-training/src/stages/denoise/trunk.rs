@@ -25,7 +25,7 @@ const WORDS: &str = "embeddings.word_embeddings.weight";
 /// The trunk that a fresh rewriter reads with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TrunkSettings {
+pub struct TrunkConfig {
     /// A directory with `config.json` and `tokenizer.json` of a BERT, and weights that hold one under any prefix: a
     /// retriever's, as `models/relens-mini`, or a sentence encoder's.
     pub model: PathBuf,
@@ -37,7 +37,7 @@ pub struct TrunkSettings {
 /// # Errors
 /// The trunk is missing, malformed, or no BERT.
 pub(super) fn write<'a>(
-    trunk: &TrunkSettings,
+    trunk: &TrunkConfig,
     fresh: &FreshModel,
     texts: impl IntoIterator<Item = &'a str>,
     seed: u64,
@@ -74,7 +74,7 @@ pub(super) fn write<'a>(
 ///
 /// # Errors
 /// The trunk's configuration is missing or malformed.
-pub(super) fn expected_config(trunk: &TrunkSettings, fresh: &FreshModel) -> Result<String> {
+pub(super) fn expected_config(trunk: &TrunkConfig, fresh: &FreshModel) -> Result<String> {
     let encoder = BertConfig::open(trunk.model.join("config.json"))?;
     let vocabulary_size = fresh.vocabulary_size.min(encoder.vocab_size);
     let decoder = FreshModel { vocabulary_size, d_model: encoder.hidden_size, ..fresh.clone() };

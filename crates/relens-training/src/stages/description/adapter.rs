@@ -14,7 +14,7 @@ use relens_models::parameters::Parameters;
 use relens_models::weights::{ElementType, TrainableParameters, Weights, save_tensors, tensors_to_bytes};
 
 use super::ADAPTER_FILE;
-use super::config::{AdapterConfig, AdapterNetworkConfig, in_range};
+use super::config::{AdapterNetworkConfig, AdapterTrainingConfig, in_range};
 use super::described_data::DescribedData;
 use super::run::{DescriptionBatch, DescriptionNetwork};
 use crate::optimizer::NamedParameter;
@@ -70,7 +70,7 @@ fn initial(seed: u64, dim: usize) -> Result<Weights> {
 impl DescriptionNetwork for AdapterNetwork {
     type Settings = AdapterNetworkConfig;
 
-    fn new(config: &AdapterConfig, data: &DescribedData) -> Result<Self> {
+    fn new(config: &AdapterTrainingConfig, data: &DescribedData) -> Result<Self> {
         let ratio = config.network.residual_ratio;
         in_range("network.residual_ratio", ratio, 0.0, 1.0)?;
         let (dim, head) = (data.dim(), data.dim() / 4);

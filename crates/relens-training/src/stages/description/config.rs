@@ -10,9 +10,9 @@ use crate::optimizer::AdamWConfig;
 use crate::{Result, TrainingError};
 
 /// Settings of stage `adapter`.
-pub type AdapterConfig = DescriptionConfig<AdapterNetworkConfig>;
+pub type AdapterTrainingConfig = DescriptionConfig<AdapterNetworkConfig>;
 /// Settings of stage `selection`.
-pub type SelectionConfig = DescriptionConfig<SelectionNetworkConfig>;
+pub type SelectionTrainingConfig = DescriptionConfig<SelectionNetworkConfig>;
 
 /// Settings of one run; `N` are those of what is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

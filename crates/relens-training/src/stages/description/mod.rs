@@ -18,7 +18,7 @@ mod selection;
 #[cfg(test)]
 mod tests;
 
-pub use config::{AdapterConfig, SelectionConfig};
+pub use config::{AdapterTrainingConfig, SelectionTrainingConfig};
 pub use run::DescriptionSummary;
 
 use crate::Result;
@@ -34,7 +34,10 @@ pub const VALUES_FILE: &str = "values.json";
 /// # Errors
 /// Data, pictures, model or knowledge base that cannot be read; settings outside their range; a run directory that is in
 /// use or of other settings; [`TrainingError::Interrupted`](crate::TrainingError::Interrupted).
-pub fn train_adapter(config: &AdapterConfig, progress: &mut dyn Progress) -> Result<DescriptionSummary> {
+pub fn train_adapter(
+    config: &AdapterTrainingConfig,
+    progress: &mut dyn Progress,
+) -> Result<DescriptionSummary> {
     run::run::<adapter::AdapterNetwork>(config, progress)
 }
 
@@ -42,6 +45,9 @@ pub fn train_adapter(config: &AdapterConfig, progress: &mut dyn Progress) -> Res
 ///
 /// # Errors
 /// As [`train_adapter`].
-pub fn train_selection(config: &SelectionConfig, progress: &mut dyn Progress) -> Result<DescriptionSummary> {
+pub fn train_selection(
+    config: &SelectionTrainingConfig,
+    progress: &mut dyn Progress,
+) -> Result<DescriptionSummary> {
     run::run::<selection::SelectionNetwork>(config, progress)
 }

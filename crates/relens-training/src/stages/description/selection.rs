@@ -14,7 +14,7 @@ use relens_models::layers::{Dropout, DropoutGenerator};
 use relens_models::ops::{l2_normalize, mean_pool};
 
 use super::VALUES_FILE;
-use super::config::{SelectionConfig, SelectionNetworkConfig};
+use super::config::{SelectionNetworkConfig, SelectionTrainingConfig};
 use super::described_data::DescribedData;
 use super::run::{DescriptionBatch, DescriptionNetwork};
 use crate::Result;
@@ -29,7 +29,7 @@ pub(super) struct SelectionNetwork {
 impl DescriptionNetwork for SelectionNetwork {
     type Settings = SelectionNetworkConfig;
 
-    fn new(config: &SelectionConfig, data: &DescribedData) -> Result<Self> {
+    fn new(config: &SelectionTrainingConfig, data: &DescribedData) -> Result<Self> {
         let count = data.descriptions.len();
         let logarithms = Var::from_tensor(&Tensor::full(0f32, count, &Device::Cpu)?)?;
         Ok(Self { logarithms, dropout: Dropout::new(config.training.dropout) })

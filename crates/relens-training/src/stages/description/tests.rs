@@ -8,7 +8,7 @@ use relens::enhancer::baselines::adapter::AdapterWeights;
 use relens::enhancer::baselines::selection::DescriptionValues;
 
 use super::adapter::AdapterNetwork;
-use super::config::{AdapterConfig, DescriptionConfig, SelectionConfig};
+use super::config::{AdapterTrainingConfig, DescriptionConfig, SelectionTrainingConfig};
 use super::described_data::{DescribedCaption, DescribedData, DescribedSplit, Tables};
 use super::run::DescriptionNetwork;
 use super::selection::{SelectionNetwork, mutual_information};
@@ -129,11 +129,12 @@ fn settings_beyond_their_range_are_named() {
         let text = format!("output = \"run\"\n{text}\n[data]\nannotations = \"a\"\nimages = \"b\"\n");
         let file = tempfile::NamedTempFile::new().unwrap();
         fs_err::write(file.path(), text).unwrap();
-        SelectionConfig::read(file.path()).unwrap_err().to_string()
+        SelectionTrainingConfig::read(file.path()).unwrap_err().to_string()
     };
     assert!(message("training = { epochs = 0 }").contains("`training.epochs` is 0"));
     assert!(message("training = { dropout = 1.5 }").contains("`training.dropout` is 1.5"));
     assert!(message("magic = 1").contains("unknown field `magic`"));
-    let ratio = AdapterConfig { network: toml::from_str("residual_ratio = 2.0").unwrap(), ..config() };
+    let ratio =
+        AdapterTrainingConfig { network: toml::from_str("residual_ratio = 2.0").unwrap(), ..config() };
     assert!(AdapterNetwork::new(&ratio, &data()).is_err());
 }

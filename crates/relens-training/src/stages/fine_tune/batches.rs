@@ -6,7 +6,7 @@ use super::config::FineTuneOptimization;
 use crate::random;
 use crate::stages::retriever::batches::one_of;
 use crate::stages::retriever::config::DataConfig;
-use crate::stages::retriever::corpus::PictureTexts;
+use crate::stages::retriever::corpus::ImageTexts;
 
 /// The pairs of one step.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(super) struct PairBatch {
 /// has two captions of a picture at most where rounds meet.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PairPlan<'a> {
-    pictures: &'a [PictureTexts],
+    pictures: &'a [ImageTexts],
     data: &'a DataConfig,
     pairs: usize,
     batch_size: usize,
@@ -33,7 +33,7 @@ pub(super) struct PairPlan<'a> {
 
 impl<'a> PairPlan<'a> {
     pub(super) fn new(
-        pictures: &'a [PictureTexts],
+        pictures: &'a [ImageTexts],
         data: &'a DataConfig,
         settings: &FineTuneOptimization,
         seed: u64,

@@ -17,7 +17,7 @@ use super::network::TunedNetwork;
 use crate::objectives::{ContrastiveObjective, ContrastiveTargets, contrastive};
 use crate::optimizer::{Gradients, NamedParameter};
 use crate::run::gradient_cache::{ChunkedEncoder, cached_gradients, chunks};
-use crate::stages::retriever::corpus::{Corpus, PictureTexts};
+use crate::stages::retriever::corpus::{Corpus, ImageTexts};
 use crate::stages::retriever::validation::{RetrievalMeasurement, append};
 use crate::{Result, TrainingError};
 use relens::progress::Progress;
@@ -126,7 +126,7 @@ impl Workbench<'_> {
     }
 
     /// `[pictures, height, width, 3]`, as the image tower takes them.
-    fn prepared(&self, pictures: &[PictureTexts]) -> Result<Tensor> {
+    fn prepared(&self, pictures: &[ImageTexts]) -> Result<Tensor> {
         let decoded =
             pictures.par_iter().map(|picture| decode_image(&picture.path)).collect::<Result<Vec<_>, _>>()?;
         Ok(self.retriever.preprocessor().batch(&decoded)?)
@@ -153,7 +153,7 @@ impl ImageBatch {
                 Ok(Self::Embedded(Tensor::from_slice(rows.as_slice(), shape, &Device::Cpu)?))
             }
             None => {
-                let pictures: Vec<PictureTexts> =
+                let pictures: Vec<ImageTexts> =
                     batch.pictures.iter().map(|&picture| bench.corpus.pictures[picture].clone()).collect();
                 Ok(Self::Prepared(Box::new(bench.network.image_encoder()?), bench.prepared(&pictures)?))
             }

@@ -299,7 +299,7 @@ fn an_epoch_shows_every_caption_once_and_rewrites_by_their_chance() {
         texts.sort_unstable();
         texts
     };
-    let training = |texts: fn(&crate::stages::retriever::corpus::PictureTexts) -> Vec<usize>| -> Vec<usize> {
+    let training = |texts: fn(&crate::stages::retriever::corpus::ImageTexts) -> Vec<usize>| -> Vec<usize> {
         let mut all: Vec<usize> = corpus.training().iter().flat_map(texts).collect();
         all.sort_unstable();
         all

@@ -13,7 +13,9 @@ use relens::embed::embeddings::Embeddings;
 use relens::embed::retriever::Retriever;
 use relens::enhancer::rewriter::gate::FEATURES;
 use relens::enhancer::rewriter::settings::SETTINGS_FILE;
-use relens::enhancer::rewriter::{Gate, GateFeatures, Rewrite, Rewriter, RewriterOptions, RewriterSettings};
+use relens::enhancer::rewriter::{
+    Gate, GateFeatures, Rewrite, Rewriter, RewriterModelConfig, RewriterOptions,
+};
 use relens::enhancer::{EnhancedQuery, Query};
 use relens::evaluation::GroundTruthRanks;
 use relens::index::ExactIndex;
@@ -116,7 +118,7 @@ pub fn fit(config: &GateConfig, progress: &mut dyn Progress) -> Result<GateRepor
     }
     let text = serde_json::to_vec_pretty(&gate).map_err(std::io::Error::from)?;
     write_atomically(&directory.join(GATE_FILE), &text)?;
-    let mut settings = RewriterSettings::open(&config.rewriter)?;
+    let mut settings = RewriterModelConfig::open(&config.rewriter)?;
     settings.gate = Some(PathBuf::from(GATE_FILE));
     write_atomically(&directory.join(SETTINGS_FILE), settings.to_json()?.as_bytes())?;
     Ok(report)
@@ -136,7 +138,7 @@ fn copy_files(from: &Path, to: &Path) -> Result<()> {
 
 /// A query with its rewrite's features, and the rank of its picture without and with the rewrite.
 #[derive(Debug, Clone, Copy)]
-struct Measured {
+struct MeasuredRewrite {
     features: GateFeatures,
     before: u32,
     after: u32,
@@ -148,7 +150,7 @@ fn measure(
     retriever: &Arc<Retriever>,
     pictures: &Embeddings,
     progress: &mut dyn Progress,
-) -> Result<Vec<Measured>> {
+) -> Result<Vec<MeasuredRewrite>> {
     let (picture_of, queries): (Vec<usize>, Vec<Query>) = environment
         .corpus
         .held_out
@@ -159,7 +161,7 @@ fn measure(
         .collect::<Result<Vec<_>>>()?
         .into_iter()
         .unzip();
-    let settings = RewriterSettings::open(&config.rewriter)?;
+    let settings = RewriterModelConfig::open(&config.rewriter)?;
     let options = RewriterOptions {
         without_gate: true,
         embedder: Some(retriever.clone()),
@@ -196,7 +198,7 @@ fn measure(
     for (index, rewrite) in rewrites.iter().enumerate() {
         let Some(rewrite) = rewrite else { continue };
         let (query, row) = (texts.get(index).copied().unwrap_or_default(), own.row(index));
-        measured.push(Measured {
+        measured.push(MeasuredRewrite {
             features: GateFeatures::measure(query, rewrite, row, changed.row(index), Some(&gallery))?,
             before: before.text_to_image.get(index).copied().unwrap_or(1),
             after: after.text_to_image.get(index).copied().unwrap_or(1),
@@ -205,8 +207,9 @@ fn measure(
     Ok(measured)
 }
 
-fn fitted(config: &GateConfig, examples: &[Measured], retriever: &str) -> Result<(Gate, GateReport)> {
-    let decided: Vec<&Measured> = examples.iter().filter(|example| example.before != example.after).collect();
+fn fitted(config: &GateConfig, examples: &[MeasuredRewrite], retriever: &str) -> Result<(Gate, GateReport)> {
+    let decided: Vec<&MeasuredRewrite> =
+        examples.iter().filter(|example| example.before != example.after).collect();
     let helped: Vec<bool> = decided.iter().map(|example| example.after < example.before).collect();
     let better = helped.iter().filter(|&&helped| helped).count();
     if decided.len() < LEAST_EXAMPLES || better == 0 || better == decided.len() {
@@ -235,7 +238,7 @@ fn fitted(config: &GateConfig, examples: &[Measured], retriever: &str) -> Result
         examples.iter().map(|example| gate.probability(&example.features)).collect();
     let (threshold, gated) = best_threshold(examples, &probabilities);
     gate.threshold = threshold;
-    let mean = |rank: fn(&Measured) -> u32| {
+    let mean = |rank: fn(&MeasuredRewrite) -> u32| {
         examples.iter().map(|example| 1.0 / f64::from(rank(example))).sum::<f64>() / examples.len() as f64
     };
     let used = probabilities.iter().filter(|&&probability| probability >= threshold).count();
@@ -256,7 +259,7 @@ fn fitted(config: &GateConfig, examples: &[Measured], retriever: &str) -> Result
 }
 
 /// The threshold with the best mean reciprocal rank, and that rank; of equal ones the lowest.
-fn best_threshold(examples: &[Measured], probabilities: &[f64]) -> (f64, f64) {
+fn best_threshold(examples: &[MeasuredRewrite], probabilities: &[f64]) -> (f64, f64) {
     let mut best = (0.0, f64::NEG_INFINITY);
     for percent in 0..=100 {
         let threshold = f64::from(percent) / 100.0;

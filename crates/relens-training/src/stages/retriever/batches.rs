@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::config::{AugmentationConfig, DataConfig, PhaseConfig};
-use super::corpus::PictureTexts;
+use super::corpus::ImageTexts;
 use super::feature_cache::FeatureRows;
 use super::standardization::Standardization;
 use crate::{Result, random};
@@ -78,7 +78,7 @@ impl BatchPlan {
 /// Draws captions for pictures.
 pub(super) fn draw_batch(
     pictures: Vec<usize>,
-    all: &[PictureTexts],
+    all: &[ImageTexts],
     augmentation: &AugmentationConfig,
     data: &DataConfig,
     seed: u64,
@@ -210,9 +210,9 @@ mod tests {
 
     use super::*;
 
-    fn pictures() -> Vec<PictureTexts> {
+    fn pictures() -> Vec<ImageTexts> {
         (0..10)
-            .map(|index| PictureTexts {
+            .map(|index| ImageTexts {
                 path: PathBuf::from(format!("{index}.jpg")),
                 captions: (index * 3..index * 3 + 3).collect(),
                 extra_captions: vec![100 + index],

@@ -12,7 +12,7 @@ use crate::{Result, TrainingError};
 
 /// One picture with the positions of its texts in [`Corpus::texts`].
 #[derive(Debug, Clone)]
-pub(in crate::stages) struct PictureTexts {
+pub(in crate::stages) struct ImageTexts {
     pub(in crate::stages) path: PathBuf,
     /// Its captions.
     pub(in crate::stages) captions: Vec<usize>,
@@ -22,7 +22,7 @@ pub(in crate::stages) struct PictureTexts {
     pub(in crate::stages) rewrites: Vec<Vec<usize>>,
 }
 
-impl PictureTexts {
+impl ImageTexts {
     /// The file's name without its directories.
     pub(in crate::stages) fn name(&self) -> String {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
@@ -41,7 +41,7 @@ struct FurtherTexts {
 /// Pictures and texts of training and validation in one numbering: training first.
 #[derive(Debug, Clone)]
 pub(in crate::stages) struct Corpus {
-    pub(in crate::stages) pictures: Vec<PictureTexts>,
+    pub(in crate::stages) pictures: Vec<ImageTexts>,
     pub(in crate::stages) texts: Vec<String>,
     /// The pictures before this are for training.
     pub(in crate::stages) training_pictures: usize,
@@ -94,7 +94,7 @@ impl Corpus {
             let rewrites_of = |caption: &String| further.rewrites.get(caption).map_or(&[][..], Vec::as_slice);
             let rewrites =
                 image.captions.iter().map(|caption| self.add_texts(rewrites_of(caption))).collect();
-            self.pictures.push(PictureTexts { path: image.path.clone(), captions, extra_captions, rewrites });
+            self.pictures.push(ImageTexts { path: image.path.clone(), captions, extra_captions, rewrites });
         }
     }
 
@@ -105,12 +105,12 @@ impl Corpus {
     }
 
     /// The pictures to learn from.
-    pub(in crate::stages) fn training(&self) -> &[PictureTexts] {
+    pub(in crate::stages) fn training(&self) -> &[ImageTexts] {
         &self.pictures[..self.training_pictures]
     }
 
     /// The pictures to measure on.
-    pub(in crate::stages) fn validation(&self) -> &[PictureTexts] {
+    pub(in crate::stages) fn validation(&self) -> &[ImageTexts] {
         &self.pictures[self.training_pictures..]
     }
 }

@@ -15,7 +15,7 @@ use relens_models::atomic_file::write_atomically;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::config::{CacheConfig, Precision};
+use super::config::{CacheConfig, FeaturePrecision};
 use crate::{Result, TrainingError};
 use relens::progress::Progress;
 
@@ -88,12 +88,12 @@ pub(super) struct CacheKey {
 /// The file beside the rows.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Description {
+struct FeatureCacheHeader {
     kind: String,
     fingerprint: String,
     rows: usize,
     width: usize,
-    precision: Precision,
+    precision: FeaturePrecision,
     sha256: String,
 }
 
@@ -101,7 +101,7 @@ struct Description {
 #[derive(Debug)]
 pub(super) struct FeatureCache {
     directory: PathBuf,
-    precision: Precision,
+    precision: FeaturePrecision,
 }
 
 impl FeatureCache {
@@ -156,7 +156,7 @@ impl FeatureCache {
     }
 
     fn finish(&self, key: &CacheKey, partial: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
-        let description = Description {
+        let description = FeatureCacheHeader {
             kind: key.kind.clone(),
             fingerprint: key.fingerprint.clone(),
             rows: key.rows,
@@ -178,7 +178,7 @@ impl FeatureCache {
             return Ok(None);
         }
         let bytes = fs_err::read(path)?;
-        let expected = Description {
+        let expected = FeatureCacheHeader {
             kind: key.kind.clone(),
             fingerprint: key.fingerprint.clone(),
             rows: key.rows,
@@ -186,7 +186,8 @@ impl FeatureCache {
             precision: self.precision,
             sha256: hex(&Sha256::digest(&bytes)),
         };
-        let found: Option<Description> = serde_json::from_slice(&fs_err::read(&description_path)?).ok();
+        let found: Option<FeatureCacheHeader> =
+            serde_json::from_slice(&fs_err::read(&description_path)?).ok();
         if found.as_ref() != Some(&expected) {
             tracing::warn!(path = %path.display(), "cached features are damaged, computing them again");
             fs_err::remove_file(path)?;
@@ -198,37 +199,37 @@ impl FeatureCache {
     fn path(&self, key: &CacheKey) -> PathBuf {
         let hash = key.fingerprint.get(..20).unwrap_or(&key.fingerprint);
         let precision = match self.precision {
-            Precision::F16 => "f16",
-            Precision::F32 => "f32",
+            FeaturePrecision::F16 => "f16",
+            FeaturePrecision::F32 => "f32",
         };
         self.directory.join(format!("{}-{precision}-{hash}.rows", key.kind))
     }
 
     fn element_bytes(&self) -> usize {
         match self.precision {
-            Precision::F16 => 2,
-            Precision::F32 => 4,
+            FeaturePrecision::F16 => 2,
+            FeaturePrecision::F32 => 4,
         }
     }
 
     fn encode(&self, values: &[f32]) -> Vec<u8> {
         match self.precision {
-            Precision::F16 => values
+            FeaturePrecision::F16 => values
                 .iter()
                 .flat_map(|&value| {
                     f16::from_f32(value.clamp(f16::MIN.to_f32(), f16::MAX.to_f32())).to_le_bytes()
                 })
                 .collect(),
-            Precision::F32 => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            FeaturePrecision::F32 => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
         }
     }
 
     fn decode(&self, bytes: &[u8], width: usize) -> FeatureRows {
         let values = match self.precision {
-            Precision::F16 => Values::F16(
+            FeaturePrecision::F16 => Values::F16(
                 bytes.chunks_exact(2).map(|pair| f16::from_le_bytes([pair[0], pair[1]])).collect(),
             ),
-            Precision::F32 => Values::F32(
+            FeaturePrecision::F32 => Values::F32(
                 bytes
                     .chunks_exact(4)
                     .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
@@ -285,7 +286,7 @@ mod tests {
     use super::*;
     use relens::progress::Silent;
 
-    fn cache(directory: &Path, precision: Precision) -> FeatureCache {
+    fn cache(directory: &Path, precision: FeaturePrecision) -> FeatureCache {
         FeatureCache::open(&CacheConfig { directory: directory.to_owned(), precision }).unwrap()
     }
 
@@ -300,7 +301,7 @@ mod tests {
 
     #[test]
     fn rows_are_computed_once() {
-        for precision in [Precision::F16, Precision::F32] {
+        for precision in [FeaturePrecision::F16, FeaturePrecision::F32] {
             let directory = tempfile::tempdir().unwrap();
             let cache = cache(directory.path(), precision);
             let mut calls = 0;
@@ -320,7 +321,7 @@ mod tests {
     #[test]
     fn a_killed_computation_goes_on_where_it_was() {
         let directory = tempfile::tempdir().unwrap();
-        let cache = cache(directory.path(), Precision::F32);
+        let cache = cache(directory.path(), FeaturePrecision::F32);
         let failed = cache.rows(&key(), 4, &mut Silent, |range| match range.start {
             0 => Ok(values(range)),
             _ => Err(TrainingError::Interrupted { step: 0 }),
@@ -340,7 +341,7 @@ mod tests {
     #[test]
     fn a_damaged_file_is_computed_again() {
         let directory = tempfile::tempdir().unwrap();
-        let cache = cache(directory.path(), Precision::F32);
+        let cache = cache(directory.path(), FeaturePrecision::F32);
         let compute = |range| Ok(values(range));
         cache.rows(&key(), 4, &mut Silent, compute).unwrap();
         let path = cache.path(&key());
@@ -353,7 +354,7 @@ mod tests {
     #[test]
     fn features_that_are_not_numbers_are_refused_with_their_row() {
         let directory = tempfile::tempdir().unwrap();
-        let cache = cache(directory.path(), Precision::F32);
+        let cache = cache(directory.path(), FeaturePrecision::F32);
         let error = cache
             .rows(&key(), 4, &mut Silent, |range| {
                 let mut values = values(range);

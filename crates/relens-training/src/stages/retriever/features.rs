@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::assembly::is_needed;
 use super::config::ViewConfig;
-use super::corpus::{Corpus, PictureTexts};
+use super::corpus::{Corpus, ImageTexts};
 use super::feature_cache::{CacheKey, FeatureCache, FeatureRows, Fingerprint};
 use super::views::{View, drop_words};
 use crate::{Result, TrainingError, random};
@@ -43,7 +43,7 @@ pub(super) fn tower_fingerprint(weights: &Weights, prefix: &str) -> Result<Strin
 }
 
 /// A hash of each picture file.
-pub(super) fn picture_fingerprints(pictures: &[PictureTexts]) -> Result<Vec<[u8; 32]>> {
+pub(super) fn picture_fingerprints(pictures: &[ImageTexts]) -> Result<Vec<[u8; 32]>> {
     pictures.par_iter().map(|picture| Ok(Sha256::digest(fs_err::read(&picture.path)?).into())).collect()
 }
 
@@ -73,7 +73,7 @@ impl ImageFeatures<'_> {
     pub(super) fn rows(
         &self,
         encoding: &ImageEncoding<'_>,
-        pictures: &[PictureTexts],
+        pictures: &[ImageTexts],
         hashes: &[[u8; 32]],
         view: View,
         progress: &mut dyn Progress,
@@ -89,7 +89,7 @@ impl ImageFeatures<'_> {
     pub(super) fn key(
         &self,
         encoding: &ImageEncoding<'_>,
-        pictures: &[PictureTexts],
+        pictures: &[ImageTexts],
         hashes: &[[u8; 32]],
         view: View,
     ) -> Result<CacheKey> {
@@ -111,7 +111,7 @@ impl ImageFeatures<'_> {
     }
 
     /// Decodes pictures and prepares them as `view` shows them: `[pictures, height, width, 3]`.
-    pub(super) fn prepare(&self, pictures: &[PictureTexts], view: View) -> Result<Tensor> {
+    pub(super) fn prepare(&self, pictures: &[ImageTexts], view: View) -> Result<Tensor> {
         let seen: Vec<RgbImage> = pictures
             .par_iter()
             .map(|picture| {

@@ -7,7 +7,7 @@ use relens::ranking::CombinedQueries;
 use serde_json::{Map, Value, json};
 
 use super::config::{EvaluationConfig, RecallMetric};
-use super::corpus::{Corpus, PictureTexts};
+use super::corpus::{Corpus, ImageTexts};
 use super::step::StepContext;
 use crate::Result;
 use crate::run::stage::Measurement;
@@ -118,8 +118,8 @@ impl RetrievalMeasurement {
 }
 
 /// (picture, text) of every validation caption.
-fn caption_positions(pictures: &[PictureTexts]) -> Vec<(usize, usize)> {
-    let of = |(index, picture): (usize, &PictureTexts)| -> Vec<(usize, usize)> {
+fn caption_positions(pictures: &[ImageTexts]) -> Vec<(usize, usize)> {
+    let of = |(index, picture): (usize, &ImageTexts)| -> Vec<(usize, usize)> {
         picture.captions.iter().map(|&text| (index, text)).collect()
     };
     pictures.iter().enumerate().flat_map(of).collect()

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use relens::enhancer::rewriter::RewriterSettings;
+use relens::enhancer::rewriter::RewriterModelConfig;
 use relens_models::lora::LoraConfig;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,7 @@ pub struct PolicyConfig {
     #[serde(default)]
     pub start_from: PathBuf,
     /// Prompt, decoding and combination. Default: those of the directory.
-    pub rewriter: Option<RewriterSettings>,
+    pub rewriter: Option<RewriterModelConfig>,
     /// Use the model's dropout while training. Default true.
     #[serde(default = "yes")]
     pub dropout: bool,

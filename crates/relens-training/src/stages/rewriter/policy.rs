@@ -7,7 +7,7 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use relens::enhancer::Query;
 use relens::enhancer::rewriter::settings::SETTINGS_FILE;
-use relens::enhancer::rewriter::{Glosses, PromptBuilder, RewriterSettings};
+use relens::enhancer::rewriter::{Glosses, PromptBuilder, RewriterModelConfig};
 use relens::knowledge::Knowledge;
 use relens_models::dual_encoder::architecture::open_weights;
 use relens_models::language_model::{self, CheckpointedPass, LanguageModel, PromptTargetBatch};
@@ -38,7 +38,7 @@ pub(crate) struct Policy {
     model: Box<dyn LanguageModel>,
     tokenizer: Tokenizer,
     prompts: PromptBuilder,
-    settings: RewriterSettings,
+    settings: RewriterModelConfig,
     trainable: Arc<TrainableParameters>,
     adapter: Option<Arc<LoraAdapter>>,
     start_from: PathBuf,
@@ -62,7 +62,7 @@ impl Policy {
         }
         let rewriter = match &config.rewriter {
             Some(rewriter) => rewriter.clone(),
-            None => RewriterSettings::open(directory)?,
+            None => RewriterModelConfig::open(directory)?,
         };
         rewriter.check(&directory.display().to_string())?;
         let weights = open_weights(directory)?;
@@ -110,7 +110,7 @@ impl Policy {
     }
 
     /// How the rewriter is used.
-    pub(crate) fn settings(&self) -> &RewriterSettings {
+    pub(crate) fn settings(&self) -> &RewriterModelConfig {
         &self.settings
     }
 

@@ -34,7 +34,7 @@ impl Default for GeneratorConfig {
 /// What was done to the query.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
-pub enum Change {
+pub enum Rewording {
     /// A misspelt word was corrected.
     Corrected {
         /// As typed.
@@ -69,7 +69,7 @@ pub enum Change {
     },
 }
 
-impl Change {
+impl Rewording {
     /// What a trace says of it.
     pub fn trace(&self) -> TraceEntry {
         match self {
@@ -93,7 +93,7 @@ pub struct Candidate {
     /// The text.
     pub text: String,
     /// What was done to the query, in order.
-    pub changes: Vec<Change>,
+    pub changes: Vec<Rewording>,
 }
 
 /// Generates candidates; the same query always gives the same ones in the same order.
@@ -166,8 +166,8 @@ impl Generator {
     fn clean(&self, text: &str, candidates: &mut Candidates) -> Candidate {
         let (corrected, corrections) =
             if self.corrects { self.spelling.corrected(text) } else { (text.to_owned(), Vec::new()) };
-        let change = |Correction { from, to }| Change::Corrected { from, to };
-        let mut changes: Vec<Change> = corrections.into_iter().map(change).collect();
+        let change = |Correction { from, to }| Rewording::Corrected { from, to };
+        let mut changes: Vec<Rewording> = corrections.into_iter().map(change).collect();
         candidates.offer(corrected.clone(), changes.clone());
         let (short, dropped) = clean::without_filler(&corrected);
         changes.extend(dropped);
@@ -184,7 +184,7 @@ impl Generator {
                     continue;
                 };
                 let words = name.split(' ').map(|word| self.vocabulary().count(word));
-                let change = Change::Renamed {
+                let change = Rewording::Renamed {
                     from: found.mention.surface.clone(),
                     to: to.clone(),
                     frequency: found.entity.frequency,
@@ -214,7 +214,7 @@ impl Generator {
 
     /// One description of one entity, then several of one, then one of each of two entities.
     fn describe(&self, text: &str, found: &[FoundEntity<'_>], candidates: &mut Candidates) {
-        let described = |found: &FoundEntity<'_>, description: &str| Change::Described {
+        let described = |found: &FoundEntity<'_>, description: &str| Rewording::Described {
             entity: found.entity.name.clone(),
             description: description.to_owned(),
             frequency: found.entity.frequency,
@@ -261,7 +261,7 @@ struct Candidates {
     seen: HashSet<String>,
     limit: usize,
     /// What was done before every further change.
-    base: Vec<Change>,
+    base: Vec<Rewording>,
 }
 
 impl Candidates {
@@ -269,13 +269,13 @@ impl Candidates {
         Self { list: Vec::new(), seen: HashSet::from([query.to_owned()]), limit, base: Vec::new() }
     }
 
-    fn offer(&mut self, text: String, changes: Vec<Change>) {
+    fn offer(&mut self, text: String, changes: Vec<Rewording>) {
         if self.list.len() < self.limit && !changes.is_empty() && self.seen.insert(text.clone()) {
             self.list.push(Candidate { text, changes });
         }
     }
 
-    fn offer_change(&mut self, text: String, changes: Vec<Change>) {
+    fn offer_change(&mut self, text: String, changes: Vec<Rewording>) {
         let changes = self.base.iter().cloned().chain(changes).collect();
         self.offer(text, changes);
     }

@@ -1,6 +1,6 @@
 //! Talk around a request: "can you find me the one where two dogs run, I think it was evening".
 
-use super::candidates::Change;
+use super::candidates::Rewording;
 use crate::english::words::words;
 
 /// Words that ask, guess and greet; a part of a text that has no others but [`SMALL`] ones shows nothing.
@@ -227,7 +227,7 @@ const WEAK: &[&str] = &[
 const FEWEST_LEFT: usize = 2;
 
 /// The text without talk, and what was dropped; as it is if nothing would be left.
-pub(super) fn without_chat(text: &str) -> (String, Vec<Change>) {
+pub(super) fn without_chat(text: &str) -> (String, Vec<Rewording>) {
     let unchanged = || (text.to_owned(), Vec::new());
     let (talk, kept): (Vec<&str>, Vec<&str>) = parts(text).into_iter().partition(|part| is_talk(part));
     if kept.is_empty() {
@@ -253,7 +253,7 @@ pub(super) fn without_chat(text: &str) -> (String, Vec<Change>) {
         dropped.insert(0, before.trim().to_owned());
     }
     // A question mark alone is no talk that anybody wants to hear of.
-    let changes = dropped.into_iter().map(|words| Change::Dropped { words }).collect();
+    let changes = dropped.into_iter().map(|words| Rewording::Dropped { words }).collect();
     (rest.to_owned(), changes)
 }
 

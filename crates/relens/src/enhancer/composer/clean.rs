@@ -1,6 +1,6 @@
 //! Words that show nothing.
 
-use super::candidates::Change;
+use super::candidates::Rewording;
 
 /// Beginnings that ask for a picture instead of saying what it shows, the longest first.
 const REQUESTS: &[&str] = &[
@@ -85,13 +85,13 @@ const FILLER: &[&str] = &[
 ];
 
 /// The text without what shows nothing.
-pub(super) fn without_filler(text: &str) -> (String, Vec<Change>) {
+pub(super) fn without_filler(text: &str) -> (String, Vec<Rewording>) {
     let (rest, mut changes) = without_request(text.trim());
     let mut kept = Vec::new();
     let mut articles_to_mend = false;
     for word in rest.split_whitespace() {
         if FILLER.contains(&word.to_lowercase().as_str()) {
-            changes.push(Change::Dropped { words: word.to_owned() });
+            changes.push(Rewording::Dropped { words: word.to_owned() });
             articles_to_mend = true;
             continue;
         }
@@ -112,13 +112,13 @@ pub(super) fn without_filler(text: &str) -> (String, Vec<Change>) {
 }
 
 /// What is left when all requests at the beginning are taken off.
-fn without_request(text: &str) -> (&str, Vec<Change>) {
+fn without_request(text: &str) -> (&str, Vec<Rewording>) {
     let mut changes = Vec::new();
     let mut rest = text;
     while let Some((request, after)) =
         REQUESTS.iter().find_map(|request| Some((request, after(rest, request)?)))
     {
-        changes.push(Change::Dropped { words: (*request).to_owned() });
+        changes.push(Rewording::Dropped { words: (*request).to_owned() });
         rest = after;
     }
     (rest, changes)

@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use candidates::{Candidate, Change, Generator, GeneratorConfig};
+pub use candidates::{Candidate, Generator, GeneratorConfig, Rewording};
 
 use self::keywords::Links;
 use self::preferences::{PREFERENCES_FILE, Preferences};
@@ -128,7 +128,7 @@ impl Composer {
             };
         }
         let (text, dropped) = chat::without_chat(query.text());
-        let mut trace: Vec<TraceEntry> = dropped.iter().map(Change::trace).collect();
+        let mut trace: Vec<TraceEntry> = dropped.iter().map(Rewording::trace).collect();
         let text = match self.language.links.phrase(&text) {
             Some(phrase) => {
                 trace.push(TraceEntry::Replaced { from: text, to: phrase.clone() });
@@ -188,15 +188,15 @@ impl Composer {
         let mut worth = 0.0;
         for change in &candidate.changes {
             worth += match change {
-                Change::Corrected { .. } => 10.0,
-                Change::Dropped { .. } => 5.0,
-                Change::Renamed { frequency, new_frequency, .. } => {
+                Rewording::Corrected { .. } => 10.0,
+                Rewording::Dropped { .. } => 5.0,
+                Rewording::Renamed { frequency, new_frequency, .. } => {
                     if *frequency > self.choice.explained_up_to || new_frequency <= frequency {
                         return None;
                     }
                     3.0
                 }
-                Change::Described { frequency, description, .. } => {
+                Rewording::Described { frequency, description, .. } => {
                     if *frequency > self.choice.explained_up_to {
                         return None;
                     }
@@ -216,7 +216,7 @@ impl Composer {
         ranked.truncate(self.choice.rewrites);
         let mut trace = Vec::new();
         for (_, candidate) in &ranked {
-            trace.extend(candidate.changes.iter().map(Change::trace));
+            trace.extend(candidate.changes.iter().map(Rewording::trace));
             trace.push(TraceEntry::TextAdded { text: candidate.text.clone(), source: "composer".to_owned() });
         }
         trace.dedup();

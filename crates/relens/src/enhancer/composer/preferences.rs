@@ -8,8 +8,9 @@ use std::path::Path;
 
 use crate::embed::TextEmbedder;
 use crate::english::{SortedLines, Vocabulary};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::knowledge::words::{Word, key};
+use crate::progress::Progress;
 
 /// Beside a retriever: which meanings of words it likes.
 pub const PREFERENCES_FILE: &str = "preferences.tsv";
@@ -47,19 +48,23 @@ impl Preferences {
 }
 
 /// Writes what a retriever likes of the meanings of `words`, as [`Preferences::open`] reads it, the best of a word first.
-/// Words of one meaning leave nothing to choose. `progress` is told how many words are done.
+/// Words of one meaning leave nothing to choose; the others are the units of `progress`.
 ///
 /// # Errors
-/// Those of the embedder; [`Error::Io`](crate::error::Error::Io) when `writer` fails.
+/// Those of the embedder; [`Error::Io`] when `writer` fails; [`Error::Cancelled`].
 pub fn write_preferences(
     words: &[Word],
     captions: &Vocabulary,
     embedder: &dyn TextEmbedder,
     writer: &mut impl Write,
-    progress: &mut dyn FnMut(usize) -> Result<()>,
+    progress: &mut dyn Progress,
 ) -> Result<()> {
     let ambiguous: Vec<&Word> = words.iter().filter(|word| word.meanings.len() > 1).collect();
+    progress.begin("words", ambiguous.len() as u64);
     for (position, batch) in ambiguous.chunks(BATCH).enumerate() {
+        if progress.cancelled() {
+            return Err(Error::Cancelled);
+        }
         let texts: Vec<&str> = batch
             .iter()
             .flat_map(|word| {
@@ -87,8 +92,9 @@ pub fn write_preferences(
             }
             writeln!(writer)?;
         }
-        progress(((position + 1) * BATCH).min(ambiguous.len()))?;
+        progress.advance(((position + 1) * BATCH).min(ambiguous.len()) as u64);
     }
+    progress.end();
     Ok(())
 }
 
@@ -97,6 +103,7 @@ mod tests {
     use super::*;
     use crate::knowledge::Source;
     use crate::knowledge::words::{ENGLISH, Meaning, MeaningKind};
+    use crate::progress::tests::Watched;
     use crate::ranking::pipeline::tests::WordCounts;
 
     #[test]
@@ -111,15 +118,14 @@ mod tests {
         let words = [word("big cat", &["rug", "cat"]), word("lad", &["boy"])];
         let embedder = WordCounts { words: &["cat", "rug", "big"] };
         let mut written = tempfile::NamedTempFile::new().unwrap();
-        let mut done = Vec::new();
-        let mut tell = |count| {
-            done.push(count);
-            Ok(())
-        };
-        write_preferences(&words, &Vocabulary::default(), &embedder, &mut written, &mut tell).unwrap();
+        let mut watch = Watched::default();
+        write_preferences(&words, &Vocabulary::default(), &embedder, &mut written, &mut watch).unwrap();
         let preferences = Preferences::open(written.path()).unwrap();
         assert!(preferences.gain("big cat", "cat") > preferences.gain("big cat", "rug"));
         assert_eq!((preferences.gain("lad", "boy"), preferences.gain("big cat", "ca")), (None, None));
-        assert_eq!(done, [1]);
+        assert_eq!((watch.total, watch.advances), (1, vec![1]));
+        let mut stopped = Watched { stops_after: Some(0), ..Watched::default() };
+        let none = write_preferences(&words, &Vocabulary::default(), &embedder, &mut written, &mut stopped);
+        assert!(matches!(none, Err(Error::Cancelled)));
     }
 }

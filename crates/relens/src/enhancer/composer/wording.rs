@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::english::Vocabulary;
-use crate::english::words::{Word, words};
+use crate::english::words::{WordInText, words};
 use crate::enhancer::LONGEST_QUERY;
 use crate::knowledge::words::{Form, LONGEST_PHRASE};
 use crate::knowledge::{Source, Words};
@@ -96,14 +96,14 @@ impl Wording {
     }
 
     /// How much of what a query is about can be replaced, 0 to 1.
-    pub(in crate::enhancer) fn unfamiliarity(&self, words: &[Word<'_>], replaceable: &[Replaceable]) -> f32 {
+    pub(in crate::enhancer) fn unfamiliarity(&self, words: &[WordInText<'_>], replaceable: &[Replaceable]) -> f32 {
         let about = words.iter().filter(|word| self.familiarity.count(&word.text) < EVERYWHERE).count();
         let replaced: usize = replaceable.iter().map(|phrase| phrase.length).sum();
         (replaced as f32 / about.max(1) as f32).min(1.0)
     }
 
     /// The phrases of a query that can be replaced, the longer before the shorter, from left to right.
-    pub(in crate::enhancer) fn replaceable(&self, words: &[Word<'_>], knowledge: &Words) -> Vec<Replaceable> {
+    pub(in crate::enhancer) fn replaceable(&self, words: &[WordInText<'_>], knowledge: &Words) -> Vec<Replaceable> {
         let mut found = Vec::new();
         let mut first = 0;
         while first < words.len() {
@@ -117,7 +117,7 @@ impl Wording {
 
     fn phrase(
         &self,
-        words: &[Word<'_>],
+        words: &[WordInText<'_>],
         first: usize,
         length: usize,
         knowledge: &Words,
@@ -156,7 +156,7 @@ impl Wording {
     }
 }
 
-fn typed<'a>(text: &'a str, words: &[Word<'_>], phrase: &Replaceable) -> &'a str {
+fn typed<'a>(text: &'a str, words: &[WordInText<'_>], phrase: &Replaceable) -> &'a str {
     let start = words.get(phrase.first).map_or(0, |word| word.range.start);
     let end = words.get(phrase.first + phrase.length - 1).map_or(start, |word| word.range.end);
     text.get(start..end).unwrap_or_default()
@@ -173,7 +173,7 @@ struct Unit<'a> {
 }
 
 /// The text with every phrase by its meaning of this number, or by its last.
-fn written(text: &str, words: &[Word<'_>], phrases: &[Replaceable], choice: usize) -> String {
+fn written(text: &str, words: &[WordInText<'_>], phrases: &[Replaceable], choice: usize) -> String {
     let mut units: Vec<Unit<'_>> = Vec::new();
     let mut phrases = phrases.iter().peekable();
     let (mut position, mut copied) = (0, 0);

@@ -29,14 +29,14 @@ const NAMES_FIRST: usize = 2;
 /// Which words are glossed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct GlossSettings {
+pub struct GlossConfig {
     /// A phrase whose rarest word captions use at most so often is glossed. Default 30.
     pub unfamiliar_up_to: u64,
     /// The most glosses of one phrase. Default 2.
     pub most: usize,
 }
 
-impl Default for GlossSettings {
+impl Default for GlossConfig {
     fn default() -> Self {
         Self { unfamiliar_up_to: 30, most: 2 }
     }
@@ -89,7 +89,7 @@ pub struct Glosses {
 
 impl Glosses {
     /// Glosses by what `knowledge` says of words that `captions` hardly use.
-    pub fn new(settings: GlossSettings, captions: Arc<Vocabulary>, knowledge: Arc<Knowledge>) -> Self {
+    pub fn new(settings: GlossConfig, captions: Arc<Vocabulary>, knowledge: Arc<Knowledge>) -> Self {
         // Without preferences the meanings stay in the order of the knowledge base, a person's first.
         let wording = Wording::new(captions, Preferences::default(), settings.unfamiliar_up_to);
         Self { wording, knowledge, most: settings.most }
@@ -169,7 +169,7 @@ mod tests {
         let knowledge = Knowledge::new(Vec::new(), "a test").unwrap();
         let knowledge = knowledge.with_words(Words::default().with(words.iter().map(word)));
         let captions = Vocabulary::of_captions(["a dog at the boy in two hats"; 40]);
-        Glosses::new(GlossSettings::default(), Arc::new(captions), Arc::new(knowledge))
+        Glosses::new(GlossConfig::default(), Arc::new(captions), Arc::new(knowledge))
     }
 
     fn usual() -> Glosses {

@@ -18,10 +18,10 @@ use serde::Deserialize;
 
 pub use cache::RewriteCache;
 pub use gate::{Gate, GateFeatures};
-pub use glosses::{GlossSettings, GlossedQuery, Glosses};
+pub use glosses::{GlossConfig, GlossedQuery, Glosses};
 pub use model::{Rewrite, RewriterModel};
 pub use prompt::PromptBuilder;
-pub use settings::{DecodingMethod, DecodingSettings, PromptSettings, RewriterSettings};
+pub use settings::{DecodingConfig, DecodingMethod, PromptConfig, RewriterModelConfig};
 
 use super::mix::{Mix, equally_weighted};
 use super::open::{EnhancerContext, EnhancerTable};
@@ -41,7 +41,7 @@ pub const CACHE_FILE: &str = "rewrites.db";
 /// Files of a model directory that decide what it writes.
 const DECISIVE: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
 
-/// What `rewriter` can be set to where it is used; what the directory itself says is in [`RewriterSettings`].
+/// What `rewriter` can be set to where it is used; what the directory itself says is in [`RewriterModelConfig`].
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RewriterEnhancerConfig {
@@ -50,7 +50,7 @@ pub struct RewriterEnhancerConfig {
     /// How much the query itself counts; default: as the directory says.
     pub mix: Option<Mix>,
     /// How rewrites are chosen, and how many; default: as the directory says.
-    pub decoding: Option<DecodingSettings>,
+    pub decoding: Option<DecodingConfig>,
     /// Use every rewrite, whatever the directory's gate predicts.
     pub without_gate: bool,
     /// Where rewrites are remembered; default: in the home directory.
@@ -65,7 +65,7 @@ pub struct RewriterOptions {
     /// In place of the directory's own combination.
     pub mix: Option<Mix>,
     /// In place of the directory's own decoding.
-    pub decoding: Option<DecodingSettings>,
+    pub decoding: Option<DecodingConfig>,
     /// Leave the gate out, if there is one.
     pub without_gate: bool,
     /// The file that remembers rewrites for later processes; none for this process alone.
@@ -99,7 +99,7 @@ impl Rewriter {
         options: RewriterOptions,
         knowledge: impl FnOnce() -> Result<Arc<Knowledge>>,
     ) -> Result<Self> {
-        let mut settings = RewriterSettings::open(directory)?;
+        let mut settings = RewriterModelConfig::open(directory)?;
         // Who sets the combination means it for every query.
         settings.familiar_share = settings.familiar_share.filter(|_| options.mix.is_none());
         settings.mix = options.mix.unwrap_or(settings.mix);
@@ -246,7 +246,7 @@ fn open_gate(path: &Path, embedder: Option<Arc<dyn TextEmbedder>>) -> Result<Opt
 }
 
 /// A hash of everything that decides what a prompt's rewrites are.
-fn fingerprint(directory: &Path, settings: &RewriterSettings) -> Result<String> {
+fn fingerprint(directory: &Path, settings: &RewriterModelConfig) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     for file in DECISIVE {
         let path = directory.join(file);

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::Query;
 use super::prompt::PromptBuilder;
-use super::settings::{DecodingMethod, DecodingSettings, RewriterSettings};
+use super::settings::{DecodingConfig, DecodingMethod, RewriterModelConfig};
 use crate::embed::TextEmbedder;
 use crate::error::Result;
 use crate::knowledge::Knowledge;
@@ -38,7 +38,7 @@ pub struct RewriterModel {
     /// The tokens for what the vocabulary lacks.
     unknown: Vec<u32>,
     prompts: PromptBuilder,
-    decoding: DecodingSettings,
+    decoding: DecodingConfig,
 }
 
 impl RewriterModel {
@@ -48,7 +48,7 @@ impl RewriterModel {
     /// A file is missing or malformed; the knowledge base, where the prompt asks for it, cannot be opened.
     pub fn open(
         directory: &Path,
-        settings: &RewriterSettings,
+        settings: &RewriterModelConfig,
         knowledge: impl FnOnce() -> Result<Arc<Knowledge>>,
         embedder: Option<Arc<dyn TextEmbedder>>,
     ) -> Result<Self> {
@@ -130,7 +130,7 @@ impl RewriterModel {
     }
 }
 
-fn generation(decoding: &DecodingSettings) -> GenerationConfig {
+fn generation(decoding: &DecodingConfig) -> GenerationConfig {
     let strategy = match decoding.method {
         DecodingMethod::Greedy => Strategy::Greedy,
         DecodingMethod::Beam => Strategy::Beam(BeamConfig {

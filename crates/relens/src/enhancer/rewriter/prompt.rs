@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::Query;
 use super::super::entity_finder::{EntityFinder, FoundEntity};
 use super::glosses::Glosses;
-use super::settings::{DESCRIPTIONS_PLACE, PromptSettings, QUERY_PLACE};
+use super::settings::{DESCRIPTIONS_PLACE, PromptConfig, QUERY_PLACE};
 use crate::embed::TextEmbedder;
 use crate::english::{Vocabulary, vocabulary};
 use crate::error::{Error, Result};
@@ -26,7 +26,7 @@ impl PromptBuilder {
     /// # Errors
     /// [`Error::Enhancer`] for a template without the query; the knowledge base cannot be opened.
     pub fn new(
-        settings: &PromptSettings,
+        settings: &PromptConfig,
         knowledge: impl FnOnce() -> Result<Arc<Knowledge>>,
         embedder: Option<Arc<dyn TextEmbedder>>,
     ) -> Result<Self> {
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     fn prompt(template: &str, query: &str) -> String {
-        let settings = PromptSettings { template: template.to_owned(), ..PromptSettings::default() };
+        let settings = PromptConfig { template: template.to_owned(), ..PromptConfig::default() };
         let builder = PromptBuilder::new(&settings, || Ok(knowledge()), None).unwrap();
         builder.prompts(&[Query::new(query).unwrap()]).unwrap().swap_remove(0)
     }
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_template_without_the_query_is_refused() {
-        let settings = PromptSettings { template: "rewrite".to_owned(), ..PromptSettings::default() };
+        let settings = PromptConfig { template: "rewrite".to_owned(), ..PromptConfig::default() };
         assert!(PromptBuilder::new(&settings, || Ok(knowledge()), None).is_err());
     }
 }

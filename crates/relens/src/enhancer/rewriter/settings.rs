@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::entity_finder::EntityConfig;
 use super::super::mix::Mix;
-use super::glosses::GlossSettings;
+use super::glosses::GlossConfig;
 use crate::error::{Error, Result};
 use crate::model_hub::bundled;
 
@@ -25,11 +25,11 @@ const MOST_TOKENS: usize = 4096;
 /// Everything that a rewriter's directory says beside the language model's own files.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct RewriterSettings {
+pub struct RewriterModelConfig {
     /// What the language model reads.
-    pub prompt: PromptSettings,
+    pub prompt: PromptConfig,
     /// How it writes.
-    pub decoding: DecodingSettings,
+    pub decoding: DecodingConfig,
     /// How query and rewrites make one score.
     pub mix: Mix,
     /// With glosses in the prompt: the share of a query of which hardly anything is unfamiliar; it falls to nothing where
@@ -44,7 +44,7 @@ pub struct RewriterSettings {
 /// What the language model reads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct PromptSettings {
+pub struct PromptConfig {
     /// The prompt, with `{query}` in it and perhaps `{descriptions}`. Default `{query}`.
     pub template: String,
     /// Which entities are described, where the template asks for it.
@@ -52,12 +52,12 @@ pub struct PromptSettings {
     /// What unfamiliar words mean is said behind them, and the query stands in lower case without punctuation. Default:
     /// the query stands as it was typed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub glosses: Option<GlossSettings>,
+    pub glosses: Option<GlossConfig>,
     /// Most tokens of a prompt; what is longer loses its end. Default 128, range [8, 4096].
     pub max_tokens: usize,
 }
 
-impl Default for PromptSettings {
+impl Default for PromptConfig {
     fn default() -> Self {
         Self {
             template: QUERY_PLACE.to_owned(),
@@ -71,7 +71,7 @@ impl Default for PromptSettings {
 /// How rewrites are chosen among everything that the language model could write.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct DecodingSettings {
+pub struct DecodingConfig {
     /// How the next token is chosen. Default `greedy`.
     pub method: DecodingMethod,
     /// How many different rewrites of a query are wanted: the best beams, or samples. Greedy decoding gives one.
@@ -102,7 +102,7 @@ pub enum DecodingMethod {
     Sample,
 }
 
-impl Default for DecodingSettings {
+impl Default for DecodingConfig {
     fn default() -> Self {
         Self {
             method: DecodingMethod::Greedy,
@@ -116,7 +116,7 @@ impl Default for DecodingSettings {
     }
 }
 
-impl RewriterSettings {
+impl RewriterModelConfig {
     /// Reads the settings of a model directory; the defaults where it has none.
     ///
     /// # Errors
@@ -148,7 +148,7 @@ impl RewriterSettings {
         if !(8..=MOST_TOKENS).contains(&self.prompt.max_tokens) {
             return refuse("prompt.max_tokens", "in [8, 4096]", self.prompt.max_tokens.to_string());
         }
-        let DecodingSettings { rewrites, beams, temperature, top_p, max_tokens, .. } = self.decoding;
+        let DecodingConfig { rewrites, beams, temperature, top_p, max_tokens, .. } = self.decoding;
         if !(1..=MOST_TOKENS).contains(&max_tokens) {
             return refuse("decoding.max_tokens", "in [1, 4096]", max_tokens.to_string());
         }
@@ -190,13 +190,13 @@ mod tests {
     #[test]
     fn settings_come_back_and_faults_name_the_field() {
         let directory = tempfile::tempdir().unwrap();
-        assert_eq!(RewriterSettings::open(directory.path()).unwrap(), RewriterSettings::default());
-        let mut settings = RewriterSettings::default();
+        assert_eq!(RewriterModelConfig::open(directory.path()).unwrap(), RewriterModelConfig::default());
+        let mut settings = RewriterModelConfig::default();
         settings.prompt.template = "{query} ; {descriptions}".to_owned();
         settings.decoding.rewrites = 3;
         let path = directory.path().join(SETTINGS_FILE);
         fs_err::write(&path, settings.to_json().unwrap()).unwrap();
-        assert_eq!(RewriterSettings::open(directory.path()).unwrap(), settings);
+        assert_eq!(RewriterModelConfig::open(directory.path()).unwrap(), settings);
         for (text, expected) in [
             (r#"{"prompt": {"template": "a"}}"#, "`prompt.template` with {query} in it"),
             (r#"{"decoding": {"temperature": 0}}"#, "`decoding.temperature` above 0"),
@@ -206,7 +206,7 @@ mod tests {
             (r#"{"mix": {"original_share": 2.0}}"#, "original_share of 0 to 1"),
         ] {
             fs_err::write(&path, text).unwrap();
-            let message = RewriterSettings::open(directory.path()).unwrap_err().to_string();
+            let message = RewriterModelConfig::open(directory.path()).unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");
         }
     }

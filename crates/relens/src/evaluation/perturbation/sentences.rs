@@ -145,7 +145,7 @@ fn bare(word: &str) -> &str {
 
 /// The forms of a verb, and how its doer and its object stand to it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum VerbForm {
     /// "rides", "ride".
     Present,
     /// "is riding".
@@ -159,14 +159,14 @@ pub(super) fn passive(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     let turned = (1..words.len()).find_map(|place| {
         let (form, _, participle) = active_verb(&words, place)?;
-        let doer_end = if form == Form::Continuous { place - 1 } else { place };
+        let doer_end = if form == VerbForm::Continuous { place - 1 } else { place };
         let object = phrase(&words, place + 1)?;
         let doer = words.get(..doer_end).filter(|doer| !doer.is_empty())?;
         let is = if is_plural(object) { "are" } else { "is" };
         let verb = match form {
-            Form::Present => vec![is, participle],
-            Form::Continuous => vec![is, "being", participle],
-            Form::Gerund => vec!["being", participle],
+            VerbForm::Present => vec![is, participle],
+            VerbForm::Continuous => vec![is, "being", participle],
+            VerbForm::Gerund => vec!["being", participle],
         };
         let rest = words.get(place + 1 + object.len()..)?;
         Some(sentence(&words, object, &[verb, vec!["by"]].concat(), doer, rest))
@@ -185,20 +185,20 @@ pub(super) fn active(text: &str) -> String {
         let doer = phrase(&words, place + 2)?;
         let is = |word: &str| matches!(word, "is" | "are");
         let (form, object_end) = match (words[place - 1], place.checked_sub(2).map(|before| words[before])) {
-            ("being", Some(before)) if is(before) => (Form::Continuous, place - 2),
-            ("being", _) => (Form::Gerund, place - 1),
-            (before, _) if is(before) => (Form::Present, place - 1),
+            ("being", Some(before)) if is(before) => (VerbForm::Continuous, place - 2),
+            ("being", _) => (VerbForm::Gerund, place - 1),
+            (before, _) if is(before) => (VerbForm::Present, place - 1),
             // "a ball kicked by a boy"
-            _ => (Form::Gerund, place),
+            _ => (VerbForm::Gerund, place),
         };
         let object = words.get(..object_end).filter(|object| !object.is_empty())?;
         let plural = is_plural(doer);
         let (third, gerund) = (third_person(infinitive), gerund(infinitive));
         let verb = match form {
-            Form::Present if plural => vec![infinitive],
-            Form::Present => vec![third.as_str()],
-            Form::Continuous => vec![if plural { "are" } else { "is" }, gerund.as_str()],
-            Form::Gerund => vec![gerund.as_str()],
+            VerbForm::Present if plural => vec![infinitive],
+            VerbForm::Present => vec![third.as_str()],
+            VerbForm::Continuous => vec![if plural { "are" } else { "is" }, gerund.as_str()],
+            VerbForm::Gerund => vec![gerund.as_str()],
         };
         let rest = words.get(place + 2 + doer.len()..)?;
         Some(sentence(&words, doer, &verb, object, rest))
@@ -207,15 +207,19 @@ pub(super) fn active(text: &str) -> String {
 }
 
 /// The verb at `place`, if something is done there: its form, infinitive and participle.
-fn active_verb(words: &[&str], place: usize) -> Option<(Form, &'static str, &'static str)> {
+fn active_verb(words: &[&str], place: usize) -> Option<(VerbForm, &'static str, &'static str)> {
     let word = *words.get(place)?;
     VERBS.iter().find_map(|&(infinitive, participle)| {
         if word == gerund(infinitive) {
             let continuous = matches!(words[place - 1], "is" | "are");
-            return Some((if continuous { Form::Continuous } else { Form::Gerund }, infinitive, participle));
+            return Some((
+                if continuous { VerbForm::Continuous } else { VerbForm::Gerund },
+                infinitive,
+                participle,
+            ));
         }
         let present = word == infinitive || word == third_person(infinitive);
-        present.then_some((Form::Present, infinitive, participle))
+        present.then_some((VerbForm::Present, infinitive, participle))
     })
 }
 

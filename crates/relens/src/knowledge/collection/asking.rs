@@ -6,25 +6,19 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::question::QuestionKind;
-use super::replies::{Answer, AnswerPrompts, Replies, Usage};
+use super::replies::{Answer, AnswerPrompts, AskingUsage, Replies};
 use crate::error::{Error, Result};
+use crate::progress::Progress;
 
 /// How long replies are waited for before who watches is asked again whether to go on.
 const LOOK_UP: Duration = Duration::from_millis(200);
-
-/// Told of every reply.
-pub trait Progress {
-    /// `done` of the `total` questions about `what` are answered; `usage` is that of the whole run. Returns whether to
-    /// go on.
-    fn advance(&mut self, what: &str, done: usize, total: usize, usage: &Usage) -> bool;
-}
 
 /// A model, its recorded replies and who watches.
 pub struct Asking<'a> {
     model: &'a dyn AnswerPrompts,
     replies: &'a mut Replies,
     progress: &'a mut dyn Progress,
-    usage: Usage,
+    usage: AskingUsage,
 }
 
 impl<'a> Asking<'a> {
@@ -34,11 +28,11 @@ impl<'a> Asking<'a> {
         replies: &'a mut Replies,
         progress: &'a mut dyn Progress,
     ) -> Self {
-        Self { model, replies, progress, usage: Usage::default() }
+        Self { model, replies, progress, usage: AskingUsage::default() }
     }
 
     /// What it cost so far.
-    pub fn usage(&self) -> Usage {
+    pub fn usage(&self) -> AskingUsage {
         self.usage
     }
 
@@ -61,8 +55,10 @@ impl<'a> Asking<'a> {
                 self.usage.completion_tokens += answer.completion_tokens;
             }
         }
-        self.progress.advance(kind.name(), known.len(), different.len(), &self.usage);
-        self.ask_missing(kind, &missing, known.len(), concurrency)?;
+        self.progress.begin(kind.name(), different.len() as u64);
+        self.progress.advance(known.len() as u64);
+        self.ask_missing(kind, &missing, known.len() as u64, concurrency)?;
+        self.progress.end();
         let reply = |question: &String| {
             self.replies.get(question).map(|answer| answer.reply.clone()).ok_or(Error::Cancelled)
         };
@@ -74,7 +70,7 @@ impl<'a> Asking<'a> {
         &mut self,
         kind: QuestionKind,
         missing: &[&str],
-        known: usize,
+        known: u64,
         concurrency: usize,
     ) -> Result<()> {
         let queue = Mutex::new(missing.iter());
@@ -103,9 +99,12 @@ impl<'a> Asking<'a> {
                     Err(RecvTimeoutError::Timeout) => Ok(false),
                     Err(RecvTimeoutError::Disconnected) => break,
                 };
-                done += usize::from(matches!(result, Ok(true)));
-                let go_on = self.progress.advance(kind.name(), done, known + missing.len(), &self.usage);
-                if !go_on {
+                if matches!(result, Ok(true)) {
+                    done += 1;
+                    self.progress.advance(done);
+                    self.log(kind, done);
+                }
+                if self.progress.cancelled() {
                     result = result.and(Err(Error::Cancelled));
                 }
                 if let Err(error) = result
@@ -118,6 +117,11 @@ impl<'a> Asking<'a> {
             }
         });
         outcome
+    }
+
+    fn log(&self, kind: QuestionKind, done: u64) {
+        let AskingUsage { asked, recorded, prompt_tokens, completion_tokens } = self.usage;
+        tracing::info!(task = kind.name(), done, asked, recorded, prompt_tokens, completion_tokens);
     }
 
     /// Keeps a reply; whether there is one, which is always so.

@@ -17,10 +17,10 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use asking::{Asking, Progress};
+pub use asking::Asking;
 pub use chat::ChatAnswers;
 pub use question::QuestionKind;
-pub use replies::{Answer, AnswerPrompts, Recorded, Replies, Usage};
+pub use replies::{Answer, AnswerPrompts, AskingUsage, Recorded, Replies};
 
 use super::entity::{Entity, normalise_name};
 use super::lookup::Lookup;

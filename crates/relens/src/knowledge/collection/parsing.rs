@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::super::records::Record;
+use super::super::records::EntityAnswer;
 use super::normalised;
 use crate::error::{Error, Result};
 
@@ -17,8 +17,8 @@ struct Entities {
 }
 
 #[derive(Deserialize)]
-struct Descriptions {
-    answers: Vec<Record>,
+struct DescriptionAnswers {
+    answers: Vec<EntityAnswer>,
 }
 
 /// The names in a reply to an entity prompt, normalised; each once.
@@ -32,9 +32,9 @@ pub(super) fn entities(question: &str, reply: &str) -> Result<Vec<String>> {
 }
 
 /// The records in a reply to a description prompt.
-pub(super) fn descriptions(question: &str, reply: &str) -> Result<Vec<Record>> {
+pub(super) fn descriptions(question: &str, reply: &str) -> Result<Vec<EntityAnswer>> {
     let expected = r#"{"answers": [{"entity", "visual", "descriptions"}, …]}"#;
-    Ok(object::<Descriptions>(question, reply, expected)?.answers)
+    Ok(object::<DescriptionAnswers>(question, reply, expected)?.answers)
 }
 
 fn object<T: DeserializeOwned>(question: &str, reply: &str, expected: &str) -> Result<T> {

@@ -38,7 +38,7 @@ pub struct Answer {
 
 /// What all replies of a run have cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Usage {
+pub struct AskingUsage {
     /// Questions that a model answered in this run.
     pub asked: u64,
     /// Questions whose reply was there already.
@@ -50,7 +50,7 @@ pub struct Usage {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Line<'a> {
+struct ReplyLine<'a> {
     prompt: std::borrow::Cow<'a, str>,
     reply: std::borrow::Cow<'a, str>,
     #[serde(default)]
@@ -74,8 +74,8 @@ impl Replies {
     pub fn open(path: &Path) -> Result<Self> {
         let mut known = HashMap::new();
         let log = AppendLog::open(path, |recorded| {
-            let line: Line<'_> = parse_line(path, recorded.number, recorded.text)?;
-            let Line { prompt, reply, prompt_tokens, completion_tokens } = line;
+            let line: ReplyLine<'_> = parse_line(path, recorded.number, recorded.text)?;
+            let ReplyLine { prompt, reply, prompt_tokens, completion_tokens } = line;
             let answer = Answer { reply: reply.into_owned(), prompt_tokens, completion_tokens };
             known.insert(prompt.into_owned(), answer);
             Ok(())
@@ -101,7 +101,7 @@ impl Replies {
     /// # Errors
     /// [`Error::Io`], and then the reply is not recorded.
     pub fn insert(&mut self, prompt: &str, answer: Answer) -> Result<()> {
-        let line = Line {
+        let line = ReplyLine {
             prompt: prompt.into(),
             reply: answer.reply.as_str().into(),
             prompt_tokens: answer.prompt_tokens,

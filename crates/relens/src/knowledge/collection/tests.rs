@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::error::Error;
+use crate::progress::tests::Watched;
 
 /// Answers from the words of the question, and counts.
 #[derive(Default)]
@@ -39,26 +40,17 @@ impl AnswerPrompts for Model {
     }
 }
 
-#[derive(Default)]
-struct Watch {
-    reports: Vec<(String, usize, usize)>,
-    stops_after: Option<usize>,
-}
-
-impl Progress for Watch {
-    fn advance(&mut self, what: &str, done: usize, total: usize, _: &Usage) -> bool {
-        self.reports.push((what.to_owned(), done, total));
-        self.stops_after.is_none_or(|limit| self.reports.len() < limit)
-    }
-}
-
 fn captions() -> Vec<String> {
     (0..40)
         .map(|number| format!("{} number {number}", ["dogs", "a dog", "The Zebra", "luck"][number % 4]))
         .collect()
 }
 
-fn run(path: &std::path::Path, model: &dyn AnswerPrompts, watch: &mut Watch) -> Result<(Vec<Entity>, Usage)> {
+fn run(
+    path: &std::path::Path,
+    model: &dyn AnswerPrompts,
+    watch: &mut Watched,
+) -> Result<(Vec<Entity>, AskingUsage)> {
     let captions = captions();
     let captions: Vec<&str> = captions.iter().map(String::as_str).collect();
     let mut replies = Replies::open(path)?;
@@ -72,7 +64,7 @@ fn run(path: &std::path::Path, model: &dyn AnswerPrompts, watch: &mut Watch) -> 
 fn entities_are_normalised_counted_described_and_never_asked_twice() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("replies.jsonl");
-    let (model, mut watch) = (Model::default(), Watch::default());
+    let (model, mut watch) = (Model::default(), Watched::default());
     let (entities, usage) = run(&path, &model, &mut watch).unwrap();
     let names: Vec<(&str, bool)> =
         entities.iter().map(|entity| (entity.name.as_str(), entity.visual)).collect();
@@ -81,10 +73,10 @@ fn entities_are_normalised_counted_described_and_never_asked_twice() {
     let asked = model.asked.load(Ordering::Relaxed) as u64;
     assert_eq!((usage.asked, usage.recorded), (asked, 0));
     assert_eq!((usage.prompt_tokens, usage.completion_tokens), (10 * asked, 2 * asked));
-    assert_eq!(watch.reports.last().unwrap(), &("descriptions".to_owned(), 1, 1));
+    assert_eq!((watch.task.as_str(), watch.total, watch.advances.last()), ("descriptions", 1, Some(&1)));
 
     // What is recorded needs no model.
-    let (again, usage) = run(&path, &Recorded, &mut Watch::default()).unwrap();
+    let (again, usage) = run(&path, &Recorded, &mut Watched::default()).unwrap();
     assert_eq!(again, entities);
     assert_eq!((usage.asked, usage.recorded, usage.prompt_tokens), (0, asked, 10 * asked));
 }
@@ -94,12 +86,12 @@ fn a_run_that_is_stopped_goes_on_with_what_is_missing() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("replies.jsonl");
     let broken = Model { fails_after: Some(2), ..Model::default() };
-    assert!(matches!(run(&path, &broken, &mut Watch::default()), Err(Error::Cancelled)));
-    let stopped = run(&path, &Model::default(), &mut Watch { stops_after: Some(2), ..Watch::default() });
+    assert!(matches!(run(&path, &broken, &mut Watched::default()), Err(Error::Cancelled)));
+    let stopped = run(&path, &Model::default(), &mut Watched { stops_after: Some(2), ..Watched::default() });
     assert!(matches!(stopped, Err(Error::Cancelled)));
     let recorded = fs_err::read_to_string(&path).unwrap().lines().count() as u64;
     assert!(recorded >= 3, "{recorded}");
-    let (_, usage) = run(&path, &Model::default(), &mut Watch::default()).unwrap();
+    let (_, usage) = run(&path, &Model::default(), &mut Watched::default()).unwrap();
     assert_eq!((usage.recorded, usage.recorded + usage.asked), (recorded, 5));
 }
 
@@ -116,15 +108,15 @@ fn replies_that_cannot_be_used_name_their_question() {
         ["I cannot do that.", "{\"entities\": 7}", "{\"entities\": [\"dog\"]"].into_iter().enumerate()
     {
         let path = directory.path().join(format!("{number}.jsonl"));
-        let error = run(&path, &Says(says), &mut Watch::default()).unwrap_err().to_string();
+        let error = run(&path, &Says(says), &mut Watched::default()).unwrap_err().to_string();
         assert!(error.contains("the reply to `1. The Zebra number"), "{error}");
         assert!(error.contains("expected {\"entities\": [\"name\", …]}"), "{error}");
     }
-    let error = run(&directory.path().join("none.jsonl"), &Recorded, &mut Watch::default()).unwrap_err();
+    let error = run(&directory.path().join("none.jsonl"), &Recorded, &mut Watched::default()).unwrap_err();
     assert!(error.to_string().contains("a language model has to be asked"), "{error}");
     let broken = directory.path().join("broken.jsonl");
     fs_err::write(&broken, "{\"prompt\": 1}\n").unwrap();
-    let error = run(&broken, &Recorded, &mut Watch::default()).unwrap_err().to_string();
+    let error = run(&broken, &Recorded, &mut Watched::default()).unwrap_err().to_string();
     assert!(error.contains("broken.jsonl: line 1, field `prompt`"), "{error}");
 }
 

@@ -11,7 +11,7 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::ops::Range;
 
 use crate::english::lemma::singulars;
-use crate::english::words::{Word, words};
+use crate::english::words::{WordInText, words};
 
 /// Deterministic, so that nothing depends on the seed of a hash.
 type Map<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
@@ -41,7 +41,7 @@ pub struct Lookup {
 
 /// A name found in a text, as a range of its words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Candidate {
+struct NameMatch {
     first: usize,
     length: usize,
     entity: u32,
@@ -79,7 +79,7 @@ impl Lookup {
         let words = words(text);
         let forms: Vec<Vec<(u32, bool)>> =
             (0..words.len()).map(|position| self.forms(&words, position)).collect();
-        let mut candidates: Vec<Candidate> = Vec::new();
+        let mut candidates: Vec<NameMatch> = Vec::new();
         for first in 0..words.len() {
             self.matches_from(&words, &forms, first, &mut candidates);
         }
@@ -99,7 +99,7 @@ impl Lookup {
     }
 
     /// The known words that the word at `position` may stand for: itself, then what it is the plural of.
-    fn forms(&self, words: &[Word<'_>], position: usize) -> Vec<(u32, bool)> {
+    fn forms(&self, words: &[WordInText<'_>], position: usize) -> Vec<(u32, bool)> {
         let Some(word) = words.get(position) else { return Vec::new() };
         let itself = self.words.get(word.text.as_ref()).map(|&id| (id, false));
         let singular = singulars(&word.text);
@@ -111,10 +111,10 @@ impl Lookup {
     /// further right. Of names of one length the one whose words stand in the text as they are is taken.
     fn matches_from(
         &self,
-        words: &[Word<'_>],
+        words: &[WordInText<'_>],
         forms: &[Vec<(u32, bool)>],
         first: usize,
-        found: &mut Vec<Candidate>,
+        found: &mut Vec<NameMatch>,
     ) {
         if !words.get(first).is_some_and(|word| word.may_begin) {
             return;
@@ -137,7 +137,7 @@ impl Lookup {
             }
             let end = reached.iter().find_map(|&(node, plural)| {
                 let entity = self.entities.get(node as usize).copied().flatten()?;
-                Some(Candidate { first, length, entity, plural })
+                Some(NameMatch { first, length, entity, plural })
             });
             let verb = length == 1 && is_verb(words, first);
             found.extend(end.filter(|_| word.may_end && !verb));
@@ -146,7 +146,7 @@ impl Lookup {
 }
 
 /// Whether the word at `position` is what somebody named before it does.
-fn is_verb(words: &[Word<'_>], position: usize) -> bool {
+fn is_verb(words: &[WordInText<'_>], position: usize) -> bool {
     let Some(word) = words.get(position).filter(|word| word.joins) else { return false };
     let before = |steps: usize| position.checked_sub(steps).and_then(|position| words.get(position));
     // Something between the two, as in "children's faces", and they are no subject and verb.
@@ -159,8 +159,8 @@ fn is_verb(words: &[Word<'_>], position: usize) -> bool {
     )
 }
 
-fn mention(text: &str, words: &[Word<'_>], candidate: Candidate) -> Mention {
-    let Candidate { first, length, entity, plural } = candidate;
+fn mention(text: &str, words: &[WordInText<'_>], candidate: NameMatch) -> Mention {
+    let NameMatch { first, length, entity, plural } = candidate;
     let start = words.get(first).map_or(0, |word| word.range.start);
     let end = words.get(first + length - 1).map_or(start, |word| word.range.end);
     let surface = text.get(start..end).unwrap_or_default().to_owned();

@@ -32,7 +32,7 @@ pub struct Revision {
 
 /// What a revision did to one entity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Change {
+pub struct EntityChange {
     /// The entity's name.
     pub entity: String,
     /// What was there before; nothing if it is new.
@@ -85,7 +85,7 @@ pub(super) fn read(
 }
 
 /// What one revision changed, by name.
-pub(super) fn changes(connection: &Connection, path: &Path, revision: i64) -> Result<Vec<Change>> {
+pub(super) fn changes(connection: &Connection, path: &Path, revision: i64) -> Result<Vec<EntityChange>> {
     let read = || {
         let sql = "SELECT entity, before, after FROM changes WHERE revision = ?1 ORDER BY entity";
         let mut statement = connection.prepare(sql)?;
@@ -101,7 +101,9 @@ pub(super) fn changes(connection: &Connection, path: &Path, revision: i64) -> Re
         })
     };
     rows.into_iter()
-        .map(|(entity, before, after)| Ok(Change { entity, before: parse(before)?, after: parse(after)? }))
+        .map(|(entity, before, after)| {
+            Ok(EntityChange { entity, before: parse(before)?, after: parse(after)? })
+        })
         .collect()
 }
 
@@ -133,7 +135,7 @@ impl Edit<'_> {
             let before = self.entity(&entity)?;
             // An edit that changes nothing makes no revision, so that undo always undoes something.
             if before != after {
-                changes.push(Change { entity, before, after });
+                changes.push(EntityChange { entity, before, after });
             }
         }
         if changes.is_empty() {
@@ -144,7 +146,7 @@ impl Edit<'_> {
     }
 
     /// Writes the entities. Removals go first, so that a name can move from one entity to another.
-    pub(super) fn store(&self, changes: &[Change]) -> Result<()> {
+    pub(super) fn store(&self, changes: &[EntityChange]) -> Result<()> {
         let failed = |error| database_error(self.path, error);
         for change in changes {
             // All old rows go before the first new one comes: an alias may move from one changed entity to another.
@@ -187,7 +189,12 @@ impl Edit<'_> {
     }
 
     /// Writes the revision and its changes.
-    pub(super) fn record(&self, action: &str, undoes: Option<i64>, changes: &[Change]) -> Result<Revision> {
+    pub(super) fn record(
+        &self,
+        action: &str,
+        undoes: Option<i64>,
+        changes: &[EntityChange],
+    ) -> Result<Revision> {
         let json = |entity: &Option<Entity>| {
             entity.as_ref().map(serde_json::to_string).transpose().map_err(|error| Error::Io(error.into()))
         };

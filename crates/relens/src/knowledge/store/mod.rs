@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-pub use history::{Change, Revision};
+pub use history::{EntityChange, Revision};
 pub use import::{ImportMode, ImportSummary};
 pub use words::WordChange;
 
@@ -220,7 +220,7 @@ impl KnowledgeStore {
     ///
     /// # Errors
     /// [`Error::Database`] and its kind; [`Error::Corrupt`].
-    pub fn changes(&self, revision: i64) -> Result<Vec<Change>> {
+    pub fn changes(&self, revision: i64) -> Result<Vec<EntityChange>> {
         history::changes(&self.connection, &self.path, revision)
     }
 

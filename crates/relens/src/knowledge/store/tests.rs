@@ -209,7 +209,7 @@ fn child_that_is_killed_between_edit_and_history() {
                 (0..90).map(|n| format!("{n} {}", "x".repeat(250))),
                 Source::Llm,
             ));
-            edit.store(&[Change { entity: "robot".into(), before: Some(robot()), after }]).unwrap();
+            edit.store(&[EntityChange { entity: "robot".into(), before: Some(robot()), after }]).unwrap();
             println!("stored");
             std::io::stdout().flush().unwrap();
             std::thread::sleep(Duration::from_secs(60));

@@ -17,7 +17,7 @@ use crate::knowledge::json_lines::{invalid_line, parse_line};
 /// One answer.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Record {
+struct WordAnswer {
     word: String,
     language: Option<String>,
     plain: Option<String>,
@@ -43,7 +43,7 @@ pub fn read(paths: &[&Path], language: &str, captions: &Vocabulary) -> Result<Ve
     let mut found: HashMap<(String, String), Vec<Ranked>> = HashMap::new();
     for (file, path) in paths.iter().enumerate() {
         for_each_line(path, |number, line| {
-            let record: Record = parse_line(path, number, line)?;
+            let record: WordAnswer = parse_line(path, number, line)?;
             let language = record.language.clone().unwrap_or_else(|| language.to_owned());
             for (place, word, meaning) in record.meanings_of_words() {
                 let word = phrase(&word);
@@ -78,7 +78,7 @@ pub fn read(paths: &[&Path], language: &str, captions: &Vocabulary) -> Result<Ve
 pub fn read_forms(path: &Path) -> Result<Vec<(String, Vec<String>)>> {
     let mut rows = Vec::new();
     for_each_line(path, |number, line| {
-        let record: Record = parse_line(path, number, line)?;
+        let record: WordAnswer = parse_line(path, number, line)?;
         let spaced = |text: &str| text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ");
         let mut forms: Vec<String> = Vec::new();
         for form in record.forms.iter().map(|form| spaced(form)).filter(|form| !form.is_empty()) {
@@ -101,7 +101,7 @@ pub fn read_forms(path: &Path) -> Result<Vec<(String, Vec<String>)>> {
     Ok(rows)
 }
 
-impl Record {
+impl WordAnswer {
     /// What the answer says of which word: a place among several, the word, and its meaning.
     fn meanings_of_words(self) -> Vec<(usize, String, Meaning)> {
         let meaning = |text: &str, kind| Meaning { text: text.to_owned(), kind, source: Source::Llm };

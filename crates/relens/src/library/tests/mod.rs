@@ -53,7 +53,7 @@ fn embedder() -> TextPictures {
 }
 
 impl<'a> ImageEmbedder for &'a TextPictures {
-    type Picture = TextPicture<'a>;
+    type Image = TextPicture<'a>;
 
     fn model(&self) -> ModelIdentity {
         ModelIdentity { name: "word-counts".to_owned(), fingerprint: "words".to_owned(), dim: 4 }
@@ -72,7 +72,7 @@ impl<'a> ImageEmbedder for &'a TextPictures {
         }
         let now = self.gauge.now.fetch_add(1, Ordering::SeqCst) + 1;
         self.gauge.most.fetch_max(now, Ordering::SeqCst);
-        Ok(PreparedImage { picture: TextPicture { text, gauge: &self.gauge }, width: 1, height: 1 })
+        Ok(PreparedImage { image: TextPicture { text, gauge: &self.gauge }, width: 1, height: 1 })
     }
 
     fn embed(&self, pictures: &[TextPicture<'a>]) -> Result<Embeddings> {

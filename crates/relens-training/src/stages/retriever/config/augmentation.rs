@@ -60,7 +60,7 @@ impl ViewConfig {
 /// How cached features are stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Precision {
+pub enum FeaturePrecision {
     /// Half precision: half the disk and memory, a relative error of 0.05 %.
     #[default]
     F16,
@@ -75,12 +75,12 @@ pub struct CacheConfig {
     /// Where features are kept, under names made of all that decides them. Default `runs/feature-cache`.
     pub directory: PathBuf,
     /// Number format. Default `f16`.
-    pub precision: Precision,
+    pub precision: FeaturePrecision,
 }
 
 impl Default for CacheConfig {
     fn default() -> Self {
-        Self { directory: PathBuf::from("runs/feature-cache"), precision: Precision::F16 }
+        Self { directory: PathBuf::from("runs/feature-cache"), precision: FeaturePrecision::F16 }
     }
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::run::stage::PhaseStart;
 pub use augmentation::{
-    AugmentationConfig, CacheConfig, ObjectiveConfig, Precision, TeacherConfig, ViewConfig,
+    AugmentationConfig, CacheConfig, FeaturePrecision, ObjectiveConfig, TeacherConfig, ViewConfig,
 };
 pub use phase::{EvaluationConfig, PhaseConfig, RecallMetric, TrainedPart};
 

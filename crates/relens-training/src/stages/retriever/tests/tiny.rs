@@ -15,10 +15,10 @@ use serde_json::json;
 
 use super::super::assembly::Pretrained;
 use super::super::config::{
-    AugmentationConfig, CacheConfig, DataConfig, EvaluationConfig, ObjectiveConfig, PhaseConfig, Precision,
-    RetrieverConfig, RetrieverModelConfig, TrainedPart, ViewConfig,
+    AugmentationConfig, CacheConfig, DataConfig, EvaluationConfig, FeaturePrecision, ObjectiveConfig,
+    PhaseConfig, RetrieverConfig, RetrieverModelConfig, TrainedPart, ViewConfig,
 };
-use super::super::corpus::{Corpus, PictureTexts};
+use super::super::corpus::{Corpus, ImageTexts};
 use super::super::feature_cache::{FeatureCache, FeatureRows};
 use super::super::features::TextFeatures;
 use super::super::standardization::Standardization;
@@ -87,7 +87,7 @@ pub(super) fn config(output: &Path) -> RetrieverConfig {
             initial_logit_scale: 2.0,
         },
         views: ViewConfig::default(),
-        cache: CacheConfig { directory: output.join("cache"), precision: Precision::F32 },
+        cache: CacheConfig { directory: output.join("cache"), precision: FeaturePrecision::F32 },
         augmentation: AugmentationConfig {
             captions_per_image: 2,
             image_noise: 0.1,
@@ -157,7 +157,7 @@ fn corpus() -> Corpus {
             for caption in 0..CAPTIONS {
                 texts.push(format!("filler{caption} word{first} word{second}"));
             }
-            PictureTexts {
+            ImageTexts {
                 path: PathBuf::from(format!("{picture}.jpg")),
                 captions: (start..texts.len()).collect(),
                 extra_captions: Vec::new(),
