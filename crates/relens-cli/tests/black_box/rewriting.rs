@@ -101,6 +101,8 @@ fn queries_in_other_languages_are_read_word_by_word() {
     assert_eq!(composed("zwei wauzi am Strand"), "1.0000\ttwo wauzi on beach\n");
     workplace.output(&["kb", "add", "wauzi", "--means", "small brown dog", "--language", "de"]);
     assert_eq!(composed("zwei wauzi am Strand"), "1.0000\ttwo small brown dog on beach\n");
+    let listed = workplace.output(&["kb", "list", "--words", "--language", "de", "wauz"]);
+    assert_eq!(listed, "de:wauzi\tsmall brown dog\n");
     // Right words of another language are no misspelt ones of English.
     let spelling = workplace.output(&["rewrite", "zwei Hunde am Strand", "--enhancer", "spelling"]);
     assert_eq!(spelling, "1.0000\tzwei Hunde am Strand\n");

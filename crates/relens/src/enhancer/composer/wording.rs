@@ -96,14 +96,22 @@ impl Wording {
     }
 
     /// How much of what a query is about can be replaced, 0 to 1.
-    pub(in crate::enhancer) fn unfamiliarity(&self, words: &[WordInText<'_>], replaceable: &[Replaceable]) -> f32 {
+    pub(in crate::enhancer) fn unfamiliarity(
+        &self,
+        words: &[WordInText<'_>],
+        replaceable: &[Replaceable],
+    ) -> f32 {
         let about = words.iter().filter(|word| self.familiarity.count(&word.text) < EVERYWHERE).count();
         let replaced: usize = replaceable.iter().map(|phrase| phrase.length).sum();
         (replaced as f32 / about.max(1) as f32).min(1.0)
     }
 
     /// The phrases of a query that can be replaced, the longer before the shorter, from left to right.
-    pub(in crate::enhancer) fn replaceable(&self, words: &[WordInText<'_>], knowledge: &Words) -> Vec<Replaceable> {
+    pub(in crate::enhancer) fn replaceable(
+        &self,
+        words: &[WordInText<'_>],
+        knowledge: &Words,
+    ) -> Vec<Replaceable> {
         let mut found = Vec::new();
         let mut first = 0;
         while first < words.len() {

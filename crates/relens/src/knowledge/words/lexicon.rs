@@ -143,6 +143,14 @@ impl Lexicon {
         &self.language
     }
 
+    /// All forms with what they mean, sorted.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut all: Vec<(&str, &str)> =
+            self.english.iter().map(|(form, meaning)| (form.as_str(), meaning.as_str())).collect();
+        all.sort_unstable();
+        all.into_iter()
+    }
+
     /// What people type for an English word, the commonest first.
     pub fn forms(&self, english: &str) -> &[String] {
         self.forms.get(english).map_or(&[], Vec::as_slice)
@@ -307,6 +315,7 @@ mod tests {
         assert_eq!(german().meaning("Wagen"), Some("carriage"));
         assert_eq!(german().forms("car"), ["auto", "wagen"]);
         assert_eq!(german().forms("zebra"), [] as [&str; 0]);
+        assert_eq!(german().iter().next(), Some(("auto", "car")));
     }
 
     #[test]
