@@ -63,6 +63,9 @@ pub(crate) struct ComparisonTable {
 #[derive(Debug, Deserialize)]
 pub(crate) struct ComparisonRow {
     pub(crate) label: String,
+    /// What the queries are called, where they are not the captions.
+    #[serde(default)]
+    pub(crate) kind: Option<String>,
     #[serde(default)]
     pub(crate) share: Option<f64>,
     pub(crate) text_to_image: Vec<ComparisonCell>,
@@ -114,7 +117,7 @@ impl Inputs {
         files.sort();
         for file in files {
             let value: Value = json(&file)?;
-            if is_evaluation(&value) || is_comparison(&value) {
+            if is_evaluation(&value) || is_comparison(&value) || kinds(&value).is_some() {
                 self.take(&file, value)?;
                 found = true;
             }
@@ -141,6 +144,13 @@ impl Inputs {
             let mut evaluation: RecordedEvaluation = serde_json::from_value(value).with_context(malformed)?;
             evaluation.label = label_of(path);
             self.evaluations.push(evaluation);
+        } else if let Some(kinds) = kinds(&value) {
+            for (kind, value) in kinds {
+                let mut evaluation: RecordedEvaluation =
+                    serde_json::from_value(value.clone()).with_context(malformed)?;
+                evaluation.label = format!("{}, {kind}", label_of(path));
+                self.evaluations.push(evaluation);
+            }
         } else {
             bail!(
                 "{}: expected a result of `relens eval --json` or `relens compare --json`, found another JSON file",
@@ -171,6 +181,11 @@ impl RecordedEvaluation {
 
 fn is_evaluation(value: &Value) -> bool {
     value.get(EVALUATION_KEY).is_some()
+}
+
+/// The evaluations of `relens eval --queries`, by the kind of query.
+fn kinds(value: &Value) -> Option<&Map<String, Value>> {
+    value.get("kinds")?.as_object().filter(|kinds| kinds.values().all(is_evaluation))
 }
 
 fn is_comparison(value: &Value) -> bool {

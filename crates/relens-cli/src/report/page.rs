@@ -132,7 +132,7 @@ fn comparison_table(comparison: &ComparisonTable) -> Markup {
             }
             @for row in &comparison.rows {
                 tr {
-                    td { (row.label) }
+                    td { (row.label) @if let Some(kind) = &row.kind { ", " (kind) } }
                     td { (row.share.map_or_else(String::new, |share| format!("{share:.2}"))) }
                     @for found in row.text_to_image.iter().chain(&row.image_to_text) { td { (cell(found)) } }
                 }

@@ -15,6 +15,8 @@ use crate::error::{Error, Result};
 
 /// The field that holds the query where none is named, and the kind of a query that has none.
 const QUERY: &str = "query";
+/// How many fields of a line an error names.
+const FIELDS_IN_ERRORS: usize = 12;
 const EXPECTED: &str = "an object with `image` (a path) or `imgid` (a number), and a query";
 
 /// Queries for the pictures of a dataset, by kind.
@@ -77,6 +79,7 @@ fn queries<'a>(
 ) -> std::result::Result<Vec<(String, &'a str)>, (String, String)> {
     let text = |field: &str| match line.get(field) {
         Some(Value::String(text)) => Ok(text.as_str()),
+        None => Err((format!("a text in `{field}`"), among(line))),
         other => Err((format!("a text in `{field}`"), found(other))),
     };
     if fields.is_empty() {
@@ -84,6 +87,12 @@ fn queries<'a>(
         return Ok(vec![(kind.to_owned(), text(QUERY)?)]);
     }
     fields.iter().map(|field| Ok((field.clone(), text(field)?))).collect()
+}
+
+/// What a line has in place of a field: whoever names the wrong one sees the right one.
+fn among(line: &Map<String, Value>) -> String {
+    let names: Vec<String> = line.keys().take(FIELDS_IN_ERRORS).map(|name| excerpt(name)).collect();
+    format!("only {}", names.join(", "))
 }
 
 fn found(value: Option<&Value>) -> String {
@@ -180,8 +189,12 @@ mod tests {
         let asked = open(lines, &["rare", "vague"]).unwrap();
         assert_eq!(captions(&asked.kinds["rare"]), [(1, "a hound")]);
         assert_eq!(captions(&asked.kinds["vague"]), [(1, "pets")]);
-        let error = open(lines, &["chatty"]).unwrap_err().to_string();
-        assert!(error.contains("line 1") && error.contains("`chatty`"), "{error}");
+        for fields in [&["chatty"][..], &[]] {
+            let error = open(lines, fields).unwrap_err().to_string();
+            let field = fields.first().copied().unwrap_or("query");
+            assert!(error.contains("line 1") && error.contains(&format!("`{field}`")), "{error}");
+            assert!(error.contains("`rare`, `vague`"), "{error}");
+        }
     }
 
     #[test]

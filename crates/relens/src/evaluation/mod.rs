@@ -96,7 +96,7 @@ pub fn evaluate(
     };
     let report = RetrievalReport {
         image_retrieval: RankingMetrics::from_ranks(&ranks.text_to_image, recall_at)?,
-        text_retrieval: RankingMetrics::from_ranks(&ranks.image_to_text, recall_at)?,
+        text_retrieval: Some(RankingMetrics::from_ranks(&ranks.image_to_text, recall_at)?),
         n_images: images.rows(),
         n_texts: captions.len(),
         model: embedder.name().to_owned(),

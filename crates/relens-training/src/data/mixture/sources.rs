@@ -8,13 +8,14 @@ use rand::{Rng, RngExt};
 use relens::dataset::Dataset;
 use relens::dataset::rewrites::{CAPTION, RewrittenQuery};
 use relens::enhancer::rewriter::glosses::plain;
+use relens::evaluation::perturbation::Synonyms;
 use relens::knowledge::words::{ENGLISH, Lexicon};
 use relens::progress::Progress;
 
 use super::config::MixtureSource;
 use super::{LearnedCaptions, MixturePair, records};
 use crate::data::corpus::RewritingCorpus;
-use crate::data::hard_queries::WordAlternatives;
+use crate::data::hard_queries::hardened;
 use crate::{Result, TrainingError};
 
 /// Words that keywords leave out.
@@ -43,7 +44,7 @@ pub(super) enum OpenSource {
         lexicon: Option<Lexicon>,
     },
     HardQueries {
-        synonyms: WordAlternatives,
+        synonyms: Synonyms,
         most_words: usize,
     },
     Captions,
@@ -69,7 +70,7 @@ impl OpenSource {
                 Self::Records { queries: recorded(files, wordings, learned, progress)?, lexicon }
             }
             MixtureSource::HardQueries { lexicon, most_words, .. } => {
-                Self::HardQueries { synonyms: WordAlternatives::open(lexicon)?, most_words: *most_words }
+                Self::HardQueries { synonyms: Synonyms::open(lexicon)?, most_words: *most_words }
             }
             MixtureSource::Captions { .. } => Self::Captions,
             MixtureSource::ContentWords { .. } => Self::ContentWords,
@@ -96,7 +97,7 @@ impl OpenSource {
             }
             Self::HardQueries { synonyms, most_words } => {
                 let (_, caption) = one_of(&captions.all, rng)?;
-                let query = synonyms.hardened(caption, *most_words, rng)?;
+                let query = hardened(caption, synonyms, *most_words, rng)?;
                 Some(MixturePair { query, target: plain(caption) })
             }
             Self::Captions => {

@@ -19,15 +19,17 @@
 
 mod characters;
 mod sentences;
+mod synonyms;
 mod words;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+pub use self::synonyms::Synonyms;
+use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 
 /// The level that a name without one has.
@@ -163,6 +165,16 @@ impl Perturbation {
         Perturbed { texts: texts.into_iter().map(|(text, _)| text).collect(), changed }
     }
 
+    /// The dataset with its captions after the perturbation, and how many of them were changed.
+    pub fn perturb_captions(&self, dataset: &Dataset, synonyms: &Synonyms, seed: u64) -> (Dataset, usize) {
+        let captions: Vec<&str> = dataset.captions().map(|(_, caption)| caption).collect();
+        let Perturbed { texts, changed } = self.perturb(&captions, synonyms, seed);
+        let mut perturbed = dataset.clone();
+        let captions = perturbed.images.iter_mut().flat_map(|image| &mut image.captions);
+        captions.zip(texts).for_each(|(caption, text)| *caption = text);
+        (perturbed, changed)
+    }
+
     fn one(&self, text: &str, synonyms: &Synonyms, rng: &mut ChaCha8Rng) -> String {
         let places = |words: usize| {
             // At least one word, or short captions would stay as they are.
@@ -223,28 +235,10 @@ pub struct Perturbed {
     pub changed: usize,
 }
 
-/// Words that mean about the same, by word in lower case.
-#[derive(Debug, Clone, Default)]
-pub struct Synonyms(HashMap<String, Vec<String>>);
-
-impl Synonyms {
-    fn of(&self, word: &str) -> &[String] {
-        self.0.get(&word.to_lowercase()).map_or(&[], Vec::as_slice)
-    }
-}
-
-impl<W: Into<String>, S: Into<String>> FromIterator<(W, Vec<S>)> for Synonyms {
-    fn from_iter<I: IntoIterator<Item = (W, Vec<S>)>>(words: I) -> Self {
-        let synonyms = |(word, synonyms): (W, Vec<S>)| {
-            (word.into().to_lowercase(), synonyms.into_iter().map(Into::into).collect())
-        };
-        Self(words.into_iter().map(synonyms).collect())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::{DatasetImage, Split};
     use proptest::prelude::*;
 
     const CAPTION: &str = "Two brown dogs are chasing a red ball on the wet beach";
@@ -287,6 +281,23 @@ mod tests {
             let error = wrong.parse::<Perturbation>().unwrap_err().to_string();
             assert!(error.contains("expected"), "{wrong}: {error}");
         }
+    }
+
+    #[test]
+    fn a_dataset_keeps_its_images_and_the_order_of_its_captions() {
+        let image = |id, captions: &[&str]| DatasetImage {
+            id,
+            path: "a.jpg".into(),
+            split: Split::Val,
+            captions: captions.iter().map(|&caption| caption.to_owned()).collect(),
+        };
+        let images = vec![image(0, &["a man rides a horse", "a dog"]), image(1, &[]), image(2, &["a kid"])];
+        let dataset = Dataset { name: "three".to_owned(), images_directory: "images".into(), images };
+        let passive = Perturbation::new(Kind::Passive, 1).unwrap();
+        let (perturbed, changed) = passive.perturb_captions(&dataset, &Synonyms::default(), 0);
+        let captions: Vec<(usize, &str)> = perturbed.captions().collect();
+        assert_eq!(captions, [(0, "a horse is ridden by a man"), (0, "a dog"), (2, "a kid")]);
+        assert_eq!(changed, 1);
     }
 
     proptest! {

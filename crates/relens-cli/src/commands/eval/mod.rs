@@ -1,24 +1,28 @@
 //! `relens eval`: how well captions find their pictures, and pictures their captions.
 
-use std::io::Write;
+mod output;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
-use comfy_table::{CellAlignment, Table, presets};
 use relens::dataset::Dataset;
+use relens::embed::embeddings::Embeddings;
+use relens::embed::retriever::Retriever;
 use relens::enhancer::EnhancedQuery;
-use relens::evaluation::{RankingMetrics, RetrievalReport, evaluate};
+use relens::evaluation::perturbation::Perturbation;
+use relens::evaluation::{Evaluation, evaluate};
 use relens::progress::Progress;
-use serde::Serialize;
+use relens::ranking::Pipeline;
 
+use self::output::EvaluationOutput;
 use crate::enhancer_choice::EnhancerArguments;
 use crate::image_embedding::embed_dataset;
+use crate::measured_queries::{AskedArguments, MeasuredQueries};
 use crate::model_choice::ModelArguments;
-use crate::output::Output;
-use crate::output_file::write_whole;
+use crate::perturbed_captions::PerturbationArguments;
 use crate::query_results::QueryResults;
 use crate::reporter::Reporter;
 use crate::{interrupt, model_choice};
@@ -31,6 +35,9 @@ use crate::{interrupt, model_choice};
 ///
 /// The format of the annotations is recognised: Karpathy JSON, Flickr8k.token.txt, COCO captions JSON,
 /// clip_benchmark CSV, MSR-VTT CSV, JSON Lines, a folder of pictures with texts beside them, webdataset tars.
+///
+/// With --queries it is not the captions that search but what people ask; image to text is left out where not every
+/// picture was asked for.
 #[derive(Debug, Args)]
 pub(crate) struct EvalArguments {
     /// The captions: a file, or a directory of tar archives that hold pictures and captions.
@@ -52,6 +59,20 @@ pub(crate) struct EvalArguments {
     /// What the draw depends on: the same seed draws the same pictures.
     #[arg(long, value_name = "NUMBER", default_value = "0", requires = "sample")]
     sample_seed: u64,
+
+    #[command(flatten)]
+    asked: AskedArguments,
+
+    /// Measure captions that are made harder, as the published robustness benchmark does.
+    ///
+    /// Characters: keyboard, ocr, character-insert, character-replace, character-swap, character-delete. Words:
+    /// synonym-replacement, word-insertion, word-swap, word-deletion, insert-punctuation. These have a level from 1 to 5
+    /// (default 2): each touches a tenth of the words more. Sentences: formal, casual, passive, active.
+    #[arg(long, value_name = "NAME[:LEVEL]", conflicts_with = "queries")]
+    perturb: Option<Perturbation>,
+
+    #[command(flatten)]
+    perturbation: PerturbationArguments,
 
     #[command(flatten)]
     model: ModelArguments,
@@ -83,6 +104,32 @@ impl EvalArguments {
     pub(crate) fn run(self) -> Result<()> {
         let start = Instant::now();
         interrupt::watch();
+        let dataset = self.dataset()?;
+        dataset.ensure_images_exist()?;
+        let queries = match self.perturb {
+            Some(perturbation) => {
+                let perturbed = self.perturbation.open(&dataset)?.perturb(&dataset, perturbation);
+                vec![MeasuredQueries::perturbed(perturbed)]
+            }
+            None => MeasuredQueries::of(self.asked.clone().source().as_ref(), &dataset)?,
+        };
+        let retriever = Arc::new(self.model.open()?);
+        let pipeline = self.enhancer.open(retriever.clone())?;
+        let images = embed_dataset(&dataset, &retriever)?;
+        let measured = queries.iter().map(|queries| self.measure(queries, &images, &retriever, &pipeline));
+        let mut measured = measured.collect::<Result<Vec<EvaluationOutput>>>()?;
+        model_choice::tell_truncated(&retriever)?;
+        let seconds = start.elapsed().as_secs_f64();
+        for found in measured.iter_mut().filter(|found| found.kind.is_none()) {
+            found.report.seconds = seconds;
+        }
+        match self.json.as_deref() {
+            Some(path) => output::write_json(path, &measured, seconds),
+            None => output::show(&measured, seconds),
+        }
+    }
+
+    fn dataset(&self) -> Result<Dataset> {
         let beside = self.annotations.parent().unwrap_or(Path::new(""));
         let mut dataset = Dataset::open(&self.annotations, self.images.as_deref().unwrap_or(beside))?;
         if let Some(split) = &self.split {
@@ -91,12 +138,20 @@ impl EvalArguments {
         if let Some(count) = self.sample {
             dataset = dataset.sample(count, self.sample_seed);
         }
-        dataset.ensure_images_exist()?;
-        let retriever = Arc::new(self.model.open()?);
-        let pipeline = self.enhancer.open(retriever.clone())?;
-        let images = embed_dataset(&dataset, &retriever)?;
+        Ok(dataset)
+    }
+
+    fn measure(
+        &self,
+        queries: &MeasuredQueries,
+        images: &Embeddings,
+        retriever: &Retriever,
+        pipeline: &Pipeline,
+    ) -> Result<EvaluationOutput> {
+        let MeasuredQueries { kind, dataset, image_to_text, effect } = queries;
+        let what = kind.as_deref().unwrap_or("captions");
         let mut progress = Reporter::default();
-        progress.begin("captions", dataset.caption_count() as u64);
+        progress.begin(what, dataset.caption_count() as u64);
         let (mut done, mut texts) = (0, Vec::new());
         let mut watch = |enhanced: Vec<EnhancedQuery>| {
             done += enhanced.len() as u64;
@@ -105,63 +160,14 @@ impl EvalArguments {
                 texts.extend(enhanced.into_iter().map(|query| query.texts));
             }
         };
-        let evaluated =
-            evaluate(&dataset, &images, retriever.as_ref(), &pipeline, &self.recall_k, &mut watch)?;
+        let Evaluation { mut report, mut ranks } =
+            evaluate(dataset, images, retriever, pipeline, &self.recall_k, &mut watch)?;
         progress.end();
-        model_choice::tell_truncated(&retriever)?;
-        let report = RetrievalReport { seconds: start.elapsed().as_secs_f64(), ..evaluated.report };
-        let Some(path) = self.json.as_deref() else { return show(&report) };
-        let mut text = Vec::new();
-        if self.per_query {
-            let results = QueryResults::new(&dataset, &evaluated.ranks, texts);
-            let written = PerQuery { report: &report, results };
-            serde_json::to_writer_pretty(&mut text, &written)?;
-            text.push(b'\n');
-        } else {
-            report.write_json(&mut text)?;
+        if !image_to_text {
+            report.text_retrieval = None;
+            ranks.image_to_text.clear();
         }
-        if path == Path::new("-") {
-            let mut output = Output::new();
-            output.writer.write_all(&text)?;
-            return Ok(output.writer.flush()?);
-        }
-        write_whole(path, &text)
+        let results = self.per_query.then(|| QueryResults::new(dataset, &ranks, texts));
+        Ok(EvaluationOutput { kind: kind.clone(), report, effect: effect.clone(), results })
     }
-}
-
-/// The numbers, and each query.
-#[derive(Serialize)]
-struct PerQuery<'a> {
-    #[serde(flatten)]
-    report: &'a RetrievalReport,
-    #[serde(flatten)]
-    results: QueryResults,
-}
-
-fn show(report: &RetrievalReport) -> Result<()> {
-    let mut output = Output::new();
-    let RetrievalReport { n_images, n_texts, model, enhancer, seconds, .. } = report;
-    writeln!(output.writer, "{n_images} pictures, {n_texts} captions, {model}, {enhancer}, {seconds:.1} s")?;
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    let recalls = report.image_retrieval.recall.iter().map(|(k, _)| format!("R@{k}"));
-    let ranks = ["median rank", "mean rank", "MRR"].map(str::to_owned);
-    table.set_header(std::iter::once(String::new()).chain(recalls).chain(ranks));
-    table.add_row(row("text → image", &report.image_retrieval));
-    table.add_row(row("image → text", &report.text_retrieval));
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    writeln!(output.writer, "{table}")?;
-    Ok(output.writer.flush()?)
-}
-
-fn row(direction: &str, metrics: &RankingMetrics) -> Vec<String> {
-    let recalls = metrics.recall.iter().map(|(_, recall)| format!("{:.1}", 100.0 * recall));
-    let ranks = [
-        format!("{:.1}", metrics.median_rank),
-        format!("{:.1}", metrics.mean_rank),
-        format!("{:.3}", metrics.mean_reciprocal_rank),
-    ];
-    std::iter::once(direction.to_owned()).chain(recalls).chain(ranks).collect()
 }

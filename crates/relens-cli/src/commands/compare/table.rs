@@ -1,0 +1,107 @@
+//! The table of a comparison.
+
+use std::io::Write;
+
+use anyhow::Result;
+use relens::evaluation::{BootstrapOptions, Evaluation, PairedBootstrap, Statistic, paired_bootstrap};
+use serde::Serialize;
+
+use super::RECALL_AT;
+use crate::measured_queries::MeasuredQueries;
+use crate::output::Output;
+
+/// A row of the result.
+#[derive(Debug, Serialize)]
+pub(super) struct ComparedRow {
+    label: String,
+    /// The kind of queries, where they are not the captions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
+    /// The share that was fitted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    share: Option<f32>,
+    text_to_image: Vec<ComparedCell>,
+    /// Empty where it was not measured.
+    image_to_text: Vec<ComparedCell>,
+}
+
+#[derive(Debug, Serialize)]
+struct ComparedCell {
+    k: usize,
+    recall: f64,
+    difference: PairedBootstrap,
+}
+
+impl ComparedRow {
+    /// What `found` is beside the baseline, both of them run on `queries`.
+    pub(super) fn new(
+        label: &str,
+        share: Option<f32>,
+        queries: &MeasuredQueries,
+        baseline: &Evaluation,
+        found: &Evaluation,
+    ) -> Result<Self> {
+        let cells = |recall: &[(usize, f64)], before: &[u32], after: &[u32], clusters: Option<&[usize]>| {
+            let cell = |&(k, recall): &(usize, f64)| {
+                let statistic = Statistic::RecallAt(k);
+                let difference =
+                    paired_bootstrap(before, after, clusters, statistic, &BootstrapOptions::default())?;
+                Ok(ComparedCell { k, recall, difference })
+            };
+            recall.iter().map(cell).collect::<Result<Vec<ComparedCell>>>()
+        };
+        let (before, after) = (&baseline.ranks, &found.ranks);
+        let clusters = Some(before.image_of_caption.as_slice());
+        let images = &found.report.image_retrieval;
+        let image_to_text = match &found.report.text_retrieval {
+            Some(texts) if queries.image_to_text => {
+                cells(&texts.recall, &before.image_to_text, &after.image_to_text, None)?
+            }
+            _ => Vec::new(),
+        };
+        Ok(Self {
+            label: label.to_owned(),
+            kind: queries.kind.clone(),
+            share,
+            text_to_image: cells(&images.recall, &before.text_to_image, &after.text_to_image, clusters)?,
+            image_to_text,
+        })
+    }
+}
+
+/// A Markdown table, fit for a lab book.
+pub(super) fn show(rows: &[ComparedRow]) -> Result<()> {
+    let mut output = Output::new();
+    let by_kind = rows.iter().any(|row| row.kind.is_some());
+    let both_ways = rows.iter().any(|row| !row.image_to_text.is_empty());
+    let ways = if both_ways { &["T2I", "I2T"][..] } else { &["T2I"] };
+    let mut heads = vec!["enhancer".to_owned(), "share".to_owned()];
+    if by_kind {
+        heads.insert(0, "queries".to_owned());
+    }
+    heads.extend(ways.iter().flat_map(|way| RECALL_AT.map(|k| format!("{way} R@{k}"))));
+    writeln!(output.writer, "| {} |", heads.join(" | "))?;
+    writeln!(output.writer, "| {}", "--- | ".repeat(heads.len()).trim_end())?;
+    for row in rows {
+        let share = row.share.map_or_else(String::new, |share| format!("{share:.2}"));
+        let mut cells = vec![row.label.clone(), share];
+        if by_kind {
+            cells.insert(0, row.kind.clone().unwrap_or_else(|| "captions".to_owned()));
+        }
+        cells.extend(row.text_to_image.iter().chain(&row.image_to_text).map(cell_text));
+        cells.resize(heads.len(), "–".to_owned());
+        writeln!(output.writer, "| {} |", cells.join(" | "))?;
+    }
+    Ok(output.writer.flush()?)
+}
+
+fn cell_text(cell: &ComparedCell) -> String {
+    let PairedBootstrap { difference, lower, upper, .. } = cell.difference;
+    let recall = 100.0 * cell.recall;
+    if difference == 0.0 && lower == 0.0 && upper == 0.0 {
+        return format!("{recall:.1}");
+    }
+    let mark = if lower > 0.0 || upper < 0.0 { "*" } else { "" };
+    let [difference, lower, upper] = [difference, lower, upper].map(|value| 100.0 * value);
+    format!("{recall:.1} ({difference:+.1}{mark} [{lower:+.1}, {upper:+.1}])")
+}
