@@ -39,6 +39,9 @@ fn known(text: &str) -> Result<String, String> {
     {
         return Ok(text.to_owned());
     }
+    if let Some(reason) = pipeline_config::in_place_of(text) {
+        return Err(reason.to_owned());
+    }
     let available = pipeline_config::names().join(", ");
     Err(format!(
         "unknown enhancer `{text}`; available: {available}, a file that ends in .toml, or a rewriter's directory, such as \

@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, IsTerminal, StdoutLock};
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
 /// What stays as it is in the path of a `file:` address (RFC 3986: unreserved characters, and the separator).
@@ -49,13 +49,13 @@ impl Output {
 const COLUMNS: u16 = 80;
 
 /// A table with these heads that fits the terminal, or 80 columns where there is none.
-pub(crate) fn table<const N: usize>(heads: [&str; N]) -> Table {
+pub(crate) fn table<T: Into<Cell>>(heads: impl IntoIterator<Item = T>) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
     if !io::stdout().is_terminal() {
         table.set_width(COLUMNS);
     }
-    table.set_header(heads);
+    table.set_header(heads.into_iter().map(Into::into).collect::<Vec<Cell>>());
     table
 }
 
@@ -64,6 +64,20 @@ pub(crate) fn align_numbers(table: &mut Table, columns: std::ops::Range<usize>) 
     for column in table.column_iter_mut().skip(columns.start).take(columns.len()) {
         column.set_cell_alignment(CellAlignment::Right);
     }
+}
+
+/// The first two lines of a Markdown table, fit for a lab book.
+pub(crate) fn markdown_heads<T: AsRef<str>>(heads: &[T]) -> String {
+    format!("{}\n{}", markdown_row(heads), markdown_row(&vec!["---"; heads.len()]))
+}
+
+/// A line of a Markdown table.
+pub(crate) fn markdown_row<T: AsRef<str>>(cells: &[T]) -> String {
+    let cell = |cell: &T| match cell.as_ref() {
+        "" => " |".to_owned(),
+        text => format!(" {text} |"),
+    };
+    std::iter::once("|".to_owned()).chain(cells.iter().map(cell)).collect()
 }
 
 /// The path as it is on disk, so that a pipe can hand it on even where it is not UTF-8.

@@ -46,6 +46,7 @@
 //! ```
 
 pub mod atomic_file;
+mod config_limits;
 pub mod dual_encoder;
 pub mod error;
 pub mod image_preprocessing;

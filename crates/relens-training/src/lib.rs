@@ -38,6 +38,7 @@
 //! rewrite is worth, and [`mining`] asks language models for rewrites that the retriever likes better. [`data`] is what a
 //! rewriter reads: a corpus of captioned images, candidate rewrites, noise, a vocabulary of its own.
 
+mod config_file;
 pub mod data;
 pub mod error;
 pub mod mining;

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::Result;
 use maud::{Markup, PreEscaped, html};
-use relens_training::mining::highlights::Highlights;
 use relens_training::mining::record::{MinedQuery, MinedRewrite};
+use relens_training::mining::summary::Highlights;
 use relens_training::mining::summary::{StrategySummary, Summary};
 
 use super::charts::Bars;

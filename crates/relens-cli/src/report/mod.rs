@@ -6,7 +6,6 @@ mod charts;
 mod comparison;
 mod curves;
 mod document;
-mod examples;
 pub(crate) mod inputs;
 mod mining;
 mod page;

@@ -6,10 +6,10 @@ use anyhow::Result;
 use maud::{Markup, PreEscaped, html};
 
 use super::charts::{self, Bars};
+use super::comparison::{CaptionExample, Examples, PieceKind};
 use super::comparison::{Pair, RECALL_AT, RecallCell, UNCHANGED};
 use super::curves;
 use super::document::{document, thumbnail};
-use super::examples::{CaptionExample, Examples, PieceKind};
 use super::inputs::{ComparisonCell, ComparisonTable, Inputs, Interval, RecordedEvaluation, TrainingRun};
 
 /// Writes the page as text. With `compare`, evaluations are compared with the first; `images` says where pictures are if

@@ -1,9 +1,9 @@
-use relens_training::mining::highlights::Highlights;
 use relens_training::mining::record::MinedQuery;
+use relens_training::mining::summary::Highlights;
 use relens_training::mining::summary::Summary;
 use serde_json::{Value, json};
 
-use super::examples::{PieceKind, word_difference};
+use super::comparison::{PieceKind, word_difference};
 use super::inputs::Inputs;
 use super::{mining_page, write};
 

@@ -58,6 +58,12 @@ fn unknown_enhancers_are_refused_with_the_ones_there_are() {
 }
 
 #[test]
+fn what_is_gone_names_what_is_in_its_place() {
+    refused(&["train", "soft", "--config", "soft.toml"], "`relens train sft`");
+    refused(&["search", "a dog", "--enhancer", "soft"], "`rewriter` is in its place");
+}
+
+#[test]
 fn quiet_and_verbose_exclude_each_other() {
     refused(&["-q", "-v", "models", "list"], "cannot be used with");
 }

@@ -6,8 +6,8 @@ use candle_core::{Device, Tensor};
 use image::{Rgb, RgbImage, imageops};
 use rayon::prelude::*;
 
-use super::config::{PreprocessConfig, ResizeMode};
 use super::resize::{PassOrder, Resampling, SourceRegion, resize};
+use super::{PreprocessConfig, ResizeMode};
 use crate::{ModelError, Result};
 
 /// Fits pictures to a tower's input and normalises them.

@@ -8,14 +8,13 @@ mod pickle;
 mod reading;
 mod stored;
 mod trainable;
-mod writing;
 
 pub(crate) use gguf::{GgufTensor, MappedFile};
 pub(crate) use reading::TensorShapes;
 pub use reading::Weights;
 pub use stored::{ElementType, StoredTensor};
 pub use trainable::{StoredLayout, TrainableParameter, TrainableParameters};
-pub use writing::{save_tensors, tensors_to_bytes};
+pub use trainable::{save_tensors, tensors_to_bytes};
 
 #[cfg(test)]
 mod tests;

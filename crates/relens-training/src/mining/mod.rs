@@ -9,7 +9,6 @@ pub mod composer;
 pub mod conversation;
 pub mod engine;
 pub mod filters;
-pub mod highlights;
 pub mod import;
 pub mod low_quality;
 pub mod pool;

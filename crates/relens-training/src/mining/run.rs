@@ -17,8 +17,8 @@ use relens_models::atomic_file::{AtomicFile, write_atomically};
 use serde::{Deserialize, Serialize};
 
 use super::filters::comparable;
-use super::highlights::Highlights;
 use super::record::{self, MinedQuery, MinedWriter};
+use super::summary::Highlights;
 use super::summary::Summary;
 use crate::{Result, TrainingError};
 

@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, InplaceOp1, Layout, Tensor};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::parameters::{Gradients, NamedParameter, with_values};
+use super::{Gradients, NamedParameter, with_values};
 use crate::{Result, TrainingError};
 
 /// Elements updated by one task.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::parameters::{NamedParameter, with_values};
+use super::{NamedParameter, with_values};
 use crate::{Result, TrainingError};
 
 /// Elements averaged by one task.

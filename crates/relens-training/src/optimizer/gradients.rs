@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::parameters::{Gradients, NamedParameter, with_values};
+use super::{Gradients, NamedParameter, with_values};
 use crate::{Result, TrainingError};
 
 /// Elements summed by one task; fixed, so that the sum does not depend on the number of threads.

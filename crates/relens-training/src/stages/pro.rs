@@ -3,8 +3,6 @@
 //! EvdCLIP, equation 7: L_ALIGN = L_PRO + β·L_SFT, the cross-entropy on the best candidate. The query itself may stand
 //! among the candidates with reward 0, so that the rewriter learns when not to rewrite (a departure, `include_query`).
 
-use std::path::PathBuf;
-
 use candle_core::Tensor;
 use relens::progress::Progress;
 use relens_models::language_model::PromptTargetBatch;
@@ -12,6 +10,7 @@ use relens_models::ops::target_log_probs;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::config_file::ConfigTable;
 use crate::data::CandidateQuery;
 use crate::data::candidates::CandidateConfig;
 use crate::objectives::{
@@ -75,7 +74,7 @@ impl PreferenceRanking {
             return Err(TrainingError::setting("candidates", expected, &"none"));
         }
         progress.message(&format!("{} queries with ranked candidates", examples.len()));
-        let batches = config.batches(examples.len());
+        let batches = config.run.batches(examples.len());
         Ok(Self { config, examples, batches })
     }
 
@@ -153,7 +152,7 @@ impl LearningStep for PreferenceRanking {
         let batch = self.batches.batch(step - 1);
         let examples: Vec<&RankedExample> =
             batch.into_iter().filter_map(|index| self.examples.get(index)).collect();
-        let micro_batch = self.config.optimization.micro_batch(self.config.batch_size);
+        let micro_batch = self.config.run.micro_batch();
         let mut accumulator = GradientAccumulator::default();
         let mut sums = [0.0; 3];
         for (micro, chunk) in examples.chunks(micro_batch).enumerate() {
@@ -231,12 +230,16 @@ impl RewritingMethod for ProMethod {
     /// both papers.
     const BATCH_SIZE: usize = 16;
 
-    fn start_from(&mut self) -> Option<&mut PathBuf> {
-        Some(&mut self.policy.start_from)
+    fn read(fields: &mut ConfigTable<'_>) -> Result<Self> {
+        fields.take()
     }
 
-    fn mined(&mut self) -> Option<&mut Vec<PathBuf>> {
-        Some(&mut self.candidates.mined)
+    fn policy(&mut self) -> Option<&mut PolicyConfig> {
+        Some(&mut self.policy)
+    }
+
+    fn candidates(&mut self) -> Option<&mut CandidateConfig> {
+        Some(&mut self.candidates)
     }
 
     fn check(&self) -> Result<()> {
@@ -251,7 +254,7 @@ impl RewritingMethod for ProMethod {
 
     fn plan(config: &ProConfig) -> Result<Plan> {
         let shape = PlanShape {
-            examples: queries_at_hand(Some(&config.method.candidates), &config.data)?,
+            examples: queries_at_hand(Some(&config.method.candidates), &config.run.data)?,
             targets: config.method.rank_length,
             updates: 1,
             samples: false,

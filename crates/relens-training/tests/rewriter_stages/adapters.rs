@@ -26,7 +26,7 @@ fn values(weights: &Weights, name: &str) -> Vec<f32> {
 /// A and B of every targeted map move, nothing else is among what is trained.
 fn assert_only_the_adapter_moves(stage: &RewriterConfig<impl RewritingMethod>) {
     finish(stage).unwrap();
-    let run = stage.output.clone();
+    let run = stage.run.output.clone();
     let (mut before, after) = (weights(&run, 0), weights(&run, 3));
     // PPO's value head learns beside the policy.
     before.retain(|name, _| !name.starts_with("value_head."));
@@ -85,7 +85,7 @@ fn a_resumed_adapter_has_the_bytes_of_an_uninterrupted_one() {
     finish(&whole).unwrap();
     parted.run(&mut StopAfter(3)).unwrap_err();
     finish(&parted).unwrap();
-    let (whole, parted) = (bytes(&whole.output, 5), bytes(&parted.output, 5));
+    let (whole, parted) = (bytes(&whole.run.output, 5), bytes(&parted.run.output, 5));
     for (file, whole) in &whole {
         assert!(whole == &parted[file], "{file} differs");
     }

@@ -64,7 +64,7 @@ fn samples_longer_than_the_context_are_skipped_by_name() {
 
     let tables = world.starting_tables(SIBLINGS);
     let mut stage = world.config::<SftMethod>("faults/long-sft", "max_steps = 1\nmin_gain = -100.0", &tables);
-    stage.data.annotations.clone_from(&path);
+    stage.run.data.annotations.clone_from(&path);
     let mut listener = Listener::default();
     stage.run(&mut listener).unwrap();
     let said = |listener: &Listener, what: &str| {
@@ -77,8 +77,8 @@ fn samples_longer_than_the_context_are_skipped_by_name() {
     );
 
     let mut stage = world.config::<PpoMethod>("faults/long-ppo", "max_steps = 2", &world.starting_tables(""));
-    stage.data.annotations = path;
-    stage.batch_size = 12;
+    stage.run.data.annotations = path;
+    stage.run.batch_size = 12;
     let mut listener = Listener::default();
     stage.run(&mut listener).unwrap();
     assert!(said(&listener, "a prompt longer than the context for"), "{:?}", listener.messages);
@@ -102,7 +102,7 @@ fn a_damaged_checkpoint_is_passed_over_for_the_one_before() {
     finish(&whole).unwrap();
     let damaged = world.config::<SftMethod>("faults/damaged", top, &tables);
     assert!(matches!(damaged.run(&mut StopAfter(4)).unwrap_err(), TrainingError::Interrupted { .. }));
-    let checkpoints = damaged.output.join("checkpoints");
+    let checkpoints = damaged.run.output.join("checkpoints");
     truncate(&checkpoints.join("step-4/optimizer.safetensors"));
     let mut listener = Listener::default();
     damaged.run(&mut listener).unwrap();
@@ -111,14 +111,14 @@ fn a_damaged_checkpoint_is_passed_over_for_the_one_before() {
         "{:?}",
         listener.messages
     );
-    let (whole, resumed) = (bytes(&whole.output, 5), bytes(&damaged.output, 5));
+    let (whole, resumed) = (bytes(&whole.run.output, 5), bytes(&damaged.run.output, 5));
     for (file, whole) in &whole {
         assert!(whole == &resumed[file], "{file} differs");
     }
 
     let lost = world.config::<SftMethod>("faults/lost", top, &tables);
     lost.run(&mut StopAfter(3)).unwrap_err();
-    let checkpoints = lost.output.join("checkpoints");
+    let checkpoints = lost.run.output.join("checkpoints");
     for entry in std::fs::read_dir(&checkpoints).unwrap() {
         let manifest = entry.unwrap().path().join("manifest.json");
         if manifest.is_file() {

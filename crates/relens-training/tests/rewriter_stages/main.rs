@@ -24,7 +24,7 @@ const SIBLINGS: &str = "[candidates]\nsibling_captions = 2\n";
 /// Every tensor of a checkpoint after some steps differs from the first checkpoint's.
 fn assert_everything_moves(stage: &RewriterConfig<impl RewritingMethod>, step: u64) {
     finish(stage).unwrap();
-    let run = stage.output.clone();
+    let run = stage.run.output.clone();
     let (before, after) = (weights(&run, 0), weights(&run, step));
     assert!(before.len() > 20 && before.len() == after.len());
     for (name, before) in &before {
@@ -63,7 +63,7 @@ fn assert_resumes<M: RewritingMethod>(name: &str, top: &str, tables: &str, steps
     let stopped = parted.run(&mut StopAfter(3)).unwrap_err();
     assert!(matches!(stopped, TrainingError::Interrupted { step: 3 }), "{stopped}");
     finish(&parted).unwrap();
-    let (whole, parted) = (bytes(&whole.output, steps), bytes(&parted.output, steps));
+    let (whole, parted) = (bytes(&whole.run.output, steps), bytes(&parted.run.output, steps));
     for (file, whole) in &whole {
         assert!(whole == &parted[file], "{name}: {file} differs");
     }
@@ -107,26 +107,26 @@ fn accumulated_micro_batches_and_checkpointed_layers_equal_the_large_batch() {
         let top = format!("{adam}\nmin_gain = -100.0\n{more}");
         let stage = world.config::<SftMethod>(&format!("accumulate/sft-{name}"), &top, &tables);
         finish(&stage).unwrap();
-        stage.output.clone()
+        stage.run.output.clone()
     });
     compare(&mut |name, more| {
         let top = format!("{adam}\ninclude_query = true\n{more}");
         let stage = world.config::<ProMethod>(&format!("accumulate/pro-{name}"), &top, &tables);
         finish(&stage).unwrap();
-        stage.output.clone()
+        stage.run.output.clone()
     });
     let free = world.starting_tables("");
     compare(&mut |name, more| {
         let top = format!("{adam}\nupdates = 1\n{more}");
         let stage = world.config::<PpoMethod>(&format!("accumulate/ppo-{name}"), &top, &free);
         finish(&stage).unwrap();
-        stage.output.clone()
+        stage.run.output.clone()
     });
     compare(&mut |name, more| {
         let top = format!("{adam}\ngroup = 2\n{more}");
         let stage = world.config::<GrpoMethod>(&format!("accumulate/grpo-{name}"), &top, &free);
         finish(&stage).unwrap();
-        stage.output.clone()
+        stage.run.output.clone()
     });
 }
 
@@ -202,10 +202,13 @@ fn a_kl_beyond_the_limit_and_broken_weights_stop_the_run() {
     let top = "max_steps = 9\nepochs = 99\nmin_gain = -100.0\noptimization.clip_norm = 0.0";
     let tables = world.starting_tables(SIBLINGS);
     let mut stage = world.config::<SftMethod>("stops/nan", top, &tables);
-    stage.learning_rate = 1e30;
+    stage.run.learning_rate = 1e30;
     let error = finish(&stage).unwrap_err();
     assert!(error.to_string().contains("step "), "{error}");
-    assert!(stage.output.join("checkpoints/step-0/weights.safetensors").is_file(), "the last good one stays");
+    assert!(
+        stage.run.output.join("checkpoints/step-0/weights.safetensors").is_file(),
+        "the last good one stays"
+    );
 }
 
 #[test]
@@ -216,7 +219,7 @@ fn the_start_wins_only_where_it_may() {
         let tables = format!("[evaluation]\nmetric = 'loss'\nevery_steps = 2\nstart_may_win = {may}\n");
         let mut stage = world.config::<DenoiseMethod>(&format!("start/{name}"), &top, &tables);
         // Steps this large ruin every rewriter.
-        stage.learning_rate = 3.0;
+        stage.run.learning_rate = 3.0;
         finish(&stage).unwrap().best_step
     };
     assert_eq!(best("may", true), 0);

@@ -115,7 +115,7 @@ fn written_tables() -> String {
 fn the_decoder_moves_and_the_trunk_stays() {
     let stage = world().config::<SftMethod>("trunk/moves", "max_steps = 2", &tables());
     let summary = finish(&stage).unwrap();
-    let (before, after) = (weights(&stage.output, 0), weights(&stage.output, 2));
+    let (before, after) = (weights(&stage.run.output, 0), weights(&stage.run.output, 2));
     assert!(before.len() > 20 && before.keys().all(|name| !name.starts_with("encoder.")));
     for (name, before) in &before {
         assert_ne!(before, &after[name], "{name} did not move");
@@ -132,7 +132,7 @@ fn a_resumed_run_draws_what_the_uninterrupted_one_would_have_drawn() {
     let stopped = parted.run(&mut StopAfter(3)).unwrap_err();
     assert!(matches!(stopped, TrainingError::Interrupted { step: 3 }), "{stopped}");
     finish(&parted).unwrap();
-    let (whole, parted) = (bytes(&whole.output, 5), bytes(&parted.output, 5));
+    let (whole, parted) = (bytes(&whole.run.output, 5), bytes(&parted.run.output, 5));
     for (file, whole) in &whole {
         assert!(whole == &parted[file], "{file} differs");
     }

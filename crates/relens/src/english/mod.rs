@@ -4,12 +4,11 @@
 pub mod inflection;
 pub mod lemma;
 pub mod sorted_lines;
-pub mod spelling;
 pub mod vocabulary;
 pub mod word_list;
-pub(crate) mod words;
+pub mod words;
 
 pub use sorted_lines::SortedLines;
-pub use spelling::Correction;
 pub use vocabulary::Vocabulary;
 pub use word_list::WordList;
+pub use words::Correction;

@@ -92,10 +92,23 @@ pub fn open(table: &EnhancerTable, context: &EnhancerContext) -> Result<Box<dyn 
                 table.refuse("it comes before all enhancers: write [spelling] in place of an [[enhancer]]")
             );
         }
-        unknown => {
-            return Err(Error::UnknownEnhancer { name: unknown.to_owned(), available: NAMES.join(", ") });
-        }
+        unknown => return Err(unknown_enhancer(unknown, &NAMES)),
     })
+}
+
+/// What is in the place of an enhancer that there once was.
+pub(crate) fn in_place_of(name: &str) -> Option<&'static str> {
+    (name == "soft")
+        .then_some("it is gone, for it learned to leave queries as they are; `rewriter` is in its place")
+}
+
+/// The error for a name that is none of `available`.
+pub(crate) fn unknown_enhancer(name: &str, available: &[&str]) -> Error {
+    let name = name.to_owned();
+    match in_place_of(&name) {
+        Some(reason) => Error::Enhancer { enhancer: name, reason: reason.to_owned() },
+        None => Error::UnknownEnhancer { name, available: available.join(", ") },
+    }
 }
 
 /// What every enhancer that tells of a query's entities can be set to, beside what only one has.

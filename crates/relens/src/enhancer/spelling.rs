@@ -1,7 +1,7 @@
 //! Misspelt words, corrected before anything else looks at the query.
 //!
 //! A retriever that has learned captions reads "climbign" as pieces that mean nothing, and so does every enhancer behind
-//! it. What the knowledge base has a name for is right; [`crate::english::spelling`] says what is wrong otherwise.
+//! it. What the knowledge base has a name for is right; [`crate::english::words`] says what is wrong otherwise.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -11,8 +11,8 @@ use serde::Deserialize;
 
 use super::open::{EnhancerContext, EnhancerTable};
 use super::{Query, TraceEntry};
-use crate::english::spelling::{Correction, corrected};
 use crate::english::words::WordInText;
+use crate::english::words::{Correction, corrected};
 use crate::english::{Vocabulary, WordList};
 use crate::error::Result;
 use crate::knowledge::Knowledge;

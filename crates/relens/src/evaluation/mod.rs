@@ -8,14 +8,13 @@ mod bootstrap;
 mod metrics;
 pub mod perturbation;
 mod ranks;
-mod report;
 
 use std::time::Instant;
 
 pub use bootstrap::{BootstrapOptions, PairedBootstrap, Statistic, paired_bootstrap};
 pub use metrics::RankingMetrics;
+pub use metrics::RetrievalReport;
 pub use ranks::{GroundTruthRanks, ScoreOffsets};
-pub use report::RetrievalReport;
 
 use crate::dataset::Dataset;
 use crate::embed::TextEmbedder;

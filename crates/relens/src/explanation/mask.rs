@@ -10,7 +10,7 @@
 //! a probability of 1; the integral has a handful of points (theirs: 20), and the step is accepted when the objective
 //! falls at all.
 
-use super::upsampling::BilinearUpsampling;
+use super::saliency::BilinearUpsampling;
 use super::{DifferentiableScore, SaliencyMap};
 use crate::error::{Error, Result};
 use crate::progress::Progress;

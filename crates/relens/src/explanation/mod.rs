@@ -8,15 +8,13 @@
 //! The pixel methods ask a [`DifferentiableScore`] only; [`RetrievalScore`] is the one of a retriever, whatever its
 //! image tower.
 
-mod baseline;
 pub mod faithfulness;
 pub mod integrated_gradients;
 pub mod mask;
 mod saliency;
 mod score;
-mod upsampling;
 pub mod words;
 
-pub use baseline::Baseline;
 pub use saliency::{Cells, SaliencyMap};
+pub use score::Baseline;
 pub use score::{DifferentiableScore, PixelGrid, RetrievalScore, ScoredGradients};

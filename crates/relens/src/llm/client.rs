@@ -14,8 +14,8 @@ use super::api_key::ApiKey;
 use super::error::LlmError;
 use super::record_store::{RecordStore, RecordedReply};
 use super::request::{ChatReply, ChatRequest, RequestKey};
-use super::retry;
 use super::settings::ClientSettings;
+use super::transport;
 use super::transport::{Failure, Transport};
 use super::wire::{self, Received};
 use super::{ChatModel, Deliver};
@@ -287,7 +287,7 @@ impl Shared {
                 if attempt >= self.settings.retry.attempts {
                     return Err(LlmError::NoReply { label, attempts: attempt, last });
                 }
-                Ok(retry::pause(&self.settings.retry, attempt, wait))
+                Ok(transport::pause(&self.settings.retry, attempt, wait))
             }
         }
     }

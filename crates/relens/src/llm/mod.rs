@@ -22,7 +22,6 @@ mod error;
 mod image_part;
 mod record_store;
 mod request;
-mod retry;
 mod settings;
 pub mod structured;
 mod transport;

@@ -4,14 +4,13 @@
 //! A model that is there is opened without asking the hub.
 
 pub mod bundled;
-mod names;
 mod repository;
 
 use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
 
-pub use names::{open_clip_names, repository_of};
 pub use repository::ModelHub;
+pub use repository::{open_clip_names, repository_of};
 
 use crate::error::{Error, Result};
 use crate::progress::Progress;

@@ -7,7 +7,7 @@ use relens::evaluation::{BootstrapOptions, Evaluation, PairedBootstrap, Statisti
 use serde::Serialize;
 
 use super::RECALL_AT;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::perturbed_captions::PerturbationEffect;
 
 /// The result.
@@ -170,31 +170,33 @@ pub(super) fn show(table: &PerturbationTable) -> Result<()> {
     let writer = &mut output.writer;
     let PerturbationTable { model, enhancer, n_images, n_texts, .. } = table;
     writeln!(writer, "{n_images} pictures, {n_texts} captions, {model}, {enhancer}, text → image\n")?;
-    writeln!(writer, "| perturbation | changed | R@1 | cost | comes back | share | beyond lift |")?;
-    writeln!(writer, "| --- | --- | --- | --- | --- | --- | --- |")?;
+    let heads = ["perturbation", "changed", "R@1", "cost", "comes back", "share", "beyond lift"];
+    writeln!(writer, "{}", output::markdown_heads(&heads))?;
     if let Some(UnperturbedCell { as_typed, lift, .. }) = table.unperturbed.first() {
-        writeln!(writer, "| none | | {} | | {} | | |", percent(*as_typed), interval(lift))?;
+        let (as_typed, lift) = (percent(*as_typed), interval(lift));
+        writeln!(writer, "{}", output::markdown_row(&["none", "", &as_typed, "", &lift, "", ""]))?;
     }
     for PerturbationRow { effect, n_texts, text_to_image } in &table.perturbations {
         let Some(cell) = text_to_image.first() else { continue };
         let changed = 100.0 * effect.changed as f64 / (*n_texts).max(1) as f64;
-        let shares = [cell.share, cell.share_beyond_lift].map(|share| share.map_or("–".to_owned(), whole));
-        writeln!(
-            writer,
-            "| {} | {changed:.0} % | {} | {} | {} | {} | {} |",
-            effect.perturbation,
+        let [share, beyond] =
+            [cell.share, cell.share_beyond_lift].map(|share| share.map_or("–".to_owned(), whole));
+        let cells = [
+            effect.perturbation.clone(),
+            format!("{changed:.0} %"),
             percent(cell.as_typed),
             interval(&cell.cost),
             interval(&cell.comes_back),
-            shares[0],
-            shares[1],
-        )?;
+            share,
+            beyond,
+        ];
+        writeln!(writer, "{}", output::markdown_row(&cells))?;
     }
     if let Some(mean) = table.mean.first() {
         let [cost, back] = [mean.cost, mean.comes_back].map(|value| format!("{:+.1}", 100.0 * value));
         let [share, beyond] = [mean.share, mean.share_beyond_lift].map(whole);
-        let count = mean.perturbations;
-        writeln!(writer, "| mean of {count} that cost | | | {cost} | {back} | {share} | {beyond} |")?;
+        let what = format!("mean of {} that cost", mean.perturbations);
+        writeln!(writer, "{}", output::markdown_row(&[&what, "", "", &cost, &back, &share, &beyond]))?;
         writeln!(writer, "\nMade worse than as typed: {}.", mean.worse)?;
     }
     Ok(writer.flush()?)

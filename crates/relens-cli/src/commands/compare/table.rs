@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::RECALL_AT;
 use crate::measured_queries::MeasuredQueries;
-use crate::output::Output;
+use crate::output::{self, Output};
 
 /// A row of the result.
 #[derive(Debug, Serialize)]
@@ -80,8 +80,7 @@ pub(super) fn show(rows: &[ComparedRow]) -> Result<()> {
         heads.insert(0, "queries".to_owned());
     }
     heads.extend(ways.iter().flat_map(|way| RECALL_AT.map(|k| format!("{way} R@{k}"))));
-    writeln!(output.writer, "| {} |", heads.join(" | "))?;
-    writeln!(output.writer, "| {}", "--- | ".repeat(heads.len()).trim_end())?;
+    writeln!(output.writer, "{}", output::markdown_heads(&heads))?;
     for row in rows {
         let share = row.share.map_or_else(String::new, |share| format!("{share:.2}"));
         let mut cells = vec![row.label.clone(), share];
@@ -90,7 +89,7 @@ pub(super) fn show(rows: &[ComparedRow]) -> Result<()> {
         }
         cells.extend(row.text_to_image.iter().chain(&row.image_to_text).map(cell_text));
         cells.resize(heads.len(), "–".to_owned());
-        writeln!(output.writer, "| {} |", cells.join(" | "))?;
+        writeln!(output.writer, "{}", output::markdown_row(&cells))?;
     }
     Ok(output.writer.flush()?)
 }

@@ -5,11 +5,10 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::Result;
-use comfy_table::{CellAlignment, Table, presets};
 use relens::evaluation::{RankingMetrics, RetrievalReport};
 use serde::Serialize;
 
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::output_file::write_whole;
 use crate::perturbed_captions::PerturbationEffect;
 use crate::query_results::QueryResults;
@@ -68,11 +67,10 @@ pub(super) fn show(measured: &[EvaluationOutput], seconds: f64) -> Result<()> {
     let count: usize = measured.iter().map(|found| found.report.n_texts).sum();
     let texts = if kind.is_some() { "queries" } else { "captions" };
     writeln!(output.writer, "{n_images} pictures, {count} {texts}, {model}, {enhancer}, {seconds:.1} s")?;
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
     let recalls = report.image_retrieval.recall.iter().map(|(k, _)| format!("R@{k}"));
     let ranks = ["median rank", "mean rank", "MRR"].map(str::to_owned);
-    table.set_header(std::iter::once(String::new()).chain(recalls).chain(ranks));
+    let mut table = output::table(std::iter::once(String::new()).chain(recalls).chain(ranks));
+    let columns = table.column_count();
     for EvaluationOutput { kind, report, .. } in measured {
         let named = |direction: &str| match kind {
             Some(kind) => format!("{kind}, {direction}"),
@@ -83,9 +81,7 @@ pub(super) fn show(measured: &[EvaluationOutput], seconds: f64) -> Result<()> {
             table.add_row(row(named("image → text"), metrics));
         }
     }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+    output::align_numbers(&mut table, 1..columns);
     writeln!(output.writer, "{table}")?;
     Ok(output.writer.flush()?)
 }

@@ -25,6 +25,10 @@ pub(crate) struct GateArguments {
     #[arg(long, value_name = "DIR")]
     rewriter: Option<PathBuf>,
 
+    /// Where the copy with the gate goes, in place of the configuration's `output`.
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+
     /// Print one JSON object with what was found.
     #[arg(long)]
     json: bool,
@@ -36,6 +40,7 @@ impl GateArguments {
         if let Some(rewriter) = self.rewriter {
             config.rewriter = rewriter;
         }
+        config.output = self.output.or(config.output);
         interrupt::watch();
         let report = fit(&config, &mut Reporter::default())
             .with_context(|| format!("fitting the gate of {} stopped", config.rewriter.display()))?;

@@ -23,6 +23,8 @@ use gate::GateArguments;
 use retriever::RetrieverArguments;
 use rewriter::RewriterArguments;
 
+use crate::usage::usage_error;
+
 /// Train models from a configuration file.
 #[derive(Debug, Subcommand)]
 pub(crate) enum TrainCommand {
@@ -50,6 +52,13 @@ pub(crate) enum TrainCommand {
     Grpo(RewriterArguments),
 
     Gate(GateArguments),
+
+    /// Gone; what stands in scripts is told what to use.
+    #[command(hide = true)]
+    Soft {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 impl TrainCommand {
@@ -65,6 +74,10 @@ impl TrainCommand {
             Self::Ppo(arguments) => arguments.run::<PpoMethod>(),
             Self::Grpo(arguments) => arguments.run::<GrpoMethod>(),
             Self::Gate(arguments) => arguments.run(),
+            Self::Soft { .. } => Err(usage_error(
+                "`relens train soft` is gone, for it learned to leave queries as they are; `relens train sft` and the stages \
+                 after it train a rewriter",
+            )),
         }
     }
 }

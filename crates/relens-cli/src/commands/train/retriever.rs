@@ -30,6 +30,14 @@ pub(crate) struct RetrieverArguments {
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
 
+    /// The retriever to start from, in place of the configuration's `model.start_from`.
+    #[arg(long, value_name = "DIR")]
+    start_from: Option<PathBuf>,
+
+    /// Rewrites to learn from, in place of the configuration's `data.rewrites`; may be repeated.
+    #[arg(long, value_name = "FILE")]
+    rewrites: Vec<PathBuf>,
+
     /// Go on with a run that was interrupted; start it if it has not been started.
     #[arg(long)]
     resume: bool,
@@ -44,6 +52,10 @@ impl RetrieverArguments {
         let mut config = RetrieverConfig::read(&self.config)?;
         if let Some(output) = self.output {
             config.output = output;
+        }
+        config.model.start_from = self.start_from.or(config.model.start_from);
+        if !self.rewrites.is_empty() {
+            config.data.rewrites = self.rewrites;
         }
         refuse_to_overwrite(&config.output, self.resume)?;
         interrupt::watch();

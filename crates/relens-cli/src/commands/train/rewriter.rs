@@ -68,12 +68,12 @@ impl RewriterArguments {
             return show_plan(&config.plan()?, self.json);
         }
         // What has to be downloaded is now, with its progress; what may not be is an error before anything else.
-        model_choice::directory(&config.retriever.model)?;
-        refuse_to_overwrite(&config.output, self.resume)?;
+        model_choice::directory(&config.run.retriever.model)?;
+        refuse_to_overwrite(&config.run.output, self.resume)?;
         interrupt::watch();
         let summary = config
             .run(&mut Reporter::default())
-            .with_context(|| format!("training into {} stopped", config.output.display()))?;
+            .with_context(|| format!("training into {} stopped", config.run.output.display()))?;
         show("rewriter", &summary, self.json)
     }
 
@@ -84,22 +84,22 @@ impl RewriterArguments {
                 path.clone_from(option);
             }
         };
-        replace(&mut config.output, &self.output);
-        replace(&mut config.data.annotations, &self.annotations);
-        replace(&mut config.data.images, &self.images);
+        replace(&mut config.run.output, &self.output);
+        replace(&mut config.run.data.annotations, &self.annotations);
+        replace(&mut config.run.data.images, &self.images);
         if let Some(retriever) = &self.retriever {
-            config.retriever.model.clone_from(retriever);
+            config.run.retriever.model.clone_from(retriever);
         }
-        match config.method.start_from() {
-            Some(start_from) => replace(start_from, &self.start_from),
+        match config.method.policy() {
+            Some(policy) => replace(&mut policy.start_from, &self.start_from),
             None if self.start_from.is_some() => {
                 bail!("--start-from: this stage makes its model from scratch")
             }
             None => {}
         }
-        match config.method.mined() {
+        match config.method.candidates() {
             _ if self.mined.is_empty() => {}
-            Some(mined) => mined.clone_from(&self.mined),
+            Some(candidates) => candidates.mined.clone_from(&self.mined),
             None => {
                 bail!("--mined: {} has no [candidates] whose files could be replaced", self.config.display())
             }

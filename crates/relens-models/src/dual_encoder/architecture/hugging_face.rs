@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 
 use super::Architecture;
 use super::fields::{self, refuse};
+use super::image_side::ProjectionConfig;
 use super::image_side::{ImageSide, ImageTowerConfig};
 use super::preprocessor_config;
-use super::projection::ProjectionConfig;
 use super::text_side::{TextSide, TextTowerConfig, TokenPooling};
 use crate::Result;
 use crate::ops::AttentionMask;

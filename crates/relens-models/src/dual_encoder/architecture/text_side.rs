@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use candle_core::Tensor;
 
-use super::projection::{Projection, ProjectionConfig};
+use super::image_side::{Projection, ProjectionConfig};
 use crate::ops::{embedding, l2_normalize, mean_pool};
 use crate::parameters::Parameters;
 use crate::tokenizer::{TokenBatch, TokenizerConfig};

@@ -3,10 +3,8 @@
 use std::path::Path;
 
 use crate::Result;
+use crate::config_limits::{check_epsilon, check_sizes};
 use crate::ops::Activation;
-
-/// The largest number that a size may have: far above any model, far below what could overflow.
-const LARGEST_SIZE: usize = 1 << 24;
 
 /// The sizes and parts of a decoder, whichever kind of file they were read from.
 #[derive(Debug, Clone, PartialEq)]
@@ -143,20 +141,14 @@ impl LlamaConfig {
             ("head_dim", self.head_dim),
             ("max_position_embeddings", self.context_length),
         ];
-        for (name, size) in sizes {
-            if !(1..=LARGEST_SIZE).contains(&size) {
-                return Err(format!("`{name}` is {size}, expected 1 to {LARGEST_SIZE}"));
-            }
-        }
+        check_sizes(&sizes)?;
         if !self.heads.is_multiple_of(self.key_value_heads) {
             let (heads, shared) = (self.heads, self.key_value_heads);
             return Err(format!(
                 "`num_key_value_heads` is {shared}, expected a divisor of `num_attention_heads` {heads}"
             ));
         }
-        if !(self.norm_eps > 0.0 && self.norm_eps < 1.0) {
-            return Err(format!("`rms_norm_eps` is {}, expected between 0 and 1", self.norm_eps));
-        }
+        check_epsilon("rms_norm_eps", self.norm_eps)?;
         if let Some(id) = self.end_of_sequence.iter().find(|&&id| id as usize >= self.vocabulary_size) {
             let size = self.vocabulary_size;
             return Err(format!("`eos_token_id` is {id}, expected less than `vocab_size` {size}"));

@@ -5,7 +5,6 @@
 //! on packed batches, differentiably.
 
 mod block;
-mod checkpointing;
 mod config;
 mod config_file;
 mod incremental;

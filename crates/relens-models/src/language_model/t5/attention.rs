@@ -9,46 +9,72 @@ use crate::layers::{ConcatenatedLinear, Dropout, DropoutGenerator, Linear, RmsNo
 use crate::ops::{self, AttentionConfig, AttentionMask};
 use crate::parameters::Parameters;
 
-/// T5 does not scale its scores; the initialisation of the queries does it.
-fn attention_config(config: &T5Config, mask: AttentionMask) -> AttentionConfig {
-    AttentionConfig { scale: Some(1.0), ..AttentionConfig::new(config.num_heads, mask) }
-}
-
-/// hidden + o(attention(norm(hidden))) within every sequence.
+/// What both kinds of attention have around the mixing of heads: hidden + o(mix(norm(hidden))).
 #[derive(Debug, Clone)]
-pub(super) struct T5SelfAttention {
+struct AttentionFrame {
     norm: RmsNorm,
-    projections: ConcatenatedLinear,
     output: Linear,
     config: AttentionConfig,
     dropout: Dropout,
 }
 
-impl T5SelfAttention {
-    /// Takes `layer_norm` and `SelfAttention.*`.
-    pub(super) fn load(parameters: &Parameters, config: &T5Config, mask: AttentionMask) -> Result<Self> {
+impl AttentionFrame {
+    /// Takes `layer_norm`, and `o` of the attention's own `projections`.
+    fn load(
+        parameters: &Parameters,
+        projections: &Parameters,
+        config: &T5Config,
+        mask: AttentionMask,
+    ) -> Result<Self> {
         let (width, inner) = (config.d_model, config.inner_width());
-        let attention = parameters.pp("SelfAttention");
-        let projections = ["q", "k", "v"]
-            .map(|name| Linear::load_without_bias(&attention.pp(name), width, inner))
-            .into_iter()
-            .collect::<Result<Vec<_>>>()?;
         Ok(Self {
             norm: RmsNorm::load(&parameters.pp("layer_norm"), width, config.layer_norm_epsilon)?,
-            projections: ConcatenatedLinear::new(projections)?,
-            output: Linear::load_without_bias(&attention.pp("o"), inner, width)?,
-            config: attention_config(config, mask),
+            output: Linear::load_without_bias(&projections.pp("o"), inner, width)?,
+            // T5 does not scale its scores; the initialisation of the queries does it.
+            config: AttentionConfig { scale: Some(1.0), ..AttentionConfig::new(config.num_heads, mask) },
             dropout: Dropout::new(config.dropout_rate),
         })
     }
 
-    pub(super) fn detached(&self) -> Result<Self> {
+    fn detached(&self) -> Self {
+        Self { norm: self.norm.detached(), output: self.output.detached(), ..*self }
+    }
+
+    /// `mix` turns the normalised states into what the heads gather.
+    fn around(
+        &self,
+        hidden: &Tensor,
+        mut generator: Option<&mut DropoutGenerator>,
+        mix: impl FnOnce(&Tensor, &AttentionConfig) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let config = AttentionConfig { dropout: self.dropout.mask(generator.as_deref_mut()), ..self.config };
+        let mixed = mix(&self.norm.forward(hidden)?, &config)?;
+        Ok((hidden + self.dropout.forward(&self.output.forward(&mixed)?, generator)?)?)
+    }
+}
+
+/// hidden + o(attention(norm(hidden))) within every sequence.
+#[derive(Debug, Clone)]
+pub(super) struct T5SelfAttention {
+    frame: AttentionFrame,
+    projections: ConcatenatedLinear,
+}
+
+impl T5SelfAttention {
+    /// Takes `layer_norm` and `SelfAttention.*`.
+    pub(super) fn load(parameters: &Parameters, config: &T5Config, mask: AttentionMask) -> Result<Self> {
+        let attention = parameters.pp("SelfAttention");
+        let projection =
+            |name| Linear::load_without_bias(&attention.pp(name), config.d_model, config.inner_width());
+        let projections = ["q", "k", "v"].map(projection).into_iter().collect::<Result<Vec<_>>>()?;
         Ok(Self {
-            norm: self.norm.detached(),
-            projections: self.projections.detached()?,
-            output: self.output.detached(),
-            ..*self
+            frame: AttentionFrame::load(parameters, &attention, config, mask)?,
+            projections: ConcatenatedLinear::new(projections)?,
         })
+    }
+
+    pub(super) fn detached(&self) -> Result<Self> {
+        Ok(Self { frame: self.frame.detached(), projections: self.projections.detached()? })
     }
 
     pub(super) fn forward(
@@ -56,69 +82,59 @@ impl T5SelfAttention {
         hidden: &Tensor,
         bias: &Tensor,
         offsets: &[usize],
-        mut generator: Option<&mut DropoutGenerator>,
+        generator: Option<&mut DropoutGenerator>,
     ) -> Result<Tensor> {
-        let config = AttentionConfig { dropout: self.dropout.mask(generator.as_deref_mut()), ..self.config };
-        let qkv = self.projections.forward(&self.norm.forward(hidden)?)?;
-        let mixed = ops::attention_with_bias(&qkv, bias, offsets, &config)?;
-        let output = self.dropout.forward(&self.output.forward(&mixed)?, generator)?;
-        Ok((hidden + output)?)
+        self.forward_mixed_by(hidden, generator, |qkv, config| {
+            ops::attention_with_bias(qkv, bias, offsets, config)
+        })
     }
 
-    /// As [`T5SelfAttention::forward`] without dropout, with `mix` in the place of the attention.
+    /// As [`T5SelfAttention::forward`], with `mix` in the place of the attention.
     pub(super) fn forward_mixed_by(
         &self,
         hidden: &Tensor,
+        generator: Option<&mut DropoutGenerator>,
         mix: impl FnOnce(&Tensor, &AttentionConfig) -> Result<Tensor>,
     ) -> Result<Tensor> {
-        let qkv = self.projections.forward(&self.norm.forward(hidden)?)?;
-        Ok((hidden + self.output.forward(&mix(&qkv, &self.config)?)?)?)
+        self.frame.around(hidden, generator, |normed, config| mix(&self.projections.forward(normed)?, config))
     }
 }
 
 /// hidden + o(attention(norm(hidden), memory)): queries from the decoder, keys and values from the encoder.
 #[derive(Debug, Clone)]
 pub(super) struct T5CrossAttention {
-    norm: RmsNorm,
+    frame: AttentionFrame,
     query: Linear,
     key: Linear,
     value: Linear,
-    output: Linear,
-    config: AttentionConfig,
-    dropout: Dropout,
 }
 
 impl T5CrossAttention {
     /// Takes `layer_norm` and `EncDecAttention.*`.
     pub(super) fn load(parameters: &Parameters, config: &T5Config) -> Result<Self> {
-        let (width, inner) = (config.d_model, config.inner_width());
         let attention = parameters.pp("EncDecAttention");
-        let projection = |name| Linear::load_without_bias(&attention.pp(name), width, inner);
+        let projection =
+            |name| Linear::load_without_bias(&attention.pp(name), config.d_model, config.inner_width());
         Ok(Self {
-            norm: RmsNorm::load(&parameters.pp("layer_norm"), width, config.layer_norm_epsilon)?,
+            frame: AttentionFrame::load(parameters, &attention, config, AttentionMask::None)?,
             query: projection("q")?,
             key: projection("k")?,
             value: projection("v")?,
-            output: Linear::load_without_bias(&attention.pp("o"), inner, width)?,
-            config: attention_config(config, AttentionMask::None),
-            dropout: Dropout::new(config.dropout_rate),
         })
     }
 
     pub(super) fn detached(&self) -> Self {
         Self {
-            norm: self.norm.detached(),
+            frame: self.frame.detached(),
             query: self.query.detached(),
             key: self.key.detached(),
             value: self.value.detached(),
-            output: self.output.detached(),
-            ..*self
         }
     }
 
     /// What the queries are made from: the normalised states of the decoder.
     pub(super) fn query_inputs(&self, hidden: &Tensor) -> Result<Tensor> {
-        self.norm.forward(hidden)
+        self.frame.norm.forward(hidden)
     }
 
     /// The keys and the values of what the encoder made.
@@ -131,24 +147,22 @@ impl T5CrossAttention {
         hidden: &Tensor,
         memory: &Tensor,
         (offsets, memory_offsets): (&[usize], &[usize]),
-        mut generator: Option<&mut DropoutGenerator>,
+        generator: Option<&mut DropoutGenerator>,
     ) -> Result<Tensor> {
-        let config = AttentionConfig { dropout: self.dropout.mask(generator.as_deref_mut()), ..self.config };
-        let query = self.query.forward(&self.norm.forward(hidden)?)?;
         let (key, value) = self.keys_and_values(memory)?;
-        let mixed = ops::attention_separate(&query, &key, &value, offsets, memory_offsets, &config)?;
-        let output = self.dropout.forward(&self.output.forward(&mixed)?, generator)?;
-        Ok((hidden + output)?)
+        self.forward_mixed_by(hidden, generator, |query, config| {
+            ops::attention_separate(query, &key, &value, offsets, memory_offsets, config)
+        })
     }
 
-    /// As [`T5CrossAttention::forward`] without dropout, with `mix` in the place of the attention: it gets the queries.
+    /// As [`T5CrossAttention::forward`], with `mix` in the place of the attention: it gets the queries.
     pub(super) fn forward_mixed_by(
         &self,
         hidden: &Tensor,
+        generator: Option<&mut DropoutGenerator>,
         mix: impl FnOnce(&Tensor, &AttentionConfig) -> Result<Tensor>,
     ) -> Result<Tensor> {
-        let query = self.query.forward(&self.norm.forward(hidden)?)?;
-        Ok((hidden + self.output.forward(&mix(&query, &self.config)?)?)?)
+        self.frame.around(hidden, generator, |normed, config| mix(&self.query.forward(normed)?, config))
     }
 }
 

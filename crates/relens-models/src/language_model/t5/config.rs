@@ -4,69 +4,51 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config_limits::{LARGEST_SIZE, check_dropout, check_epsilon, check_sizes};
 use crate::ops::Activation;
 use crate::{ModelError, Result};
 
-/// The largest number that a size in a configuration may have: far above any T5, far below what could overflow.
-const LARGEST_SIZE: usize = 1 << 24;
-
 /// The fields of Hugging Face's `T5Config` that the model depends on; others are ignored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct T5Config {
     /// Rows of the embedding table. Default 32128.
-    #[serde(default = "default_vocabulary")]
     pub vocab_size: usize,
     /// Width of the hidden states. Default 512.
-    #[serde(default = "default_width")]
     pub d_model: usize,
     /// Width of one head. Default 64.
-    #[serde(default = "default_head_width")]
     pub d_kv: usize,
     /// Width inside the feed-forward parts. Default 2048.
-    #[serde(default = "default_inner_width")]
     pub d_ff: usize,
     /// Number of encoder layers. Default 6.
-    #[serde(default = "default_layers")]
     pub num_layers: usize,
     /// Number of decoder layers. Default as many as encoder layers.
-    #[serde(default)]
     pub num_decoder_layers: Option<usize>,
     /// Number of heads; `num_heads · d_kv` need not be `d_model`. Default 8.
-    #[serde(default = "default_heads")]
     pub num_heads: usize,
     /// Buckets that distances between tokens fall into; even. Default 32.
-    #[serde(default = "default_buckets")]
     pub relative_attention_num_buckets: usize,
     /// The distance from which on all share the last bucket. Default 128.
-    #[serde(default = "default_max_distance")]
     pub relative_attention_max_distance: usize,
     /// Dropout everywhere while training. Default 0.1.
-    #[serde(default = "default_dropout")]
     pub dropout_rate: f32,
     /// Added to the mean square by the norms. Default 1e-6.
-    #[serde(default = "default_eps")]
     pub layer_norm_epsilon: f64,
     /// The activation of the feed-forward parts, `gated-` in front if they are gated. Default `relu`.
-    #[serde(default = "default_feed_forward")]
     pub feed_forward_proj: String,
     /// Whether the output layer is the embedding table. Default true.
-    #[serde(default = "default_tied")]
     pub tie_word_embeddings: bool,
     /// Whether the output layer's input is multiplied by 1/√d_model. Default as `tie_word_embeddings`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub scale_decoder_outputs: Option<bool>,
     /// The most tokens of a prompt, and of a target. Nothing in the network limits them; T5 was trained with 512,
     /// the default.
-    #[serde(default = "default_positions")]
     pub n_positions: usize,
     /// The id that starts the decoder. Default `pad_token_id`.
-    #[serde(default)]
     pub decoder_start_token_id: Option<u32>,
     /// The id that transformers pads with. Default 0.
-    #[serde(default)]
     pub pad_token_id: Option<u32>,
     /// The id or ids that end a sequence. Default 1.
-    #[serde(default = "default_end")]
     pub eos_token_id: OneOrMore,
 }
 
@@ -90,29 +72,29 @@ impl OneOrMore {
     }
 }
 
-macro_rules! defaults {
-    ($($name:ident: $type:ty = $value:expr;)*) => {$(
-        fn $name() -> $type {
-            $value
+impl Default for T5Config {
+    fn default() -> Self {
+        Self {
+            vocab_size: 32128,
+            d_model: 512,
+            d_kv: 64,
+            d_ff: 2048,
+            num_layers: 6,
+            num_decoder_layers: None,
+            num_heads: 8,
+            relative_attention_num_buckets: 32,
+            relative_attention_max_distance: 128,
+            dropout_rate: 0.1,
+            layer_norm_epsilon: 1e-6,
+            feed_forward_proj: "relu".to_owned(),
+            tie_word_embeddings: true,
+            scale_decoder_outputs: None,
+            n_positions: 512,
+            decoder_start_token_id: None,
+            pad_token_id: None,
+            eos_token_id: OneOrMore::One(1),
         }
-    )*};
-}
-
-defaults! {
-    default_vocabulary: usize = 32128;
-    default_width: usize = 512;
-    default_head_width: usize = 64;
-    default_inner_width: usize = 2048;
-    default_layers: usize = 6;
-    default_heads: usize = 8;
-    default_buckets: usize = 32;
-    default_max_distance: usize = 128;
-    default_dropout: f32 = 0.1;
-    default_eps: f64 = 1e-6;
-    default_feed_forward: String = "relu".into();
-    default_tied: bool = true;
-    default_positions: usize = 512;
-    default_end: OneOrMore = OneOrMore::One(1);
+    }
 }
 
 impl T5Config {
@@ -152,11 +134,7 @@ impl T5Config {
             ("relative_attention_max_distance", self.relative_attention_max_distance),
             ("n_positions", self.n_positions),
         ];
-        for (name, size) in sizes {
-            if !(1..=LARGEST_SIZE).contains(&size) {
-                return Err(format!("`{name}` is {size}, expected 1 to {LARGEST_SIZE}"));
-            }
-        }
+        check_sizes(&sizes)?;
         let (buckets, furthest) = (self.relative_attention_num_buckets, self.relative_attention_max_distance);
         if !(4..=LARGEST_SIZE).contains(&buckets) || !buckets.is_multiple_of(2) {
             let expected = format!("an even number from 4 to {LARGEST_SIZE}");
@@ -166,15 +144,8 @@ impl T5Config {
             let expected = format!("more than half of the {buckets} buckets");
             return Err(format!("`relative_attention_max_distance` is {furthest}, expected {expected}"));
         }
-        if !(0.0..1.0).contains(&self.dropout_rate) {
-            return Err(format!("`dropout_rate` is {}, expected at least 0 and below 1", self.dropout_rate));
-        }
-        if !(self.layer_norm_epsilon > 0.0 && self.layer_norm_epsilon < 1.0) {
-            return Err(format!(
-                "`layer_norm_epsilon` is {}, expected between 0 and 1",
-                self.layer_norm_epsilon
-            ));
-        }
+        check_dropout("dropout_rate", self.dropout_rate)?;
+        check_epsilon("layer_norm_epsilon", self.layer_norm_epsilon)?;
         let start = ("decoder_start_token_id", self.decoder_start());
         let ends = self.eos_token_id.as_slice();
         for (name, id) in ends.iter().map(|&id| ("eos_token_id", id)).chain([start]) {

@@ -3,21 +3,16 @@
 use candle_core::Tensor;
 
 use super::T5Config;
-use super::attention::{RelativePositionBias, T5CrossAttention, T5SelfAttention};
-use super::encoder::longest;
+use super::attention::{T5CrossAttention, T5SelfAttention};
+use super::encoder::{T5Stack, longest};
 use super::feed_forward::T5FeedForward;
 use crate::Result;
-use crate::layers::{Dropout, DropoutGenerator, RmsNorm};
+use crate::layers::DropoutGenerator;
 use crate::ops::AttentionMask;
 use crate::parameters::Parameters;
 
-#[derive(Debug, Clone)]
-pub(super) struct DecoderStack {
-    pub(super) bias: RelativePositionBias,
-    pub(super) layers: Vec<DecoderLayer>,
-    pub(super) norm: RmsNorm,
-    dropout: Dropout,
-}
+/// The decoder.
+pub(super) type DecoderStack = T5Stack<DecoderLayer>;
 
 #[derive(Debug, Clone)]
 pub(super) struct DecoderLayer {
@@ -29,41 +24,23 @@ pub(super) struct DecoderLayer {
 impl DecoderStack {
     /// Takes `block.N.layer.*` and `final_layer_norm`.
     pub(super) fn load(parameters: &Parameters, config: &T5Config) -> Result<Self> {
-        let layer = |i: usize| {
-            let parts = parameters.pp("block").pp(i).pp("layer");
+        Self::load_layers(parameters, config, false, config.decoder_layers(), |parts| {
             Ok(DecoderLayer {
                 self_attention: T5SelfAttention::load(&parts.pp(0), config, AttentionMask::Causal)?,
                 cross_attention: T5CrossAttention::load(&parts.pp(1), config)?,
                 feed_forward: T5FeedForward::load(&parts.pp(2), config)?,
             })
-        };
-        let bias = parameters.pp("block.0.layer.0.SelfAttention.relative_attention_bias");
-        Ok(Self {
-            bias: RelativePositionBias::load(&bias, config, false)?,
-            layers: (0..config.decoder_layers()).map(layer).collect::<Result<_>>()?,
-            norm: RmsNorm::load(
-                &parameters.pp("final_layer_norm"),
-                config.d_model,
-                config.layer_norm_epsilon,
-            )?,
-            dropout: Dropout::new(config.dropout_rate),
         })
     }
 
     /// The same without gradients, as it is at this moment.
     pub(super) fn detached(&self) -> Result<Self> {
-        let layer = |layer: &DecoderLayer| {
+        self.detached_layers(|layer| {
             Ok(DecoderLayer {
                 self_attention: layer.self_attention.detached()?,
                 cross_attention: layer.cross_attention.detached(),
                 feed_forward: layer.feed_forward.detached(),
             })
-        };
-        Ok(Self {
-            bias: self.bias.detached(),
-            layers: self.layers.iter().map(layer).collect::<Result<_>>()?,
-            norm: self.norm.detached(),
-            dropout: self.dropout,
         })
     }
 
@@ -104,15 +81,6 @@ impl DecoderStack {
         self.end(&hidden, generator)
     }
 
-    /// What comes before the first layer.
-    pub(super) fn begin(
-        &self,
-        embedded: &Tensor,
-        generator: Option<&mut DropoutGenerator>,
-    ) -> Result<Tensor> {
-        self.dropout.forward(embedded, generator)
-    }
-
     /// One layer by itself; `offsets` are those of the targets and of the encoder's states.
     pub(super) fn layer(
         &self,
@@ -124,11 +92,6 @@ impl DecoderStack {
     ) -> Result<Tensor> {
         let bias = self.bias.by_distance(longest(offsets.0))?;
         self.layers[layer].forward(hidden, &bias, memory, offsets, generator)
-    }
-
-    /// What comes after the last layer.
-    pub(super) fn end(&self, hidden: &Tensor, generator: Option<&mut DropoutGenerator>) -> Result<Tensor> {
-        self.dropout.forward(&self.norm.forward(hidden)?, generator)
     }
 }
 

@@ -134,12 +134,12 @@ impl Decoder for T5Decoder<'_> {
         let mut hidden = self.writer.embed(&tokens.concat())?;
         let width = self.writer.config().inner_width();
         for ((layer, cache), memory) in stack.layers.iter().zip(&mut self.cache).zip(&self.memory) {
-            hidden = layer.self_attention.forward_mixed_by(&hidden, |qkv, config| {
+            hidden = layer.self_attention.forward_mixed_by(&hidden, None, |qkv, config| {
                 cache.append(qkv, width, &offsets)?;
                 let query = qkv.narrow(1, 0, width)?;
                 ops::cached_attention(&query, &offsets, &cache.sequences(), Some(&self.bias), config)
             })?;
-            hidden = layer.cross_attention.forward_mixed_by(&hidden, |query, config| {
+            hidden = layer.cross_attention.forward_mixed_by(&hidden, None, |query, config| {
                 let rows = memory.sequences_of(&self.prompts);
                 ops::cached_attention(query, &offsets, &rows, None, config)
             })?;

@@ -8,8 +8,8 @@ use super::super::epilogue::Epilogue;
 use super::super::instruction_set::vectorized;
 use super::super::matmul::{MatrixMut, for_each_block};
 use super::super::parallel::task_count;
+use super::Int8Matrix;
 use super::dot::{DotProduct, GROUP, ORIGIN, PANEL, Sums, TILE_ROWS};
-use super::matrix::Int8Matrix;
 
 /// Bytes of activations that are multiplied with one panel after the other: with a panel, half a core's cache.
 const BLOCK_BYTES: usize = 384 << 10;

@@ -3,8 +3,8 @@
 use super::super::instruction_set::vectorized;
 use super::super::matmul::{Matrix, MatrixMut, multiply as multiply_dense, multiply_parallel};
 use super::super::parallel::for_row_blocks;
-use super::blocks::{BLOCK, QuantizedFormat, widen_q4, widen_q8};
-use super::matrix::QuantizedMatrix;
+use super::QuantizedMatrix;
+use super::ggml::{BLOCK, QuantizedFormat, widen_q4, widen_q8};
 
 /// Rows up to which elements are widened in registers, once for all rows.
 const FEW_ROWS: usize = 4;

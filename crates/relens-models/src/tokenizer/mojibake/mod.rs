@@ -5,9 +5,7 @@
 
 mod badness;
 mod byte_sequences;
-mod category;
 mod code_pages;
-mod embedded;
 
 use std::borrow::Cow;
 
@@ -46,7 +44,7 @@ fn fix_once(text: &str, rounds_within: usize) -> Option<String> {
             return Some(meant);
         }
     }
-    let fixed = embedded::repaired(text, |run| fix(run, rounds_within).into_owned());
+    let fixed = byte_sequences::repaired(text, |run| fix(run, rounds_within).into_owned());
     if fixed != text {
         return Some(fixed);
     }

@@ -4,11 +4,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config_limits::{check_dropout, check_epsilon, check_sizes};
 use crate::ops::Activation;
 use crate::{ModelError, Result};
-
-/// The largest number that a size in a configuration may have: far above any BERT, far below what could overflow.
-const LARGEST_SIZE: usize = 1 << 24;
 
 /// The fields of Hugging Face's `BertConfig` that the encoder depends on; others are ignored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -105,29 +103,16 @@ impl BertConfig {
             ("max_position_embeddings", self.max_position_embeddings),
             ("type_vocab_size", self.type_vocab_size),
         ];
-        for (name, size) in sizes {
-            if !(1..=LARGEST_SIZE).contains(&size) {
-                return Err(format!("`{name}` is {size}, expected 1 to {LARGEST_SIZE}"));
-            }
-        }
+        check_sizes(&sizes)?;
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             let (width, heads) = (self.hidden_size, self.num_attention_heads);
             return Err(format!(
                 "`num_attention_heads` is {heads}, expected a divisor of `hidden_size` {width}"
             ));
         }
-        let chances = [
-            ("hidden_dropout_prob", self.hidden_dropout_prob),
-            ("attention_probs_dropout_prob", self.attention_probs_dropout_prob),
-        ];
-        for (name, chance) in chances {
-            if !(0.0..1.0).contains(&chance) {
-                return Err(format!("`{name}` is {chance}, expected at least 0 and below 1"));
-            }
-        }
-        if !(self.layer_norm_eps > 0.0 && self.layer_norm_eps < 1.0) {
-            return Err(format!("`layer_norm_eps` is {}, expected between 0 and 1", self.layer_norm_eps));
-        }
+        check_dropout("hidden_dropout_prob", self.hidden_dropout_prob)?;
+        check_dropout("attention_probs_dropout_prob", self.attention_probs_dropout_prob)?;
+        check_epsilon("layer_norm_eps", self.layer_norm_eps)?;
         if self.position_embedding_type != "absolute" {
             let found = &self.position_embedding_type;
             return Err(format!("`position_embedding_type` is `{found}`, expected `absolute`"));

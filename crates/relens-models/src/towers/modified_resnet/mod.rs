@@ -4,7 +4,6 @@
 //! convolutions (anti-aliasing), and in attention instead of a mean at the end.
 
 mod blocks;
-mod convolution;
 mod fused;
 
 use std::sync::{Arc, OnceLock};
@@ -12,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use candle_core::{Device, Tensor};
 
 use self::blocks::{AttentionPool, Bottleneck};
-use self::convolution::{FoldedConvolution, average_pool};
+use self::blocks::{FoldedConvolution, average_pool};
 use self::fused::FusedTrunk;
 use crate::ops::TensorElements;
 use crate::ops::arguments::contiguous_f32;

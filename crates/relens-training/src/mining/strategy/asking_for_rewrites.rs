@@ -12,7 +12,7 @@ use super::super::low_quality::Quality;
 use super::super::pool::Pool;
 use super::super::record::{ImageForm, MiningStrategy};
 use super::LlmStrategy;
-use super::asking::{PromptedRequest, described, schema};
+use super::{PromptedRequest, described, schema};
 use crate::Result;
 use crate::retriever_feedback::Judgement;
 

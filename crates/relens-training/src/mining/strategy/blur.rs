@@ -10,7 +10,7 @@ use super::super::low_quality::Quality;
 use super::super::pool::Pool;
 use super::super::record::{MinedQuery, MinedRewrite, MiningStrategy};
 use super::LlmStrategy;
-use super::asking::{PromptedRequest, schema};
+use super::{PromptedRequest, schema};
 use crate::Result;
 use crate::retriever_feedback::Judgement;
 

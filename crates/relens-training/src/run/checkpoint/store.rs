@@ -8,7 +8,7 @@ use relens_models::atomic_file::{sync_directory, write_atomically};
 use relens_models::weights::{ElementType, Weights, tensors_to_bytes};
 use serde::de::DeserializeOwned;
 
-use super::manifest::{MANIFEST, Manifest};
+use super::{MANIFEST, Manifest};
 use crate::{Result, TrainingError};
 
 const WEIGHTS: &str = "weights.safetensors";

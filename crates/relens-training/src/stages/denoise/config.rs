@@ -6,6 +6,7 @@ use relens::enhancer::rewriter::RewriterModelConfig;
 use serde::{Deserialize, Serialize};
 
 use super::trunk::TrunkConfig;
+use crate::config_file::ConfigTable;
 use crate::data::noise::NoiseConfig;
 use crate::stages::rewriter::config::in_range;
 use crate::stages::rewriter::plan::{plan, queries_at_hand};
@@ -174,12 +175,8 @@ impl RewritingMethod for DenoiseMethod {
         RewriterEvaluation { metric: RewriterMetric::Loss, ..RewriterEvaluation::default() }
     }
 
-    fn start_from(&mut self) -> Option<&mut PathBuf> {
-        None
-    }
-
-    fn mined(&mut self) -> Option<&mut Vec<PathBuf>> {
-        None
+    fn read(fields: &mut ConfigTable<'_>) -> Result<Self> {
+        fields.take()
     }
 
     fn check(&self) -> Result<()> {
@@ -194,7 +191,7 @@ impl RewritingMethod for DenoiseMethod {
 
     fn plan(config: &DenoiseConfig) -> Result<Plan> {
         let method = &config.method;
-        let examples = queries_at_hand(None, &config.data)?;
+        let examples = queries_at_hand(None, &config.run.data)?;
         let shape = PlanShape { examples, targets: 1, updates: 1, samples: false };
         match &method.start_from {
             Some(directory) => plan(config, &PolicyConfig::of(directory), shape),

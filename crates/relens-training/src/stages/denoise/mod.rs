@@ -49,11 +49,11 @@ fn starting_point(config: &DenoiseConfig, progress: &mut dyn Progress) -> Result
         return Ok(PolicyConfig { rewriter: Some(method.rewriter.clone()), ..PolicyConfig::of(directory) });
     }
     let start = FreshStart {
-        output: &config.output,
+        output: &config.run.output,
         fresh: &method.fresh,
         rewriter: &method.rewriter,
-        data: &config.data,
-        seed: config.seed,
+        data: &config.run.data,
+        seed: config.run.seed,
     };
     let recorded = |corpus: &RewritingCorpus| {
         let queries = candidates::read_records(&method.extra_texts, corpus)?;
@@ -93,14 +93,14 @@ impl Denoising {
         }
         let validation = validation_pairs(&config, corpus);
         let validation = encode_pairs(policy, &validation)?.into_iter().flatten().collect();
-        let batches = config.batches(sources.len());
+        let batches = config.run.batches(sources.len());
         let words = sources.iter().flat_map(|source| source.text.split_whitespace());
         let words = words.map(str::to_lowercase).collect();
         Ok(Self { config, sources, words, validation, batches })
     }
 
     fn pair(&self, source: &CaptionSource, step: u64, place: usize) -> (String, String) {
-        let mut rng = stream(self.config.seed, "noise", (step << 20) + place as u64);
+        let mut rng = stream(self.config.run.seed, "noise", (step << 20) + place as u64);
         let copies =
             self.config.method.random_words > 0.0 && rng.random_bool(self.config.method.random_words);
         if copies && !self.words.is_empty() {
@@ -153,7 +153,7 @@ impl LearningStep for Denoising {
                 format!("step {step}: all {skipped} samples are longer than the rewriter can write, skipped");
             return Ok(StepReport { messages: vec![message], ..StepReport::default() });
         }
-        let micro_batch = self.config.optimization.micro_batch(self.config.batch_size);
+        let micro_batch = self.config.run.micro_batch();
         let (gradients, report) = supervised_gradients(policy, trainer, &examples, micro_batch, 0.0, step)?;
         let update = trainer.update(&gradients, step)?;
         let mut metrics = supervised_metrics(report, update);
@@ -181,7 +181,8 @@ fn sources_of(pictures: &[DatasetImage]) -> Vec<CaptionSource> {
 /// The same pairs at every measurement: half of them noisy captions, half of them paraphrases.
 fn validation_pairs(config: &DenoiseConfig, corpus: &RewritingCorpus) -> Vec<(String, String)> {
     let sources = sources_of(&corpus.validation);
-    let limit = if config.evaluation.queries == 0 { sources.len() } else { config.evaluation.queries };
+    let limit =
+        if config.run.evaluation.queries == 0 { sources.len() } else { config.run.evaluation.queries };
     let stride = (sources.len() / limit.max(1)).max(1);
     sources
         .iter()
@@ -191,7 +192,7 @@ fn validation_pairs(config: &DenoiseConfig, corpus: &RewritingCorpus) -> Vec<(St
         .map(|(place, source)| match source.siblings.first().filter(|_| place % 2 == 1) {
             Some(sibling) => (source.text.clone(), sibling.clone()),
             None => {
-                let mut rng = stream(config.seed, "validation noise", place as u64);
+                let mut rng = stream(config.run.seed, "validation noise", place as u64);
                 (corrupt(&source.text, &config.method.noise, &mut rng), source.text.clone())
             }
         })

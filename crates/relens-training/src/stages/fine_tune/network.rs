@@ -11,7 +11,7 @@ use relens_models::dual_encoder::architecture::{
 use relens_models::parameters::Parameters;
 use relens_models::weights::TrainableParameters;
 
-use super::config::{FineTunedModel, FineTunedPart};
+use super::{FineTunedModel, FineTunedPart};
 use crate::optimizer::NamedParameter;
 use crate::run::trainer::set_variable;
 use crate::{Result, TrainingError};

@@ -13,9 +13,9 @@ use relens_models::dual_encoder::architecture::write_changed;
 use relens_models::weights::ElementType;
 use serde_json::{Map, Value, json};
 
-use super::batches::PairPlan;
-use super::config::FineTuneConfig;
+use super::FineTuneConfig;
 use super::network::TunedNetwork;
+use super::step::PairPlan;
 use super::step::Workbench;
 use crate::Result;
 use crate::objectives::contrastive::{MAX_LOGIT_SCALE, clamp_logit_scale};

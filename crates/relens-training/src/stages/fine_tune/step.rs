@@ -1,26 +1,29 @@
-//! One batch: embeddings, loss, gradients; and what the weights measure.
+//! One batch: embeddings, loss, gradients; and what the weights measure. Which pairs of a picture and a text make
+//! it is a function of the seed and its number.
 
 use std::cell::Cell;
 use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
+use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use relens::embed::embeddings::Embeddings;
 use relens::embed::retriever::Retriever;
+use relens::progress::Progress;
 use relens_models::dual_encoder::architecture::{ImageEncoder, TextEncoder};
 use relens_models::image_preprocessing::decode_image;
 
-use super::batches::PairBatch;
-use super::config::FineTuneConfig;
 use super::network::TunedNetwork;
+use super::{FineTuneConfig, FineTuneOptimization};
 use crate::objectives::{ContrastiveObjective, ContrastiveTargets, contrastive};
 use crate::optimizer::{Gradients, NamedParameter};
 use crate::run::gradient_cache::{ChunkedEncoder, cached_gradients, chunks};
+use crate::stages::retriever::batches::one_of;
+use crate::stages::retriever::config::DataConfig;
 use crate::stages::retriever::corpus::{Corpus, ImageTexts};
 use crate::stages::retriever::validation::{RetrievalMeasurement, append};
-use crate::{Result, TrainingError};
-use relens::progress::Progress;
+use crate::{Result, TrainingError, random};
 
 /// Pictures that are embedded at once where nothing is learned.
 const PICTURES: usize = 16;
@@ -188,5 +191,100 @@ impl<'a> TextBatch<'a> {
 
     fn embed(&self, rows: Range<usize>) -> Result<Tensor> {
         self.bench.encode(&self.encoder, self.texts.get(rows).unwrap_or_default())
+    }
+}
+
+/// The pairs of one step.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct PairBatch {
+    /// Positions of the training pictures, each once.
+    pub(super) pictures: Vec<usize>,
+    /// Positions of the texts.
+    pub(super) texts: Vec<usize>,
+    /// The row in `pictures` of each text's picture.
+    pub(super) image_of_text: Vec<u32>,
+}
+
+/// How a run walks through the captions: an epoch shows each once, in rounds of one caption a picture, so that a batch
+/// has two captions of a picture at most where rounds meet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PairPlan<'a> {
+    pictures: &'a [ImageTexts],
+    data: &'a DataConfig,
+    pairs: usize,
+    batch_size: usize,
+    total_steps: u64,
+    seed: u64,
+}
+
+impl<'a> PairPlan<'a> {
+    pub(super) fn new(
+        pictures: &'a [ImageTexts],
+        data: &'a DataConfig,
+        settings: &FineTuneOptimization,
+        seed: u64,
+    ) -> Self {
+        let pairs: usize = pictures.iter().map(|picture| picture.captions.len()).sum();
+        let batch_size = settings.batch_size.min(pairs).max(1);
+        let all = (pairs / batch_size) as u64 * settings.epochs;
+        let total_steps = if settings.max_steps == 0 { all } else { all.min(settings.max_steps) };
+        Self { pictures, data, pairs, batch_size, total_steps, seed }
+    }
+
+    /// Updates of an epoch; what does not fill a batch waits for the next epoch's shuffle.
+    pub(super) fn steps_per_epoch(&self) -> u64 {
+        (self.pairs / self.batch_size) as u64
+    }
+
+    /// Updates of the run.
+    pub(super) fn total_steps(&self) -> u64 {
+        self.total_steps
+    }
+
+    /// The pairs of an update, counted from 0.
+    pub(super) fn batch(&self, update: u64) -> PairBatch {
+        let per_epoch = self.steps_per_epoch().max(1);
+        let pairs = self.order(update / per_epoch);
+        let start = (update % per_epoch) as usize * self.batch_size;
+        let mut random = random::stream(self.seed, "texts of pairs", update);
+        let mut batch = PairBatch::default();
+        for &(picture, caption) in pairs.iter().skip(start).take(self.batch_size) {
+            let found = batch.pictures.iter().position(|&known| known == picture);
+            let row = found.unwrap_or_else(|| {
+                batch.pictures.push(picture);
+                batch.pictures.len() - 1
+            });
+            let picture = &self.pictures[picture];
+            let rewrites = picture.rewrites.get(caption).map_or(&[][..], Vec::as_slice);
+            let text = one_of(&picture.extra_captions, self.data.extra_caption_probability, &mut random)
+                .or_else(|| one_of(rewrites, self.data.rewriting_probability, &mut random))
+                .unwrap_or(picture.captions[caption]);
+            batch.texts.push(text);
+            batch.image_of_text.push(row as u32);
+        }
+        batch
+    }
+
+    /// (picture, number of its caption) of a whole epoch.
+    fn order(&self, epoch: u64) -> Vec<(usize, usize)> {
+        let mut random = random::stream(self.seed, "order of pairs", epoch);
+        let rounds = self.pictures.iter().map(|picture| picture.captions.len()).max().unwrap_or(0);
+        let captions: Vec<Vec<usize>> = self
+            .pictures
+            .iter()
+            .map(|picture| {
+                let mut captions: Vec<usize> = (0..picture.captions.len()).collect();
+                captions.shuffle(&mut random);
+                captions
+            })
+            .collect();
+        let mut order = Vec::with_capacity(self.pairs);
+        for round in 0..rounds {
+            let start = order.len();
+            let of_round = captions.iter().enumerate();
+            order.extend(of_round.filter_map(|(picture, captions)| Some((picture, *captions.get(round)?))));
+            order[start..].shuffle(&mut random);
+        }
+        order
     }
 }

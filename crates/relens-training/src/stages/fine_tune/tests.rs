@@ -7,9 +7,9 @@ use relens::embed::retriever::Retriever;
 use relens_models::dual_encoder::architecture::{Architecture, open_weights};
 use serde_json::{Value, json};
 
-use super::batches::PairPlan;
 use super::network::part_of;
 use super::run::prepare;
+use super::step::PairPlan;
 use super::{FineTuneConfig, FineTunedPart, run};
 use crate::TrainingError;
 use relens::progress::{Progress, Silent};

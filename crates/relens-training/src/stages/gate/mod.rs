@@ -93,7 +93,7 @@ impl GateConfig {
     /// # Errors
     /// The file cannot be read, has an unknown or missing field, or a setting outside its range.
     pub fn read(path: &Path) -> Result<Self> {
-        let config: Self = super::rewriter::config::read_toml(path)?;
+        let config: Self = crate::config_file::read_toml(path)?;
         super::rewriter::config::in_range("ridge", config.ridge, 0.0, 1e6)?;
         if config.data.held_out < 2 {
             return Err(TrainingError::setting("data.held_out", "at least 2", &config.data.held_out));

@@ -4,47 +4,48 @@
 //! penalty on the distance to the reference policy (the one that the run starts from) keeps them sane. One step is one
 //! batch of rollouts, on which several updates are made. Dropout is off: the ratio of probabilities must be 1 before
 //! the first update.
+//!
+//! How good the text written so far is expected to become: one number for each token.
 
 mod config;
-mod value_head;
 
-pub use config::{PpoConfig, PpoMethod};
-
+use candle_core::{Device, Tensor, Var};
+use relens::progress::Progress;
+use relens_models::language_model::PromptTargetBatch;
+use relens_models::ops::{linear, target_log_probs};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use self::value_head::ValueHead;
 use super::rewriter::{
-    Collection, Environment, EpochBatches, Example, Experiences, LearningStep, Policy, ReferencePolicy,
-    RolloutQuery, RunSummary, StepReport, collect, finite_loss, learn, mean, rollout_queries,
+    Example, Experiences, LearnedStep, ReferencePolicy, Reinforcement, RolloutLearner, RunSummary,
+    finite_loss, learn, mean,
 };
 use crate::objectives::{
     AdaptiveKl, Advantages, clipped_policy_loss, clipped_value_loss, entropies, explained_variance,
     generalized_advantages, sequence_sums, whiten,
 };
-use crate::optimizer::{GradientAccumulator, Gradients};
-use crate::reward::Judge;
+use crate::optimizer::{GradientAccumulator, Gradients, NamedParameter};
 use crate::run::trainer::{Trainer, UpdateReport};
+use crate::stages::rewriter::Policy;
 use crate::{Result, TrainingError};
-use relens::progress::Progress;
-use relens_models::ops::target_log_probs;
+
+pub use config::{PpoConfig, PpoMethod, PpoObjective};
 
 /// Trains a rewriter, or goes on with a run that was interrupted, and exports the best weights.
 ///
 /// # Errors
 /// As [`crate::stages::sft::run`]; rewards, log-probabilities and values that are not finite, with step and sample.
 pub fn run(config: &PpoConfig, progress: &mut dyn Progress) -> Result<RunSummary> {
-    learn(config, &config.method.policy, progress, |policy, environment, progress| {
-        ProximalPolicy::prepare(config.clone(), policy, environment, progress)
+    let rollouts = &config.method.rollouts;
+    learn(config, &rollouts.policy, progress, |policy, environment, progress| {
+        let learner = || ProximalPolicy::new(config, policy);
+        Reinforcement::prepare(&config.run, rollouts, environment, progress, learner)
     })
 }
 
-/// The stage's own part.
+/// The method's own part.
 struct ProximalPolicy {
     config: PpoConfig,
-    queries: Vec<RolloutQuery>,
-    batches: EpochBatches,
-    judge: Judge,
     reference: ReferencePolicy,
     value_head: ValueHead,
     kl: AdaptiveKl,
@@ -81,26 +82,17 @@ struct PpoTotals {
 }
 
 impl ProximalPolicy {
-    fn prepare(
-        config: PpoConfig,
-        policy: &Policy,
-        environment: &mut Environment,
-        progress: &mut dyn Progress,
-    ) -> Result<Self> {
-        let queries = rollout_queries(config.method.candidates.as_ref(), &environment.corpus)?;
-        progress.message(&format!("{} queries to rewrite", queries.len()));
+    fn new(config: &PpoConfig, policy: &Policy) -> Result<Self> {
+        let objective = &config.method.objective;
         Ok(Self {
-            batches: config.batches(queries.len()),
-            queries,
-            judge: environment.judge(&config.method.reward, progress)?,
-            reference: ReferencePolicy::open(&config.method.policy)?,
-            value_head: ValueHead::new(policy.model().width(), config.method.value_trains_policy)?,
+            reference: ReferencePolicy::open(&config.method.rollouts.policy)?,
+            value_head: ValueHead::new(policy.model().width(), objective.value_trains_policy)?,
             kl: AdaptiveKl {
-                coefficient: config.method.kl_coefficient,
-                target: config.method.kl_target,
-                gain: config.method.kl_gain,
+                coefficient: objective.kl_coefficient,
+                target: objective.kl_target,
+                gain: objective.kl_gain,
             },
-            config,
+            config: config.clone(),
         })
     }
 
@@ -118,8 +110,12 @@ impl ProximalPolicy {
                 *last += rollout.score;
             }
         }
-        let Advantages { mut advantages, returns } =
-            generalized_advantages(&rewards, &old_values, &offsets, self.config.method.advantage())?;
+        let Advantages { mut advantages, returns } = generalized_advantages(
+            &rewards,
+            &old_values,
+            &offsets,
+            self.config.method.objective.advantage(),
+        )?;
         whiten(&mut advantages);
         let kl = mean(&sequence_sums(&divergence, &offsets)?);
         Ok(PpoTargets { old_log_probs, old_values, advantages, returns, offsets, kl })
@@ -138,7 +134,7 @@ impl ProximalPolicy {
         let step = trainer.steps() + 1;
         let minibatch: Vec<usize> = rollouts.collect();
         let mut accumulator = GradientAccumulator::default();
-        for micro in minibatch.chunks(self.config.optimization.micro_batch(minibatch.len())) {
+        for micro in minibatch.chunks(self.config.run.optimization.micro_batch(minibatch.len())) {
             let (Some(&first), Some(&last)) = (micro.first(), micro.last()) else { continue };
             let rollouts = experiences.rollouts.get(first..=last).unwrap_or_default();
             let span = targets.offsets.get(first).copied().unwrap_or(0)
@@ -148,7 +144,7 @@ impl ProximalPolicy {
             let pass = policy.pass(&batch, None)?;
             let logits = policy.model().logits(&pass.hidden)?;
             let log_probs = target_log_probs(&logits, &batch.targets.ids)?;
-            let clip = self.config.method.clip_range;
+            let clip = self.config.method.rollouts.clip_range;
             let policy_loss =
                 clipped_policy_loss(&log_probs, &of(&targets.old_log_probs), &of(&targets.advantages), clip)?;
             let values = self.value_head.values(&pass.hidden)?;
@@ -156,9 +152,9 @@ impl ProximalPolicy {
                 &values,
                 &of(&targets.old_values),
                 &of(&targets.returns),
-                self.config.method.value_clip_range,
+                self.config.method.objective.value_clip_range,
             )?;
-            let loss = (&policy_loss.loss + (&value_loss * self.config.method.value_coefficient)?)?;
+            let loss = (&policy_loss.loss + (&value_loss * self.config.method.objective.value_coefficient)?)?;
             finite_loss(&loss, step)?;
             let tokens = span.len();
             accumulator.add(&pass.gradients(&loss, trainer.parameters(), step)?, tokens)?;
@@ -181,7 +177,6 @@ impl ProximalPolicy {
         experiences: &Experiences,
         targets: &PpoTargets,
         totals: &PpoTotals,
-        update: UpdateReport,
     ) -> Map<String, Value> {
         let tokens = totals.tokens.max(1.0);
         let scores: Vec<f32> = experiences.rollouts.iter().map(|rollout| rollout.score).collect();
@@ -201,65 +196,47 @@ impl ProximalPolicy {
             "val/ratio": totals.ratio / tokens,
             "val/explained_variance": explained_variance(&targets.old_values, &targets.returns),
             "val/num_eos_tokens": finished,
-            "learning_rate": update.learning_rate,
-            "grad_norm": update.gradient_norm,
         });
-        let mut metrics = own.as_object().cloned().unwrap_or_default();
-        metrics.extend(experiences.completion_metrics());
-        metrics.extend(experiences.reward_metrics());
-        metrics
+        own.as_object().cloned().unwrap_or_default()
     }
 }
 
-impl LearningStep for ProximalPolicy {
+impl RolloutLearner for ProximalPolicy {
     type State = PpoState;
 
-    fn batches(&self) -> &EpochBatches {
-        &self.batches
-    }
-
-    fn updates_per_step(&self) -> u64 {
-        (self.config.method.updates * self.config.method.minibatches) as u64
-    }
-
-    fn extra_parameters(&self) -> Vec<crate::optimizer::NamedParameter> {
-        self.value_head.parameters(self.config.method.value_rate)
-    }
-
-    fn step(&mut self, policy: &Policy, trainer: &mut Trainer, step: u64) -> Result<StepReport> {
-        let batch = self.batches.batch(step - 1);
-        let queries: Vec<RolloutQuery> =
-            batch.into_iter().filter_map(|index| self.queries.get(index).cloned()).collect();
-        let sampling = self.config.method.sampling(self.config.seed, step, policy);
-        let missing_end_penalty = self.config.method.missing_end_penalty;
-        let collection = Collection { sampling, per_query: 1, missing_end_penalty };
-        let experiences = collect(policy, &self.judge, &queries, collection)?;
-        let targets = self.targets(policy, &experiences, step)?;
+    fn learn(
+        &mut self,
+        policy: &Policy,
+        trainer: &mut Trainer,
+        experiences: &Experiences,
+        step: u64,
+    ) -> Result<LearnedStep> {
+        let targets = self.targets(policy, experiences, step)?;
         let mut totals = PpoTotals::default();
-        let mut last = UpdateReport { learning_rate: 0.0, gradient_norm: 0.0 };
+        let mut update = UpdateReport { learning_rate: 0.0, gradient_norm: 0.0 };
+        let PpoObjective { updates, minibatches, .. } = self.config.method.objective;
         let count = experiences.rollouts.len();
-        let size = count.div_ceil(self.config.method.minibatches).max(1);
-        for _ in 0..self.config.method.updates {
+        let size = count.div_ceil(minibatches).max(1);
+        for _ in 0..updates {
             for first in (0..count).step_by(size) {
                 let rollouts = first..(first + size).min(count);
                 let gradients =
-                    self.gradients(policy, trainer, &experiences, &targets, rollouts, &mut totals)?;
-                last = trainer.update(&gradients, step)?;
+                    self.gradients(policy, trainer, experiences, &targets, rollouts, &mut totals)?;
+                update = trainer.update(&gradients, step)?;
             }
         }
-        let metrics = self.metrics(&experiences, &targets, &totals, last);
-        let first_of_epoch = (step - 1).is_multiple_of(self.batches.steps_per_epoch());
-        let shown = if first_of_epoch { self.config.evaluation.samples } else { 0 };
-        let samples = experiences.samples(&queries, shown);
+        let metrics = self.metrics(experiences, &targets, &totals);
         self.kl.update(targets.kl)?;
-        let limit = self.config.method.kl_limit;
-        let stop = (limit > 0.0 && targets.kl > limit).then(|| {
-            format!(
-                "the policy is {:.2} nats a rewrite away from the reference, the limit is {limit}",
-                targets.kl
-            )
-        });
-        Ok(StepReport { metrics, samples, messages: experiences.messages, stop })
+        let distance = format!("{:.2} nats a rewrite", targets.kl);
+        Ok(LearnedStep { metrics, kl: targets.kl, distance, update })
+    }
+
+    fn updates_per_step(&self) -> u64 {
+        self.config.method.objective.updates_per_step()
+    }
+
+    fn extra_parameters(&self) -> Vec<NamedParameter> {
+        self.value_head.parameters(self.config.method.objective.value_rate)
     }
 
     fn state(&self) -> PpoState {
@@ -268,5 +245,44 @@ impl LearningStep for ProximalPolicy {
 
     fn restore(&mut self, state: PpoState) {
         self.kl.coefficient = state.kl_coefficient;
+    }
+}
+
+/// A linear map of the policy's last hidden state, that begins at 0.
+#[derive(Debug)]
+struct ValueHead {
+    weight: Var,
+    bias: Var,
+    trains_policy: bool,
+}
+
+impl ValueHead {
+    /// A head on states of this width. Unless `trains_policy`, its gradient ends at the states.
+    fn new(width: usize, trains_policy: bool) -> Result<Self> {
+        Ok(Self {
+            weight: Var::from_vec(vec![0f32; width], (width, 1), &Device::Cpu)?,
+            bias: Var::from_vec(vec![0f32; 1], 1, &Device::Cpu)?,
+            trains_policy,
+        })
+    }
+
+    /// What learns, with a factor on the learning rate.
+    fn parameters(&self, rate: f64) -> Vec<NamedParameter> {
+        [("value_head.weight", &self.weight), ("value_head.bias", &self.bias)]
+            .map(|(name, var)| NamedParameter::new(name, var.clone()).with_learning_rate_scale(rate))
+            .into()
+    }
+
+    /// # Shapes
+    /// - hidden: `[tokens, width]`
+    /// - output: `[tokens]`
+    fn values(&self, hidden: &Tensor) -> Result<Tensor> {
+        let hidden = if self.trains_policy { hidden.clone() } else { hidden.detach() };
+        Ok(linear(&hidden, &self.weight, Some(&self.bias))?.squeeze(1)?)
+    }
+
+    /// The values of a batch of rollouts.
+    fn values_of(&self, policy: &Policy, batch: &PromptTargetBatch) -> Result<Tensor> {
+        self.values(&policy.hidden(batch)?)
     }
 }

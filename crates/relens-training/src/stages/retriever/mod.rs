@@ -21,7 +21,6 @@ mod assembly;
 pub(super) mod batches;
 pub mod config;
 pub(super) mod corpus;
-mod export;
 mod feature_cache;
 mod feature_maps;
 mod features;

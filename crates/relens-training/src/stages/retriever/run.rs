@@ -6,9 +6,9 @@ use candle_core::Tensor;
 use relens::progress::Progress;
 use serde_json::json;
 
+use super::assembly;
 use super::batches::{BatchPlan, draw_batch};
 use super::config::{PhaseConfig, RetrieverConfig, TrainedPart};
-use super::export;
 use super::network::Network;
 use super::step::{LossReport, StepContext};
 use super::training_data::TrainingData;
@@ -60,7 +60,7 @@ pub(super) fn run_on(
     };
     let trained = run.train(&mut stage, training_loop, progress)?;
     progress.message("exporting the best weights");
-    let metrics = export::export(trained.path(), &stage.data, &stage.network)?;
+    let metrics = assembly::export(trained.path(), &stage.data, &stage.network)?;
     Ok(trained.summary(metrics))
 }
 

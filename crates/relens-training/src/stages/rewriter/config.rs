@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use relens::enhancer::rewriter::RewriterModelConfig;
 use relens_models::lora::LoraConfig;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::examples::EpochBatches;
 use super::plan::Plan;
+use crate::config_file::ConfigTable;
+use crate::data::candidates::CandidateConfig;
 use crate::data::corpus::CorpusConfig;
 use crate::optimizer::AdamWConfig;
 use crate::run::finished_model::RunSummary;
@@ -222,26 +223,36 @@ impl Default for RewriterEvaluation {
 }
 
 /// What a method of training a rewriter adds to the settings that all of them have, and how it trains.
-pub trait RewritingMethod: Clone + Serialize + DeserializeOwned {
+pub trait RewritingMethod: Clone + Serialize {
     /// What `relens train` calls it.
     const NAME: &'static str;
-    /// The default of [`RewriterConfig::learning_rate`].
+    /// The default of [`RewriterRunConfig::learning_rate`].
     const LEARNING_RATE: f64;
-    /// The default of [`RewriterConfig::epochs`].
+    /// The default of [`RewriterRunConfig::epochs`].
     const EPOCHS: f64;
-    /// The default of [`RewriterConfig::batch_size`].
+    /// The default of [`RewriterRunConfig::batch_size`].
     const BATCH_SIZE: usize;
 
-    /// The default of [`RewriterConfig::evaluation`].
+    /// The default of [`RewriterRunConfig::evaluation`].
     fn evaluation() -> RewriterEvaluation {
         RewriterEvaluation::default()
     }
 
-    /// The rewriter that training starts from; none where it is made from scratch.
-    fn start_from(&mut self) -> Option<&mut PathBuf>;
+    /// Takes the method's own settings out of the file.
+    ///
+    /// # Errors
+    /// [`TrainingError::ConfigFile`] naming the line.
+    fn read(fields: &mut ConfigTable<'_>) -> Result<Self>;
 
-    /// Files of mined queries; none where the method reads none.
-    fn mined(&mut self) -> Option<&mut Vec<PathBuf>>;
+    /// The rewriter that training starts from; none where it is made from scratch.
+    fn policy(&mut self) -> Option<&mut PolicyConfig> {
+        None
+    }
+
+    /// Where candidate rewrites come from; none where the method reads none.
+    fn candidates(&mut self) -> Option<&mut CandidateConfig> {
+        None
+    }
 
     /// Checks the ranges of the method's own settings.
     ///
@@ -266,10 +277,20 @@ pub trait RewritingMethod: Clone + Serialize + DeserializeOwned {
     fn run(config: &RewriterConfig<Self>, progress: &mut dyn Progress) -> Result<RunSummary>;
 }
 
-/// Settings of one run of a rewriter: what all methods have, and the method's own beside them in the same file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(bound(serialize = "M: Serialize", deserialize = "M: RewritingMethod"))]
+/// Settings of one run: what all methods have, and the method's own beside them in the same file.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RewriterConfig<M> {
+    /// What all methods have.
+    #[serde(flatten)]
+    pub run: RewriterRunConfig,
+    /// The method's own settings.
+    #[serde(flatten)]
+    pub method: M,
+}
+
+/// What all methods of training a rewriter can be set to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RewriterRunConfig {
     /// The run's directory: configuration, logs, checkpoints, and at the end the rewriter in `model/`.
     pub output: PathBuf,
     /// Decides whatever is drawn: initial weights, order, noise, dropout, rollouts. Default 0.
@@ -281,38 +302,28 @@ pub struct RewriterConfig<M> {
     #[serde(default)]
     pub retriever: FeedbackConfig,
     /// Peak learning rate. Default: the method's.
-    #[serde(default = "learning_rate::<M>")]
     pub learning_rate: f64,
     /// Passes over the examples. Default: the method's.
-    #[serde(default = "epochs::<M>")]
     pub epochs: f64,
     /// Stop after this many steps; 0 for no limit. Default 0.
     #[serde(default)]
     pub max_steps: u64,
     /// Examples, queries or rollouts of a step. Default: the method's.
-    #[serde(default = "batch_size::<M>")]
     pub batch_size: usize,
     /// How gradients become updates.
     #[serde(default)]
     pub optimization: OptimizationConfig,
-    /// Measuring on the validation split.
-    #[serde(default = "M::evaluation")]
+    /// Measuring on the validation split. Default: the method's.
     pub evaluation: RewriterEvaluation,
-    /// The method's own settings.
-    #[serde(flatten)]
-    pub method: M,
 }
 
-fn learning_rate<M: RewritingMethod>() -> f64 {
-    M::LEARNING_RATE
-}
-
-fn epochs<M: RewritingMethod>() -> f64 {
-    M::EPOCHS
-}
-
-fn batch_size<M: RewritingMethod>() -> usize {
-    M::BATCH_SIZE
+/// What a method says where the file is silent.
+#[derive(Serialize)]
+struct MethodDefaults {
+    learning_rate: f64,
+    epochs: f64,
+    batch_size: usize,
+    evaluation: RewriterEvaluation,
 }
 
 impl<M: RewritingMethod> RewriterConfig<M> {
@@ -321,8 +332,19 @@ impl<M: RewritingMethod> RewriterConfig<M> {
     /// # Errors
     /// The file cannot be read, has an unknown or missing field, or a setting outside its range.
     pub fn read(path: &Path) -> Result<Self> {
-        let config: Self = read_toml(path)?;
-        config.refuse_unknown(path)?;
+        let text = fs_err::read_to_string(path)?;
+        let defaults = toml::to_string(&MethodDefaults {
+            learning_rate: M::LEARNING_RATE,
+            epochs: M::EPOCHS,
+            batch_size: M::BATCH_SIZE,
+            evaluation: M::evaluation(),
+        });
+        let malformed = |reason: String| TrainingError::ConfigFile { path: path.to_owned(), reason };
+        let defaults = defaults.map_err(|error| malformed(error.to_string()))?;
+        let mut fields = ConfigTable::parse(path, &text)?;
+        fields.fill_in(&defaults)?;
+        let config = Self { run: fields.take()?, method: M::read(&mut fields)? };
+        fields.finish()?;
         config.check()?;
         Ok(config)
     }
@@ -333,17 +355,18 @@ impl<M: RewritingMethod> RewriterConfig<M> {
     /// [`TrainingError::Setting`] naming the field.
     pub fn check(&self) -> Result<()> {
         self.method.check()?;
-        in_range("epochs", self.epochs, 0.0, 1e6)?;
-        if self.batch_size == 0 {
-            return Err(TrainingError::setting("batch_size", "at least 1", &self.batch_size));
+        let run = &self.run;
+        in_range("epochs", run.epochs, 0.0, 1e6)?;
+        if run.batch_size == 0 {
+            return Err(TrainingError::setting("batch_size", "at least 1", &run.batch_size));
         }
-        let accumulate = self.optimization.accumulate;
-        if !(1..=self.batch_size).contains(&accumulate) {
-            let expected = format!("in [1, {}], the batch size", self.batch_size);
+        let accumulate = run.optimization.accumulate;
+        if !(1..=run.batch_size).contains(&accumulate) {
+            let expected = format!("in [1, {}], the batch size", run.batch_size);
             return Err(TrainingError::setting("optimization.accumulate", expected, &accumulate));
         }
-        in_range("evaluation.hacking_tolerance", self.evaluation.hacking_tolerance, 0.0, 1.0)?;
-        self.optimization.trainer(self.learning_rate, u64::MAX).schedule.validated()?;
+        in_range("evaluation.hacking_tolerance", run.evaluation.hacking_tolerance, 0.0, 1.0)?;
+        run.optimization.trainer(run.learning_rate, u64::MAX).schedule.validated()?;
         Ok(())
     }
 
@@ -362,32 +385,18 @@ impl<M: RewritingMethod> RewriterConfig<M> {
     pub fn run(&self, progress: &mut dyn Progress) -> Result<RunSummary> {
         M::run(self, progress)
     }
+}
 
+impl RewriterRunConfig {
     /// The order in which the run sees so many examples.
     pub(crate) fn batches(&self, examples: usize) -> EpochBatches {
         EpochBatches::new(examples, self.batch_size, self.seed).lasting(self.epochs, self.max_steps)
     }
 
-    /// Refuses fields that are in the file and not in the configuration: serde cannot, where fields of two structures
-    /// stand beside each other. What was read is written again, so that no list of names has to be kept.
-    fn refuse_unknown(&self, path: &Path) -> Result<()> {
-        let malformed = |reason: String| TrainingError::ConfigFile { path: path.to_owned(), reason };
-        let given: toml::Table = read_toml(path)?;
-        let known = toml::Table::try_from(self).map_err(|error| malformed(error.to_string()))?;
-        match given.keys().find(|name| !known.contains_key(*name)) {
-            Some(unknown) => {
-                let names: Vec<&str> = known.keys().map(String::as_str).collect();
-                Err(malformed(format!("unknown field `{unknown}`, expected one of: {}", names.join(", "))))
-            }
-            None => Ok(()),
-        }
+    /// Examples of a micro-batch.
+    pub(crate) fn micro_batch(&self) -> usize {
+        self.optimization.micro_batch(self.batch_size)
     }
-}
-
-/// Reads a stage's TOML. Relative paths in it are taken from the working directory.
-pub(crate) fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    toml::from_str(&fs_err::read_to_string(path)?)
-        .map_err(|error| TrainingError::ConfigFile { path: path.to_owned(), reason: error.to_string() })
 }
 
 /// Refuses a number outside `[least, most]`, NaN included.

@@ -11,7 +11,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::config::{PolicyConfig, RewriterConfig, RewriterEvaluation, RewriterMetric, RewritingMethod};
+use super::config::{
+    PolicyConfig, RewriterConfig, RewriterEvaluation, RewriterMetric, RewriterRunConfig, RewritingMethod,
+};
 use super::environment::Environment;
 use super::examples::EpochBatches;
 use super::policy::Policy;
@@ -80,12 +82,12 @@ pub(crate) fn learn<M: RewritingMethod, L: LearningStep>(
     prepare: impl FnOnce(&Policy, &mut Environment, &mut dyn Progress) -> Result<L>,
 ) -> Result<RunSummary> {
     config.check()?;
-    let RewriterConfig { output, seed, optimization, evaluation, .. } = config;
+    let RewriterRunConfig { output, seed, data, retriever, optimization, evaluation, .. } = &config.run;
     let run = Run::open(output, config, evaluation.keep_checkpoints)?;
     if let Some(summary) = run.finished(1)? {
         return Ok(summary);
     }
-    let mut environment = Environment::open(&config.data, &config.retriever, *seed)?;
+    let mut environment = Environment::open(data, retriever, *seed)?;
     let policy = Policy::open(policy, *seed, optimization.gradient_checkpointing)?;
     let learner = prepare(&policy, &mut environment, progress)?;
     let validator = (evaluation.metric != RewriterMetric::Loss)
@@ -94,7 +96,7 @@ pub(crate) fn learn<M: RewritingMethod, L: LearningStep>(
     let updates = learner.batches().total_steps().saturating_mul(learner.updates_per_step());
     let mut stage = RewriterStage {
         name: M::NAME,
-        trainer: optimization.trainer(config.learning_rate, updates),
+        trainer: optimization.trainer(config.run.learning_rate, updates),
         evaluation,
         policy,
         learner,

@@ -87,19 +87,19 @@ pub(crate) fn plan<M: RewritingMethod>(
         _ => open_weights(directory)?.element_count() as u64,
     };
     let trained = policy.lora.as_ref().map_or(parameters, |adapter| sizes.adapter_parameters(adapter));
-    let words = caption_words(&settings.data);
+    let words = caption_words(&settings.run.data);
     let (prompt, target) = (words * TOKENS_PER_WORD + 2.0, words * TOKENS_PER_WORD + 1.0);
-    let batch = settings.batch_size as f64;
+    let batch = settings.run.batch_size as f64;
     let targets = shape.targets as f64;
     let tokens = batch * targets * (prompt + target);
-    let micro = settings.optimization.micro_batch(settings.batch_size) as f64 * targets * (prompt + target);
-    let checkpointing = settings.optimization.gradient_checkpointing;
+    let micro = settings.run.micro_batch() as f64 * targets * (prompt + target);
+    let checkpointing = settings.run.optimization.gradient_checkpointing;
     let predicted = target / (prompt + target);
     let activations = sizes.activation_bytes(micro, predicted, ACTIVATION_BYTES, checkpointing);
     // f32: weights and a reference 4 each; of what is trained, gradients and an average 4 each, Adam's moments 8.
     let copies = if shape.samples { 8 } else { 4 };
-    let trained_copies = if settings.optimization.average_decay.is_some() { 16 } else { 12 };
-    let steps = shape.examples.map(|examples| settings.batches(examples).total_steps());
+    let trained_copies = if settings.run.optimization.average_decay.is_some() { 16 } else { 12 };
+    let steps = shape.examples.map(|examples| settings.run.batches(examples).total_steps());
     let updates = steps.map(|steps| steps * shape.updates);
     // Forward and backward cost 6 operations a parameter and token (Kaplan et al. 2020), of an encoder and a decoder
     // half of that, for each token passes one of them; checkpoints cost another forward pass, 2 more; sampling and two more forward passes about as much again.

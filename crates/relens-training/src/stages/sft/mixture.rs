@@ -57,14 +57,14 @@ impl MixtureTuning {
             mixing.examples_per_epoch,
             development.len()
         ));
-        let batches = config.batches(mixing.examples_per_epoch);
+        let batches = config.run.batches(mixing.examples_per_epoch);
         Ok(Self { config, mixing, mixture, development, batches, epoch: None })
     }
 
     /// The batches of an epoch: texts of about one length together, for the longest decides how long a batch takes; the
     /// batches in any order.
     fn draw(&self, policy: &Policy, epoch: u64) -> Result<Vec<Vec<Example>>> {
-        let mut rng = stream(self.config.seed, "mixture", epoch);
+        let mut rng = stream(self.config.run.seed, "mixture", epoch);
         let wanted = self.mixing.examples_per_epoch;
         let mut examples: Vec<Example> = Vec::with_capacity(wanted);
         for _ in 0..FILLINGS {
@@ -84,7 +84,7 @@ impl MixtureTuning {
         }
         examples.sort_by_key(|example| (example.target.len() / LENGTH_STEP, example.prompt.len()));
         let mut batches: Vec<Vec<Example>> =
-            examples.chunks(self.config.batch_size.max(1)).map(<[Example]>::to_vec).collect();
+            examples.chunks(self.config.run.batch_size.max(1)).map(<[Example]>::to_vec).collect();
         batches.shuffle(&mut rng);
         Ok(batches)
     }
@@ -110,7 +110,7 @@ impl LearningStep for MixtureTuning {
 
     fn step(&mut self, policy: &Policy, trainer: &mut Trainer, step: u64) -> Result<StepReport> {
         let examples = self.batch(policy, step - 1)?;
-        let micro_batch = self.config.optimization.micro_batch(self.config.batch_size);
+        let micro_batch = self.config.run.micro_batch();
         let smoothing = self.config.method.label_smoothing;
         let (gradients, report) =
             supervised_gradients(policy, trainer, &examples, micro_batch, smoothing, step)?;

@@ -18,13 +18,12 @@
 
 mod mixture;
 
-use std::path::PathBuf;
-
 use rand::RngExt;
 use relens::progress::Progress;
 use serde::{Deserialize, Serialize};
 
 use self::mixture::MixtureTuning;
+use crate::config_file::ConfigTable;
 use crate::data::candidates::{self, CandidateConfig};
 use crate::data::{CandidateQuery, MixtureConfig};
 use crate::random::stream;
@@ -70,11 +69,11 @@ fn starting_point(config: &SftConfig, progress: &mut dyn Progress) -> Result<Pol
     let (Some(fresh), Some(mixture)) = (&config.method.fresh, mixture) else { return Ok(policy.clone()) };
     let rewriter = policy.rewriter.clone().unwrap_or_default();
     let start = FreshStart {
-        output: &config.output,
+        output: &config.run.output,
         fresh,
         rewriter: &rewriter,
-        data: &config.data,
-        seed: config.seed,
+        data: &config.run.data,
+        seed: config.run.seed,
     };
     let begun = start.policy(|corpus| mixture::texts(mixture, corpus), progress)?;
     Ok(PolicyConfig { dropout: policy.dropout, lora: policy.lora.clone(), ..begun })
@@ -119,7 +118,7 @@ impl SupervisedFineTuning {
             ));
         }
         progress.message(&format!("{} examples", examples.len()));
-        let batches = config.batches(examples.len());
+        let batches = config.run.batches(examples.len());
         Ok(Self { config, examples, batches })
     }
 }
@@ -153,7 +152,7 @@ fn trusted_pairs(queries: &[CandidateQuery], targets_per_query: usize) -> Vec<(&
 /// (query, target): up to `targets_per_query` candidates that beat the query, the best first; and for a share of the
 /// other queries the query itself.
 fn training_pairs<'a>(queries: &'a [CandidateQuery], config: &SftConfig) -> Vec<(&'a str, &'a str)> {
-    let mut rng = stream(config.seed, "kept queries", 0);
+    let mut rng = stream(config.run.seed, "kept queries", 0);
     let mut pairs = Vec::new();
     for query in queries {
         let mut better: Vec<(f32, &str)> = query
@@ -190,7 +189,7 @@ impl LearningStep for SupervisedFineTuning {
         let examples: Vec<Example> =
             batch.into_iter().filter_map(|index| self.examples.get(index).cloned()).collect();
         let config = &self.config;
-        let micro_batch = config.optimization.micro_batch(config.batch_size);
+        let micro_batch = config.run.micro_batch();
         let (gradients, report) = supervised_gradients(
             policy,
             trainer,
@@ -256,12 +255,16 @@ impl RewritingMethod for SftMethod {
     /// EvdCLIP; MGQRe has 32.
     const BATCH_SIZE: usize = 8;
 
-    fn start_from(&mut self) -> Option<&mut PathBuf> {
-        Some(&mut self.policy.start_from)
+    fn read(fields: &mut ConfigTable<'_>) -> Result<Self> {
+        fields.take()
     }
 
-    fn mined(&mut self) -> Option<&mut Vec<PathBuf>> {
-        Some(&mut self.candidates.mined)
+    fn policy(&mut self) -> Option<&mut PolicyConfig> {
+        Some(&mut self.policy)
+    }
+
+    fn candidates(&mut self) -> Option<&mut CandidateConfig> {
+        Some(&mut self.candidates)
     }
 
     fn check(&self) -> Result<()> {
@@ -300,7 +303,9 @@ impl RewritingMethod for SftMethod {
         let method = &config.method;
         let (examples, targets) = match &method.mixture {
             Some(mixture) => (Some(mixture.examples_per_epoch), 1),
-            None => (queries_at_hand(Some(&method.candidates), &config.data)?, method.targets_per_query),
+            None => {
+                (queries_at_hand(Some(&method.candidates), &config.run.data)?, method.targets_per_query)
+            }
         };
         let shape = PlanShape { examples, targets, updates: 1, samples: false };
         match &method.fresh {

@@ -8,7 +8,6 @@
 //! all that is needed to build the same knowledge base again without a model.
 
 mod asking;
-mod chat;
 mod parsing;
 mod question;
 mod replies;
@@ -18,8 +17,8 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use asking::Asking;
-pub use chat::ChatAnswers;
 pub use question::QuestionKind;
+pub use replies::ChatAnswers;
 pub use replies::{Answer, AnswerPrompts, AskingUsage, Recorded, Replies};
 
 use super::entity::{Entity, normalise_name};

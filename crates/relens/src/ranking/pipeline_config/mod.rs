@@ -104,6 +104,11 @@ pub fn names() -> Vec<&'static str> {
     std::iter::once(DEFAULT).chain(open::NAMES).chain([FITTED]).collect()
 }
 
+/// What is in the place of an enhancer that there once was, as an error would say it.
+pub fn in_place_of(name: &str) -> Option<&'static str> {
+    open::in_place_of(name)
+}
+
 /// Whether `spec` can only be a path: the directory of a rewriter.
 pub fn is_directory(spec: &str) -> bool {
     spec.contains(['/', '\\']) && !spec.ends_with(".toml")
@@ -141,9 +146,7 @@ impl Pipeline {
             name if names().contains(&name) => {
                 open::open(&EnhancerTable::named(name), context).map(Self::new)
             }
-            unknown => {
-                Err(Error::UnknownEnhancer { name: unknown.to_owned(), available: names().join(", ") })
-            }
+            unknown => Err(open::unknown_enhancer(unknown, &names())),
         }
     }
 

@@ -110,6 +110,7 @@ fn what_cannot_be_used_is_named() {
         ("[[enhancer]]\nweight = 1\n", "expected the name of each enhancer"),
         ("[[enhancer]]\nname = \"identity\"\nweight = \"x\"\n", "`identity`: expected a number as weight"),
         ("[[enhancer]]\nname = \"identity\"\nmagic = 1\n", "enhancer `identity`: unknown field `magic`"),
+        ("[[enhancer]]\nname = \"soft\"\n", "`rewriter` is in its place"),
         ("[spelling]\nmagic = 1\n", "enhancer `spelling`: unknown field `magic`"),
         ("[spelling]\nwords = \"no/such.txt\"\n", "no/such.txt"),
         (

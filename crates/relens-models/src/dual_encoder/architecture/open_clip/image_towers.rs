@@ -8,8 +8,8 @@ use super::{ActivationArguments, ModelFields, NormArguments, activation, eps, pa
 use crate::Result;
 use crate::dual_encoder::architecture::fields;
 use crate::dual_encoder::architecture::fields::refuse;
+use crate::dual_encoder::architecture::image_side::ProjectionConfig;
 use crate::dual_encoder::architecture::image_side::{ImageSide, ImageTowerConfig};
-use crate::dual_encoder::architecture::projection::ProjectionConfig;
 use crate::dual_encoder::architecture::timm_towers;
 use crate::dual_encoder::architecture::timm_towers::{TrunkArguments, TrunkRequest};
 use crate::towers::modified_resnet::ModifiedResNetConfig;

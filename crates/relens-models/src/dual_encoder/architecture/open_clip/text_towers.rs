@@ -9,7 +9,7 @@ use super::{ActivationArguments, ModelFields, NormArguments, activation, eps, pa
 use crate::Result;
 use crate::dual_encoder::architecture::fields;
 use crate::dual_encoder::architecture::fields::refuse;
-use crate::dual_encoder::architecture::projection::ProjectionConfig;
+use crate::dual_encoder::architecture::image_side::ProjectionConfig;
 use crate::dual_encoder::architecture::text_side::{TextSide, TextTowerConfig, TokenPooling};
 use crate::ops::AttentionMask;
 use crate::tokenizer::{TextCleaning, TokenizerConfig, TokenizerFlavour};

@@ -8,7 +8,7 @@
 use rayon::prelude::*;
 
 use super::depthwise::{DepthwiseWeights, convolve_depthwise_panel};
-use super::tiles::{Geometry, RowTile};
+use super::depthwise::{Geometry, RowTile};
 use crate::ops::SamePadding;
 use crate::ops::convolution::{
     AlignedBuffer, Destination, ONE_TAP, PANEL, PackedWeights, PanelEpilogue, Pixels, ScratchPool,

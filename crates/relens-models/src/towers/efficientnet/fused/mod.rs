@@ -4,7 +4,6 @@ mod block;
 mod depthwise;
 #[cfg(test)]
 mod tests;
-mod tiles;
 
 use rayon::prelude::*;
 

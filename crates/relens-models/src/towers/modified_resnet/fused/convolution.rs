@@ -2,12 +2,12 @@
 
 use rayon::prelude::*;
 
-use super::super::convolution::FoldedConvolution;
-use super::plane::{MapPlane, MapShape};
+use super::{MapPlane, MapShape};
 use crate::Result;
 use crate::ops::convolution::{
     AlignedBuffer, Destination, ONE_TAP, PANEL, PackedWeights, PanelEpilogue, Pixels, convolve_panel,
 };
+use crate::towers::modified_resnet::blocks::FoldedConvolution;
 
 /// Numbers of the input that are multiplied with all panels of weights one after the other: half a core's cache.
 const CACHED_NUMBERS: usize = 64 << 10;

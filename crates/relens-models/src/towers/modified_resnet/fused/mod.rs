@@ -1,17 +1,18 @@
 //! The trunk of a modified ResNet for inference: everything in panels of channels, no tensor in between.
+//! A feature map may have a border of zeros, so that a convolution need not ask where the picture ends.
 
 mod convolution;
-mod plane;
 #[cfg(test)]
 mod tests;
 
 use rayon::prelude::*;
 
-pub(super) use self::convolution::Convolution;
 use self::convolution::StemConvolution;
-use self::plane::{MapPlane, MapShape, average_pool};
 use crate::Result;
-use crate::ops::convolution::{AlignedBuffer, PanelEpilogue, ScratchPool, unpack};
+use crate::ops::add_row;
+use crate::ops::convolution::{AlignedBuffer, PANEL, PanelEpilogue, ScratchPool, panel_count, unpack};
+
+pub(super) use self::convolution::Convolution;
 
 /// The trunk, up to the attention pool.
 pub(super) struct FusedTrunk {
@@ -146,4 +147,88 @@ impl std::fmt::Debug for FusedTrunk {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "FusedTrunk({} blocks)", self.blocks.len())
     }
+}
+
+/// The sizes of a feature map `[⌈channels / 32⌉, height + 2·border, width + 2·border, 32]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct MapShape {
+    channels: usize,
+    height: usize,
+    width: usize,
+    /// Zeros on every side, which a 3×3 kernel looks at.
+    border: usize,
+}
+
+impl MapShape {
+    /// Numbers of a row, its borders included.
+    fn row(&self) -> usize {
+        (self.width + 2 * self.border) * PANEL
+    }
+
+    /// Numbers of a panel.
+    fn panel(&self) -> usize {
+        (self.height + 2 * self.border) * self.row()
+    }
+
+    /// Numbers altogether.
+    fn length(&self) -> usize {
+        panel_count(self.channels) * self.panel()
+    }
+}
+
+/// A feature map to be written.
+struct MapPlane<'a> {
+    data: &'a mut [f32],
+    shape: MapShape,
+}
+
+impl<'a> MapPlane<'a> {
+    /// A feature map in a buffer that grows if need be.
+    fn new(buffer: &'a mut AlignedBuffer, shape: MapShape) -> Self {
+        buffer.grow(shape.length());
+        Self { data: &mut buffer.as_mut_slice()[..shape.length()], shape }
+    }
+
+    /// The same, its border cleared.
+    fn bordered(buffer: &'a mut AlignedBuffer, shape: MapShape) -> Self {
+        let plane = Self::new(buffer, shape);
+        // The buffer held another block's map; only the border is cleared, the inside is about to be written.
+        let edge = shape.border * PANEL;
+        for panel in plane.data.chunks_exact_mut(shape.panel()) {
+            let last = shape.border + shape.height;
+            for (number, row) in panel.chunks_exact_mut(shape.row()).enumerate() {
+                if (shape.border..last).contains(&number) {
+                    let end = row.len() - edge;
+                    row[..edge].fill(0.0);
+                    row[end..].fill(0.0);
+                } else {
+                    row.fill(0.0);
+                }
+            }
+        }
+        plane
+    }
+}
+
+/// The mean of each `stride` × `stride` square; what exceeds a multiple of the stride is left out.
+fn average_pool(input: &[f32], shape: MapShape, stride: usize, output: &mut AlignedBuffer) -> MapShape {
+    let pooled = MapShape { height: shape.height / stride, width: shape.width / stride, ..shape };
+    let target = MapPlane::new(output, pooled);
+    let factor = 1.0 / (stride * stride) as f32;
+    let panels = input.chunks_exact(shape.panel().max(1));
+    for (panel, target) in panels.zip(target.data.chunks_exact_mut(pooled.panel().max(1))) {
+        for (row, target) in target.chunks_exact_mut(pooled.row().max(1)).enumerate() {
+            for (column, target) in target.as_chunks_mut::<PANEL>().0.iter_mut().enumerate() {
+                let mut sums = [0.0f32; PANEL];
+                for dy in 0..stride {
+                    let start = (row * stride + dy) * shape.row() + column * stride * PANEL;
+                    for pixel in panel[start..start + stride * PANEL].as_chunks::<PANEL>().0 {
+                        add_row(&mut sums, pixel);
+                    }
+                }
+                *target = sums.map(|sum| sum * factor);
+            }
+        }
+    }
+    pooled
 }

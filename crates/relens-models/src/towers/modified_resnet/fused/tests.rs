@@ -2,9 +2,9 @@
 
 use candle_core::{Device, Tensor};
 
-use super::super::convolution::FoldedConvolution;
 use super::super::{Bottleneck, run_layers};
 use super::FusedTrunk;
+use crate::towers::modified_resnet::blocks::FoldedConvolution;
 
 fn numbers(count: usize, seed: usize) -> Vec<f32> {
     (0..count).map(|i| (((i + seed) * 7919 + i / 7 * 13) % 1009) as f32 / 504.5 - 1.0).collect()

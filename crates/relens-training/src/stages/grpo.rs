@@ -3,40 +3,41 @@
 //! Shao et al. 2024 (DeepSeekMath). The same rewards as [`super::ppo`]; the distance to the reference is part of the
 //! loss. Queries whose rewrites are all worth the same teach nothing, and are counted.
 
-mod config;
-
-pub use config::{GrpoConfig, GrpoMethod};
-
+use relens::progress::Progress;
 use relens_models::ops::target_log_probs;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
+use super::rewriter::config::in_range;
+use super::rewriter::reinforcement::check_count;
 use super::rewriter::{
-    Collection, Environment, EpochBatches, Example, Experiences, LearningStep, Policy, ReferencePolicy,
-    RolloutQuery, RunSummary, StepReport, collect, finite_loss, learn, mean, rollout_queries,
+    Example, Experiences, LearnedStep, Plan, Policy, PolicyConfig, ReferencePolicy, Reinforcement,
+    RewriterConfig, RewritingMethod, RolloutConfig, RolloutLearner, RunSummary, finite_loss, learn, mean,
 };
+use crate::config_file::ConfigTable;
+use crate::data::candidates::CandidateConfig;
 use crate::objectives::{GroupRollouts, entropies, group_advantages, group_relative_loss};
 use crate::optimizer::{GradientAccumulator, Gradients};
-use crate::reward::Judge;
 use crate::run::trainer::{Trainer, UpdateReport};
 use crate::{Result, TrainingError};
-use relens::progress::Progress;
 
 /// Trains a rewriter, or goes on with a run that was interrupted, and exports the best weights.
 ///
 /// # Errors
 /// As [`crate::stages::ppo::run`].
 pub fn run(config: &GrpoConfig, progress: &mut dyn Progress) -> Result<RunSummary> {
-    learn(config, &config.method.policy, progress, |policy, environment, progress| {
-        GroupRelative::prepare(config.clone(), environment, progress, policy)
+    let rollouts = &config.method.rollouts;
+    learn(config, &rollouts.policy, progress, |_, environment, progress| {
+        let learner = || {
+            Ok(GroupRelative { reference: ReferencePolicy::open(&rollouts.policy)?, config: config.clone() })
+        };
+        Reinforcement::prepare(&config.run, rollouts, environment, progress, learner)
     })
 }
 
-/// The stage's own part.
+/// The method's own part.
 struct GroupRelative {
     config: GrpoConfig,
-    queries: Vec<RolloutQuery>,
-    batches: EpochBatches,
-    judge: Judge,
     reference: ReferencePolicy,
 }
 
@@ -62,27 +63,10 @@ struct GrpoTotals {
 }
 
 impl GroupRelative {
-    fn prepare(
-        config: GrpoConfig,
-        environment: &mut Environment,
-        progress: &mut dyn Progress,
-        _policy: &Policy,
-    ) -> Result<Self> {
-        let queries = rollout_queries(config.method.candidates.as_ref(), &environment.corpus)?;
-        progress.message(&format!("{} queries to rewrite", queries.len()));
-        Ok(Self {
-            batches: config.batches(queries.len()),
-            queries,
-            judge: environment.judge(&config.method.reward, progress)?,
-            reference: ReferencePolicy::open(&config.method.policy)?,
-            config,
-        })
-    }
-
     fn targets(&self, policy: &Policy, experiences: &Experiences, step: u64) -> Result<GrpoTargets> {
         let offsets = experiences.offsets();
         let (per_rollout, flat_groups) =
-            advantages_by_query(experiences, self.config.method.scale_advantages)?;
+            advantages_by_query(experiences, self.config.method.objective.scale_advantages)?;
         let advantages = per_rollout
             .iter()
             .zip(offsets.windows(2))
@@ -108,7 +92,7 @@ impl GroupRelative {
         let step = trainer.steps() + 1;
         let all: Vec<usize> = (0..experiences.rollouts.len()).collect();
         let mut accumulator = GradientAccumulator::default();
-        for micro in all.chunks(self.config.optimization.micro_batch(all.len())) {
+        for micro in all.chunks(self.config.run.optimization.micro_batch(all.len())) {
             let (Some(&first), Some(&last)) = (micro.first(), micro.last()) else { continue };
             let rollouts = experiences.rollouts.get(first..=last).unwrap_or_default();
             let offsets = targets.offsets.get(first..=last + 1).unwrap_or_default();
@@ -128,8 +112,8 @@ impl GroupRelative {
             let found = group_relative_loss(
                 &log_probs,
                 constants,
-                self.config.method.clip_range,
-                self.config.method.kl_coefficient,
+                self.config.method.rollouts.clip_range,
+                self.config.method.objective.kl_coefficient,
             )?;
             let weight = rollouts.len() as f64;
             totals.rollouts += weight;
@@ -143,29 +127,6 @@ impl GroupRelative {
         accumulator
             .take()?
             .ok_or_else(|| TrainingError::argument("grpo stage", "at least one rollout", "none"))
-    }
-
-    fn metrics(
-        &self,
-        experiences: &Experiences,
-        targets: &GrpoTargets,
-        totals: &GrpoTotals,
-        update: UpdateReport,
-    ) -> Map<String, Value> {
-        let rollouts = totals.rollouts.max(1.0);
-        let own = json!({
-            "loss": totals.loss / rollouts,
-            "kl": totals.kl / rollouts,
-            "entropy": totals.entropy / rollouts,
-            "clip_ratio/region_mean": totals.clip_fraction / rollouts,
-            "frac_reward_zero_std": targets.flat_groups,
-            "learning_rate": update.learning_rate,
-            "grad_norm": update.gradient_norm,
-        });
-        let mut metrics = own.as_object().cloned().unwrap_or_default();
-        metrics.extend(experiences.completion_metrics());
-        metrics.extend(experiences.reward_metrics());
-        metrics
     }
 }
 
@@ -187,43 +148,111 @@ fn advantages_by_query(experiences: &Experiences, scale: bool) -> Result<(Vec<f3
     Ok((advantages, f64::from(flat) / f64::from(groups.max(1))))
 }
 
-impl LearningStep for GroupRelative {
+impl RolloutLearner for GroupRelative {
     type State = ();
 
-    fn batches(&self) -> &EpochBatches {
-        &self.batches
+    fn learn(
+        &mut self,
+        policy: &Policy,
+        trainer: &mut Trainer,
+        experiences: &Experiences,
+        step: u64,
+    ) -> Result<LearnedStep> {
+        let targets = self.targets(policy, experiences, step)?;
+        let mut totals = GrpoTotals::default();
+        let mut update = UpdateReport { learning_rate: 0.0, gradient_norm: 0.0 };
+        for _ in 0..self.config.method.objective.updates {
+            let gradients = self.gradients(policy, trainer, experiences, &targets, &mut totals)?;
+            update = trainer.update(&gradients, step)?;
+        }
+        let rollouts = totals.rollouts.max(1.0);
+        let kl = totals.kl / rollouts;
+        let metrics = json!({
+            "loss": totals.loss / rollouts,
+            "kl": kl,
+            "entropy": totals.entropy / rollouts,
+            "clip_ratio/region_mean": totals.clip_fraction / rollouts,
+            "frac_reward_zero_std": targets.flat_groups,
+        });
+        let metrics = metrics.as_object().cloned().unwrap_or_default();
+        Ok(LearnedStep { metrics, kl, distance: format!("{kl:.3} nats a token"), update })
+    }
+
+    fn rollouts_per_query(&self) -> usize {
+        self.config.method.objective.group
     }
 
     fn updates_per_step(&self) -> u64 {
-        self.config.method.updates as u64
+        self.config.method.objective.updates as u64
+    }
+}
+
+/// Settings of one run.
+pub type GrpoConfig = RewriterConfig<GrpoMethod>;
+
+/// The method's own settings, which stand beside each other in the file.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GrpoMethod {
+    /// How the policy explores.
+    #[serde(flatten)]
+    pub rollouts: RolloutConfig,
+    /// How it learns from that.
+    #[serde(flatten)]
+    pub objective: GrpoObjective,
+}
+
+/// How group relative policy optimization learns from rollouts.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GrpoObjective {
+    /// β, the weight of the KL to the reference. Default 0.04 (Shao et al. 2024).
+    pub kl_coefficient: f64,
+    /// Rewrites of each query. Default 8 (TRL; 64 in the paper), range [2, 1024].
+    pub group: usize,
+    /// Whether advantages are divided by the group's deviation. Default true; false is Dr. GRPO (Liu et al. 2025).
+    pub scale_advantages: bool,
+    /// Updates on each batch of rollouts. Default 1 (Shao et al. 2024), at least 1.
+    pub updates: usize,
+}
+
+impl Default for GrpoObjective {
+    fn default() -> Self {
+        Self { kl_coefficient: 0.04, group: 8, scale_advantages: true, updates: 1 }
+    }
+}
+
+impl RewritingMethod for GrpoMethod {
+    const NAME: &'static str = "grpo";
+    /// Shao et al. 2024.
+    const LEARNING_RATE: f64 = 1e-6;
+    const EPOCHS: f64 = 1.0;
+    const BATCH_SIZE: usize = 32;
+
+    fn read(fields: &mut ConfigTable<'_>) -> Result<Self> {
+        Ok(Self { rollouts: fields.take()?, objective: fields.take()? })
     }
 
-    fn step(&mut self, policy: &Policy, trainer: &mut Trainer, step: u64) -> Result<StepReport> {
-        let batch = self.batches.batch(step - 1);
-        let queries: Vec<RolloutQuery> =
-            batch.into_iter().filter_map(|index| self.queries.get(index).cloned()).collect();
-        let collection = Collection {
-            sampling: self.config.method.sampling(self.config.seed, step, policy),
-            per_query: self.config.method.group,
-            missing_end_penalty: self.config.method.missing_end_penalty,
-        };
-        let experiences = collect(policy, &self.judge, &queries, collection)?;
-        let targets = self.targets(policy, &experiences, step)?;
-        let mut totals = GrpoTotals::default();
-        let mut last = UpdateReport { learning_rate: 0.0, gradient_norm: 0.0 };
-        for _ in 0..self.config.method.updates {
-            let gradients = self.gradients(policy, trainer, &experiences, &targets, &mut totals)?;
-            last = trainer.update(&gradients, step)?;
-        }
-        let metrics = self.metrics(&experiences, &targets, &totals, last);
-        let first_of_epoch = (step - 1).is_multiple_of(self.batches.steps_per_epoch());
-        let shown = if first_of_epoch { self.config.evaluation.samples } else { 0 };
-        let samples = experiences.samples(&queries, shown);
-        let kl = totals.kl / totals.rollouts.max(1.0);
-        let limit = self.config.method.kl_limit;
-        let stop = (limit > 0.0 && kl > limit).then(|| {
-            format!("the policy is {kl:.3} nats a token away from the reference, the limit is {limit}")
-        });
-        Ok(StepReport { metrics, samples, messages: experiences.messages, stop })
+    fn policy(&mut self) -> Option<&mut PolicyConfig> {
+        Some(&mut self.rollouts.policy)
+    }
+
+    fn candidates(&mut self) -> Option<&mut CandidateConfig> {
+        self.rollouts.candidates.as_mut()
+    }
+
+    fn check(&self) -> Result<()> {
+        self.rollouts.check()?;
+        in_range("kl_coefficient", self.objective.kl_coefficient, 0.0, 1e3)?;
+        check_count("group", self.objective.group, 2)?;
+        check_count("updates", self.objective.updates, 1)
+    }
+
+    fn plan(config: &GrpoConfig) -> Result<Plan> {
+        let GrpoMethod { rollouts, objective } = &config.method;
+        rollouts.plan(config, objective.group, objective.updates as u64)
+    }
+
+    fn run(config: &GrpoConfig, progress: &mut dyn Progress) -> Result<RunSummary> {
+        run(config, progress)
     }
 }
