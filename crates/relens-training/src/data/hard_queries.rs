@@ -12,8 +12,8 @@ use relens::evaluation::perturbation::Synonyms;
 
 use super::candidates::{CandidateQuery, CandidateRewrite};
 use super::corpus::RewritingCorpus;
-use crate::random::stream;
 use crate::Result;
+use crate::random::stream;
 
 /// How captions are made hard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

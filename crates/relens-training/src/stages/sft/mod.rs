@@ -303,9 +303,7 @@ impl RewritingMethod for SftMethod {
         let method = &config.method;
         let (examples, targets) = match &method.mixture {
             Some(mixture) => (Some(mixture.examples_per_epoch), 1),
-            None => {
-                (queries_at_hand(Some(&method.candidates), &config.run.data)?, method.targets_per_query)
-            }
+            None => (queries_at_hand(Some(&method.candidates), &config.run.data)?, method.targets_per_query),
         };
         let shape = PlanShape { examples, targets, updates: 1, samples: false };
         match &method.fresh {
