@@ -16,7 +16,7 @@ use crate::english::words::{Correction, corrected};
 use crate::english::{Vocabulary, WordList};
 use crate::error::Result;
 use crate::knowledge::Knowledge;
-use crate::knowledge::words::ENGLISH;
+use crate::knowledge::words::{ENGLISH, Lexicon};
 
 /// What `--enhancer` calls corrections alone, and a file the section.
 pub const NAME: &str = "spelling";
@@ -62,6 +62,19 @@ impl Spelling {
         &self.vocabulary
     }
 
+    /// The words of the language that a text is in, if it is not English.
+    ///
+    /// # Errors
+    /// Those of the languages' files.
+    pub fn language(&self, text: &str) -> Result<Option<Arc<Lexicon>>> {
+        let is_english = |word: &str| {
+            self.vocabulary.count(word) > 0
+                || self.words.contains(word)
+                || self.knowledge.words().contains(word, ENGLISH)
+        };
+        self.knowledge.languages().of_query(text, is_english)
+    }
+
     /// The text without misspelt words, and what was corrected.
     pub fn corrected(&self, text: &str) -> (String, Vec<Correction>) {
         let named = self.knowledge.find(text);
@@ -75,11 +88,15 @@ impl Spelling {
         corrected(text, &self.vocabulary, &self.words, is_known)
     }
 
-    /// The query without misspelt words, and a step for each of them.
+    /// The query without misspelt words, and a step for each of them. A query in another language stays as it is.
     ///
     /// # Errors
-    /// Those of [`Query::new`].
+    /// Those of [`Query::new`] and of [`Spelling::language`].
     pub fn correct(&self, query: &Query) -> Result<(Query, Vec<TraceEntry>)> {
+        // Right words of another language are no wrong ones of English.
+        if self.language(query.text())?.is_some() {
+            return Ok((query.clone(), Vec::new()));
+        }
         let (text, corrections) = self.corrected(query.text());
         if corrections.is_empty() {
             return Ok((query.clone(), Vec::new()));

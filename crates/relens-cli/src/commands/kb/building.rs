@@ -13,6 +13,7 @@ use relens::knowledge::collection::{
     AnswerPrompts, Asking, AskingUsage, ChatAnswers, CollectionSettings, Recorded, Replies,
 };
 use relens::knowledge::knowledge_base::BUNDLED_FILE;
+use relens::knowledge::words::lexicon;
 use relens::knowledge::{Entity, builder, collection, json_lines, records, words};
 use relens::llm::{Budget, ClientSettings, LlmClient, Prices};
 
@@ -27,7 +28,8 @@ use crate::usage::usage_error;
 ///
 /// Entities, their senses and descriptions come from the answers, their frequencies from the captions. Writes
 /// knowledge.jsonl, vocabulary.tsv (the captions' words and their counts), links.tsv (what captions put between two
-/// words) and, with --words, words.tsv (what uncommon words mean) into the output directory.
+/// words), with --words words.tsv (what uncommon words mean), and with --forms languages/CODE.tsv (what people type in
+/// other languages) into the output directory.
 ///
 /// With --llm a language model is asked which entities the captions name and what they look like. Every reply is
 /// recorded before it is used: a stopped run goes on with what is missing, and with --replay (or --replies alone) the
@@ -53,6 +55,11 @@ pub(crate) struct BuildArguments {
     /// repeated, the most trusted first.
     #[arg(long, value_name = "FILE")]
     words: Vec<PathBuf>,
+
+    /// What people type for captions' words in another language, under its two-letter code, {"word", "forms"} a line; may
+    /// be repeated.
+    #[arg(long, value_name = "CODE=FILE", value_parser = language_file)]
+    forms: Vec<(String, PathBuf)>,
 
     /// Other names, {"entity": ["alias", …]} as JSON.
     #[arg(long, value_name = "FILE")]
@@ -102,6 +109,14 @@ impl BuildArguments {
             })?;
             progress::note(&format!("{} words with their meanings", meanings.len()));
         }
+        for (language, file) in &self.forms {
+            let rows = words::records::read_forms(file)?;
+            let directory = self.output.join(lexicon::DIRECTORY);
+            fs_err::create_dir_all(&directory)?;
+            write_streaming(&directory.join(format!("{language}.tsv")), |writer| {
+                Ok(lexicon::write(&rows, writer)?)
+            })?;
+        }
         let visual = entities.iter().filter(|entity| entity.visual);
         let (count, descriptions) =
             (visual.clone().count(), visual.map(|entity| entity.descriptions().count()).sum::<usize>());
@@ -110,6 +125,18 @@ impl BuildArguments {
             "{count} visual entities, {descriptions} descriptions; counted in {captions} captions"
         ));
         Ok(())
+    }
+}
+
+/// `de=words-de.jsonl`.
+fn language_file(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((code, file))
+            if code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_lowercase()) && !file.is_empty() =>
+        {
+            Ok((code.to_owned(), PathBuf::from(file)))
+        }
+        _ => Err("expected a language's two letters and a file, as `de=words-de.jsonl`".to_owned()),
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::Result;
 use relens::knowledge::Source;
-use relens::knowledge::words::{self, ENGLISH, Meaning, MeaningKind, Word};
+use relens::knowledge::words::{self, ENGLISH, Lexicon, Meaning, MeaningKind, Word};
 
 use super::opening::{knowledge, store};
 use crate::output::{self, Output};
@@ -41,7 +41,17 @@ pub(super) fn listed(filter: &str, language: Option<&str>) -> Result<Vec<Word>> 
         word.word.contains(filter) || word.meanings.iter().any(|meaning| meaning.text.contains(filter))
     };
     let of_language = |word: &Word| language.is_none_or(|language| word.language == language);
-    Ok(knowledge()?.words().iter().filter(|word| holds(word) && of_language(word)).collect())
+    let knowledge = knowledge()?;
+    let other = language.filter(|language| *language != ENGLISH).map(Lexicon::bundled).transpose()?.flatten();
+    let Some(lexicon) = other else {
+        return Ok(knowledge.words().iter().filter(|word| holds(word) && of_language(word)).collect());
+    };
+    let lexicon = lexicon.with(knowledge.words().taught_of_other_languages());
+    let word = |(form, meaning): (&str, &str)| {
+        let meaning = Meaning { text: meaning.to_owned(), kind: MeaningKind::Name, source: Source::Llm };
+        Word { word: form.to_owned(), language: lexicon.language().to_owned(), meanings: vec![meaning] }
+    };
+    Ok(lexicon.iter().map(word).filter(holds).collect())
 }
 
 /// One JSON object a line.

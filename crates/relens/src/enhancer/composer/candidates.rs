@@ -129,6 +129,11 @@ impl Generator {
         self.spelling.vocabulary()
     }
 
+    /// What corrects, and knows other languages.
+    pub fn spelling(&self) -> &Spelling {
+        &self.spelling
+    }
+
     /// What it knows of things and words.
     pub fn knowledge(&self) -> &Knowledge {
         self.finder.knowledge()

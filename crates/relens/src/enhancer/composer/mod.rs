@@ -5,9 +5,10 @@
 //! another name, and 0 to 3 descriptions of each entity woven in where they read naturally. The retriever's feedback may
 //! choose among the candidates (mining does); the enhancer [`Composer`] chooses by what captions use.
 //!
-//! Before that, talk around the request is dropped (`chat`) and keywords become a phrase ([`keywords`]); words that the
-//! retriever has hardly seen are replaced by words that it knows ([`wording`]), in two ways where a word has two
-//! meanings, and the more of a query that is, the less the query itself counts.
+//! Before that, a query in another language is read word by word, talk around the request is dropped (`chat`) and
+//! keywords become a phrase ([`keywords`]); words that the retriever has hardly seen are replaced by words that it knows
+//! ([`wording`]), in two ways where a word has two meanings, and the more of a query that is, the less the query itself
+//! counts.
 
 mod candidates;
 mod chat;
@@ -114,8 +115,18 @@ impl Composer {
         Self { generator, language, choice, mix }
     }
 
-    /// The query without talk, keywords as a phrase; with what was done to it.
+    /// A query in another language word by word; an English one without talk, keywords as a phrase. With what was done to
+    /// it.
     fn asked_for(&self, query: &Query) -> Result<(Query, Vec<TraceEntry>)> {
+        if let Some(lexicon) = self.generator.spelling().language(query.text())? {
+            let text = lexicon.english(query.text()).text;
+            let step = TraceEntry::Replaced { from: query.text().to_owned(), to: text.clone() };
+            // Where no word was left there is nothing better than what was typed.
+            return match text.trim().is_empty() {
+                true => Ok((query.clone(), Vec::new())),
+                false => Ok((Query::new(&text)?, vec![step])),
+            };
+        }
         let (text, dropped) = chat::without_chat(query.text());
         let mut trace: Vec<TraceEntry> = dropped.iter().map(Rewording::trace).collect();
         let text = match self.language.links.phrase(&text) {

@@ -5,6 +5,8 @@
 //! knowledge base of the home directory and goes before it.
 
 mod forms;
+pub mod languages;
+pub mod lexicon;
 pub mod records;
 mod word;
 
@@ -13,6 +15,8 @@ use std::io::Write;
 use std::path::Path;
 
 pub use forms::Form;
+pub use languages::Languages;
+pub use lexicon::{Lexicon, WordByWord};
 pub(crate) use word::key;
 pub use word::{ENGLISH, MAX_MEANINGS, Meaning, MeaningKind, Word};
 
@@ -63,6 +67,11 @@ impl Words {
         self.edited
             .get(&*key)
             .map_or_else(|| self.bundled.get(&key).is_some(), |word| !word.meanings.is_empty())
+    }
+
+    /// The words of other languages that were put before those that are there.
+    pub fn taught_of_other_languages(&self) -> Vec<Word> {
+        self.edited.values().filter(|word| word.language != ENGLISH).cloned().collect()
     }
 
     /// All words, sorted by their keys.

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::{ENGLISH, MAX_MEANINGS, Meaning, MeaningKind, Word};
-use crate::dataset::text_lines::for_each_line;
+use crate::dataset::text_lines::{broken_line, excerpt, for_each_line};
 use crate::english::Vocabulary;
 use crate::error::Result;
 use crate::knowledge::Source;
@@ -68,6 +68,37 @@ pub fn read(paths: &[&Path], language: &str, captions: &Vocabulary) -> Result<Ve
         found.into_iter().map(|((language, word), ranked)| assembled(word, &language, ranked)).collect();
     words.sort_by(|left, right| left.key().cmp(&right.key()));
     Ok(words)
+}
+
+/// What people type in another language for words of captions, the commonest first, in the file's order.
+///
+/// # Errors
+/// [`Error::Dataset`](crate::error::Error::Dataset) naming a line that is not of this shape or has no form;
+/// [`Error::Io`](crate::error::Error::Io).
+pub fn read_forms(path: &Path) -> Result<Vec<(String, Vec<String>)>> {
+    let mut rows = Vec::new();
+    for_each_line(path, |number, line| {
+        let record: WordAnswer = parse_line(path, number, line)?;
+        let spaced = |text: &str| text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ");
+        let mut forms: Vec<String> = Vec::new();
+        for form in record.forms.iter().map(|form| spaced(form)).filter(|form| !form.is_empty()) {
+            if !forms.contains(&form) {
+                forms.push(form);
+            }
+        }
+        let word = spaced(&record.word);
+        if word.is_empty() || forms.is_empty() {
+            return Err(broken_line(
+                path,
+                number,
+                "a `word` with at least one of its `forms`",
+                &excerpt(line),
+            ));
+        }
+        rows.push((word, forms));
+        Ok(())
+    })?;
+    Ok(rows)
 }
 
 impl WordAnswer {
@@ -154,6 +185,18 @@ mod tests {
         let words = read(&[file.path()], "de", &Vocabulary::default()).unwrap();
         let keys: Vec<_> = words.iter().map(Word::key).collect();
         assert_eq!(keys, ["de:hund", "de:hündin"]);
+    }
+
+    #[test]
+    fn forms_are_read_as_they_are_typed() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs_err::write(file.path(), r#"{"word": "dog", "forms": ["Hund", "hund", " der  Hund"]}"#).unwrap();
+        assert_eq!(
+            read_forms(file.path()).unwrap(),
+            [("dog".to_owned(), vec!["hund".to_owned(), "der hund".to_owned()])]
+        );
+        fs_err::write(file.path(), r#"{"word": "dog", "forms": []}"#).unwrap();
+        assert!(read_forms(file.path()).unwrap_err().to_string().contains("line 1"));
     }
 
     #[test]
