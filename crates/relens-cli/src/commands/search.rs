@@ -240,7 +240,9 @@ impl SearchArguments {
     }
 
     fn show(&self, found: &[FoundImage], line: Option<usize>) -> Result<()> {
-        let found: Vec<ShownImage<'_>> = found.iter().map(untitled).collect();
+        // Without --missing, what is shown was looked for on the disk when it was chosen.
+        let title = |found: &FoundImage| (self.missing && !found.image.path.exists()).then_some("(missing)");
+        let found: Vec<ShownImage<'_>> = found.iter().map(|found| shown(found, title(found))).collect();
         let mut output = Output::new();
         match (self.json, output.for_people) {
             (true, _) => ranking_output::write_json(&mut output, &found),
@@ -293,14 +295,8 @@ fn tell_language(query: &Query, pipeline: &Pipeline, retriever: &Retriever) {
     }
 }
 
-fn untitled(found: &FoundImage) -> ShownImage<'_> {
-    let missing = !found.image.path.exists();
-    ShownImage {
-        path: &found.image.path,
-        score: found.score,
-        evidence: found.evidence,
-        title: missing.then_some("(missing)"),
-    }
+fn shown<'a>(found: &'a FoundImage, title: Option<&'a str>) -> ShownImage<'a> {
+    ShownImage { path: &found.image.path, score: found.score, evidence: found.evidence, title }
 }
 
 /// Hands a picture to the program that the system has for it, and does not wait for that.
