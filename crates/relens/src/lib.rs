@@ -63,6 +63,7 @@ pub mod enhancer;
 pub mod error;
 pub mod evaluation;
 pub mod explanation;
+pub mod home;
 pub mod index;
 pub mod knowledge;
 pub mod library;
