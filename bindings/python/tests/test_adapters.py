@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,31 @@ TEXTS = ["a cat", "an orchestra on a stage", "a sunset"]
 @pytest.fixture(scope="module")
 def described(captions: Path, gallery: Path) -> list[tuple[Path, list[str]]]:
     return [(gallery / line["image"], line["captions"]) for line in json_lines(captions.read_text())]
+
+
+def test_open_clip_computes_the_same_vectors(
+    retriever: relens.Retriever, pictures: list[Path], tmp_path: Path
+) -> None:
+    open_clip = pytest.importorskip("open_clip")
+    pytest.importorskip("timm"), pytest.importorskip("transformers")
+    torch, image = pytest.importorskip("torch"), pytest.importorskip("PIL.Image")
+    # It looks for the text tower's configuration by name; a copy of the model names itself.
+    directory = shutil.copytree(relens.data_directory("relens-mini"), tmp_path / "mini")
+    config = json.loads((directory / "open_clip_config.json").read_text())
+    config["model_cfg"]["text_cfg"].update(hf_model_name=str(directory), hf_tokenizer_name=str(directory))
+    (directory / "open_clip_config.json").write_text(json.dumps(config))
+    model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{directory}")
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{directory}")
+    opened = [image.open(path).convert("RGB") for path in pictures[:3]]
+    fitted = [picture.resize((260, 260)) for picture in opened]
+    with torch.no_grad():
+        texts = model.eval().encode_text(tokenizer(TEXTS), normalize=True).numpy()
+        images = model.encode_image(torch.stack([preprocess(one) for one in fitted + opened]), normalize=True)
+    np.testing.assert_allclose(retriever.encode_text(TEXTS), texts, atol=1e-4)
+    found, expected = retriever.encode_image(fitted + opened), images.numpy()
+    np.testing.assert_allclose(found[:3], expected[:3], atol=1e-4)
+    # Pillow and torchvision round their resizing otherwise from version to version.
+    np.testing.assert_allclose(found[3:], expected[3:], atol=2e-3)
 
 
 def test_langchain_s_vector_store_finds_texts_and_pictures(retriever: relens.Retriever, gallery: Path) -> None:
