@@ -48,6 +48,8 @@ struct Vectors {
 type PictureRow = (u64, PathBuf, u32, u32, Option<i64>, Option<String>);
 /// What was found for Python: the picture, its score, and where known similarity and estimated fit.
 type FoundRow = (PictureRow, f32, Option<f32>, Option<f32>);
+/// Numbers and vectors for Python.
+type NumberedVectors<'py> = (Bound<'py, PyArray1<u64>>, Bound<'py, PyArray2<f32>>);
 /// The conditions of a search: name and value, as a query can hold them.
 type Conditions = Vec<(String, String)>;
 
@@ -230,11 +232,7 @@ impl Library {
     }
 
     /// All vectors: the pictures' numbers, uint64 `[n]`, and float32 `[n, dim]`.
-    #[expect(clippy::type_complexity, reason = "a pair of arrays")]
-    fn vectors<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> Result<(Bound<'py, PyArray1<u64>>, Bound<'py, PyArray2<f32>>)> {
+    fn vectors<'py>(&self, py: Python<'py>) -> Result<NumberedVectors<'py>> {
         let (ids, vectors) = self.with(py, |state, directory| {
             let index = state.vectors(directory)?;
             let ids = index.ids().to_vec();
