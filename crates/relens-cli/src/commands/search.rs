@@ -147,7 +147,7 @@ impl SearchArguments {
                 self.ensure_estimated(&pipeline)?;
                 let search = |wanted| pipeline.search(query, wanted, retriever.as_ref(), &index);
                 let answer = self.answer(&library, k, index.len(), search)?;
-                tell_language(query, &pipeline, &retriever);
+                tell_language(&answer.enhanced, &retriever);
                 tell_rewritten(query, &answer.enhanced);
                 model_choice::tell_truncated(&retriever)?;
                 answer
@@ -279,14 +279,27 @@ fn tell_rewritten(query: &Query, enhanced: &EnhancedQuery) {
     let excluded: Vec<&str> = excluded.collect();
     let without =
         if excluded.is_empty() { String::new() } else { format!(", without: {}", excluded.join(", ")) };
-    progress::note(&format!("searched for: {}{without} (--enhancer identity searches as typed)", text.text));
+    let language = enhanced.trace.iter().find_map(|step| match step {
+        TraceEntry::ReadWordByWord { language, .. } => {
+            Some(format!("this looks like {language} and was read word by word; "))
+        }
+        _ => None,
+    });
+    let language = language.unwrap_or_default();
+    progress::note(&format!(
+        "{language}searched for: {}{without} (--enhancer identity searches as typed)",
+        text.text
+    ));
 }
 
-/// Says once that a query is in a language that the model does not read.
-fn tell_language(query: &Query, pipeline: &Pipeline, retriever: &Retriever) {
+/// Says that a query is in a language that neither the model nor the knowledge base reads.
+fn tell_language(enhanced: &EnhancedQuery, retriever: &Retriever) {
     let (name, _) = Retriever::model_and_precision(retriever.name());
+    let language = enhanced.trace.iter().find_map(|step| match step {
+        TraceEntry::NotRead { language } => Some(language),
+        _ => None,
+    });
     // What models that are not bundled read is not known.
-    let language = pipeline.spelling.as_ref().and_then(|spelling| spelling.language(query.text()));
     if let Some(language) = language.filter(|_| !name.contains(':')) {
         progress::note(&format!(
             "this looks like {language}; {name} reads English. A multilingual model reads other languages: \
