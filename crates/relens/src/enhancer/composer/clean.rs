@@ -2,6 +2,7 @@
 
 use super::candidates::Rewording;
 use crate::english::article::indefinite;
+use crate::enhancer::Query;
 
 /// Beginnings that ask for a picture instead of saying what it shows, the longest first.
 const REQUESTS: &[&str] = &[
@@ -114,6 +115,16 @@ pub(super) fn without_filler(text: &str) -> (String, Vec<Rewording>) {
     let (rest, requests) = without_request(&kept);
     changes.extend(requests);
     (rest.to_owned(), changes)
+}
+
+/// The same for `text`, which `query` became; all of it where some of what shows nothing is to be kept.
+pub(super) fn without_unkept_filler(text: &str, query: &Query) -> (String, Vec<Rewording>) {
+    match without_filler(text) {
+        (_, dropped) if dropped.iter().any(|change| change.drops_kept(query)) => {
+            (text.to_owned(), Vec::new())
+        }
+        cleaned => cleaned,
+    }
 }
 
 /// What is left when all requests at the beginning are taken off.

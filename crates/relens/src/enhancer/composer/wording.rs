@@ -9,7 +9,7 @@ use crate::english::Vocabulary;
 use crate::english::article::with_article;
 use crate::english::inflection::readings;
 use crate::english::words::{WordInText, words};
-use crate::enhancer::LONGEST_QUERY;
+use crate::enhancer::{LONGEST_QUERY, Query};
 use crate::knowledge::words::{ENGLISH, Form, LONGEST_PHRASE, MeaningKind};
 use crate::knowledge::{Source, Words};
 
@@ -76,9 +76,11 @@ impl Wording {
     }
 
     /// The query in other words; `None` if all its words are familiar or nothing is known of the others.
-    pub fn reword(&self, text: &str, knowledge: &Words) -> Option<Reworded> {
+    pub fn reword(&self, query: &Query, knowledge: &Words) -> Option<Reworded> {
+        let text = query.text();
         let words = words(text);
-        let replaceable = self.replaceable(&words, knowledge);
+        let mut replaceable = self.replaceable(&words, knowledge);
+        replaceable.retain(|phrase| !query.keeps(typed(text, &words, phrase)));
         if replaceable.is_empty() {
             return None;
         }
@@ -248,7 +250,7 @@ mod tests {
     }
 
     fn text(typed: &str) -> Option<String> {
-        wording().reword(typed, &knowledge()).map(|reworded| reworded.text)
+        wording().reword(&Query::new(typed).ok()?, &knowledge()).map(|reworded| reworded.text)
     }
 
     #[test]
@@ -268,7 +270,7 @@ mod tests {
 
     #[test]
     fn the_second_meaning_stands_in_the_other_text_and_the_share_is_told() {
-        let reworded = wording().reword("lad in the hat", &knowledge()).unwrap();
+        let reworded = wording().reword(&Query::new("lad in the hat").unwrap(), &knowledge()).unwrap();
         assert_eq!(
             (reworded.text.as_str(), reworded.other.as_str()),
             ("a boy in the hat", "a son in the hat")
@@ -288,8 +290,16 @@ mod tests {
     fn what_a_person_taught_counts_however_familiar_the_word() {
         let meaning = Meaning { text: "puppy".into(), kind: MeaningKind::Name, source: Source::Person };
         let dog = Known { word: "dog".into(), language: ENGLISH.into(), meanings: vec![meaning] };
-        let reworded = wording().reword("a dog", &knowledge().with([dog])).unwrap();
+        let reworded = wording().reword(&Query::new("a dog").unwrap(), &knowledge().with([dog])).unwrap();
         assert_eq!(reworded.text, "a puppy");
+    }
+
+    #[test]
+    fn words_that_are_to_be_kept_stay_and_the_others_do_not() {
+        let query = Query::new("pooch snarling at a lad").unwrap().keeping(["Pooch"]);
+        let reworded = wording().reword(&query, &knowledge()).unwrap();
+        assert_eq!(reworded.text, "a pooch showing teeth at a boy");
+        assert!(wording().reword(&query.keeping(["pooch snarling", "lad"]), &knowledge()).is_none());
     }
 
     proptest! {
@@ -303,7 +313,8 @@ mod tests {
             words in proptest::collection::vec("two|red|not|without|lad|pooch|azure|bespectacled|no|quarter|7|-|,|a|é", 0..20),
         ) {
             let typed = words.join(" ");
-            if let Some(reworded) = wording().reword(&typed, &knowledge()) {
+            let query = Query::new(&typed);
+            if let Some(reworded) = query.ok().and_then(|query| wording().reword(&query, &knowledge())) {
                 for new in [&reworded.text, &reworded.other] {
                     prop_assert!(!new.trim().is_empty() && new.len() <= LONGEST_QUERY);
                     for kept in ["two", "red", "not", "without", "no", "7"] {
