@@ -6,38 +6,14 @@ use std::borrow::Cow;
 use super::clean::mend;
 use super::phrases::ends_phrase;
 use crate::english::article::{is_determiner, is_plural, missing};
+use crate::english::words::is_listed;
 
 /// Meanings that begin so read better behind the word that they tell of: "bespectacled man" is a man in glasses.
-const BEHIND_THE_NOUN: &[&str] = &["in", "with", "on", "without"];
+const BEHIND_THE_NOUN: &str = "in with on without";
 /// What a garment is like: "blue-hatted" is in a blue hat.
-const OF_GARMENTS: &[&str] = &[
-    "beige",
-    "black",
-    "blue",
-    "brown",
-    "checkered",
-    "dark",
-    "denim",
-    "floral",
-    "gold",
-    "golden",
-    "gray",
-    "green",
-    "grey",
-    "leather",
-    "light",
-    "orange",
-    "pink",
-    "plaid",
-    "purple",
-    "red",
-    "silk",
-    "silver",
-    "striped",
-    "tan",
-    "white",
-    "yellow",
-];
+const OF_GARMENTS: &str = "\
+    beige black blue brown checkered dark denim floral gold golden gray green grey leather light orange pink plaid \
+    purple red silk silver striped tan white yellow";
 
 /// A stretch of the new text: what stands before it in the old one, and itself.
 pub(super) struct Unit<'a> {
@@ -65,7 +41,7 @@ fn wear_colours(units: &mut Vec<Unit<'_>>) {
     let mut position = 1;
     while position < units.len() {
         let (Some(colour), Some(garment)) = (units.get(position - 1), units.get(position)) else { break };
-        let worn = garment.gap == "-" && OF_GARMENTS.contains(&colour.text.to_lowercase().as_str());
+        let worn = garment.gap == "-" && is_listed(OF_GARMENTS, colour.text.to_lowercase().as_str());
         let worn = if !worn {
             None
         } else if garment.new {
@@ -80,7 +56,7 @@ fn wear_colours(units: &mut Vec<Unit<'_>>) {
                 phrase.push(article);
             }
             phrase.extend([colour.text.to_string(), noun.to_owned()]);
-            (BEHIND_THE_NOUN.contains(&preposition) && !noun.is_empty()).then(|| phrase.join(" "))
+            (is_listed(BEHIND_THE_NOUN, preposition) && !noun.is_empty()).then(|| phrase.join(" "))
         } else {
             (colour.new && garment.text == "clad").then(|| format!("in {}", colour.text))
         };
@@ -109,7 +85,7 @@ fn put_behind_nouns(units: &mut [Unit<'_>]) {
         };
         let in_front = before.is_none_or(may_follow);
         let noun = next.joins && !next.text.split(' ').any(ends_phrase);
-        let behind = this.new && this.text.contains(' ') && BEHIND_THE_NOUN.contains(&first);
+        let behind = this.new && this.text.contains(' ') && is_listed(BEHIND_THE_NOUN, first);
         if behind && in_front && noun {
             if let Some([this, next]) = units.get_mut(position..position + 2) {
                 std::mem::swap(&mut this.text, &mut next.text);
