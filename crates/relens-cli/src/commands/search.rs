@@ -110,7 +110,7 @@ fn probability(text: &str) -> Result<f32, String> {
 
 /// What is shown.
 #[derive(Debug, Default)]
-struct Answer {
+struct SearchAnswer {
     /// Best first.
     found: Vec<FoundImage>,
     /// Where among them the line stands below which probably nothing fits.
@@ -127,7 +127,7 @@ impl SearchArguments {
         let (filter, words) = self.filter.split(&self.query.join(" "))?;
         // Checked here and not by clap, which would print a query of any length back.
         let query = self.image.is_none().then(|| Query::new(&words)).transpose().map_err(usage_error)?;
-        let library = Library::open(&self.library.directory()?)?;
+        let library = self.library.open()?;
         if library.catalog().image_count()? == 0 {
             progress::note(
                 "the library is empty; `relens index DIR` fills it with the pictures of a directory",
@@ -160,9 +160,9 @@ impl SearchArguments {
                 };
                 self.answer(&library, k, index.len(), search)?
             }
-            (None, None) => Answer::default(),
+            (None, None) => SearchAnswer::default(),
         };
-        let Answer { mut found, mut line, .. } = answer;
+        let SearchAnswer { mut found, mut line, .. } = answer;
         if line == Some(0) {
             progress::note("probably nothing in the library fits");
         }
@@ -187,7 +187,7 @@ impl SearchArguments {
         k: usize,
         everything: usize,
         search: impl Fn(usize) -> relens::error::Result<Ranking>,
-    ) -> Result<Answer> {
+    ) -> Result<SearchAnswer> {
         let wanted = if self.missing { k } else { k.saturating_add(SPARE) };
         let ranking = search(wanted)?;
         let (answer, missing) = self.present(library.resolve_ranking(&ranking)?, k, &ranking);
@@ -208,7 +208,7 @@ impl SearchArguments {
     }
 
     /// What is shown of a ranking, and how many pictures are left out because their files are missing.
-    fn present(&self, ranked: Vec<FoundImage>, k: usize, ranking: &Ranking) -> (Answer, usize) {
+    fn present(&self, ranked: Vec<FoundImage>, k: usize, ranking: &Ranking) -> (SearchAnswer, usize) {
         let (mut found, mut line, mut missing) = (Vec::new(), None, 0);
         for (rank, image) in ranked.into_iter().enumerate() {
             if found.len() == k {
@@ -227,7 +227,7 @@ impl SearchArguments {
             }
             found.push(image);
         }
-        (Answer { found, line, enhanced: ranking.enhanced.clone() }, missing)
+        (SearchAnswer { found, line, enhanced: ranking.enhanced.clone() }, missing)
     }
 
     /// Refuses to leave out by an estimate that there is not.
