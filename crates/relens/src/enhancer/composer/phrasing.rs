@@ -9,7 +9,7 @@ use crate::english::article::{is_determiner, is_plural, may_begin_noun_phrase, m
 use crate::english::words::is_listed;
 
 /// Meanings that begin so read better behind the word that they tell of: "bespectacled man" is a man in glasses.
-const BEHIND_THE_NOUN: &[&str] = &["in", "with", "on", "without"];
+const BEHIND_THE_NOUN: &str = "in with on without";
 /// Words that may stand between a quality and its noun.
 const QUALITIES: &str = "big large little long old short small tall tiny young";
 /// What belongs to a verb: "picking up".
@@ -19,34 +19,9 @@ const SAYS_NOTHING_ALONE: &str = "\
     being doing getting giving going having holding making putting showing taking using wearing does gets gives goes \
     has holds makes puts shows takes uses wears";
 /// What a garment is like: "blue-hatted" is in a blue hat.
-const OF_GARMENTS: &[&str] = &[
-    "beige",
-    "black",
-    "blue",
-    "brown",
-    "checkered",
-    "dark",
-    "denim",
-    "floral",
-    "gold",
-    "golden",
-    "gray",
-    "green",
-    "grey",
-    "leather",
-    "light",
-    "orange",
-    "pink",
-    "plaid",
-    "purple",
-    "red",
-    "silk",
-    "silver",
-    "striped",
-    "tan",
-    "white",
-    "yellow",
-];
+const OF_GARMENTS: &str = "\
+    beige black blue brown checkered dark denim floral gold golden gray green grey leather light orange pink plaid \
+    purple red silk silver striped tan white yellow";
 
 /// A stretch of the new text: what stands before it in the old one, and itself.
 pub(super) struct Unit<'a> {
@@ -75,7 +50,7 @@ fn wear_colours(units: &mut Vec<Unit<'_>>) {
     let mut position = 1;
     while position < units.len() {
         let (Some(colour), Some(garment)) = (units.get(position - 1), units.get(position)) else { break };
-        let worn = garment.gap == "-" && OF_GARMENTS.contains(&colour.text.to_lowercase().as_str());
+        let worn = garment.gap == "-" && is_listed(OF_GARMENTS, colour.text.to_lowercase().as_str());
         let worn = if !worn {
             None
         } else if garment.new {
@@ -90,7 +65,7 @@ fn wear_colours(units: &mut Vec<Unit<'_>>) {
                 phrase.push(article);
             }
             phrase.extend([colour.text.to_string(), noun.to_owned()]);
-            (BEHIND_THE_NOUN.contains(&preposition) && !noun.is_empty()).then(|| phrase.join(" "))
+            (is_listed(BEHIND_THE_NOUN, preposition) && !noun.is_empty()).then(|| phrase.join(" "))
         } else {
             (colour.new && garment.text == "clad").then(|| format!("in {}", colour.text))
         };
@@ -120,7 +95,7 @@ fn put_behind_nouns(units: &mut Vec<Unit<'_>>) {
         let tells = this.new && this.text.contains(' ');
         // At the beginning of a text "showing its teeth" may have what follows as its object.
         let behind = tells
-            && (BEHIND_THE_NOUN.contains(&first)
+            && (is_listed(BEHIND_THE_NOUN, first)
                 && before.is_none_or(|before| !this.joins || determined(before))
                 || first.ends_with("ing") && this.joins && before.is_some_and(determined));
         let qualities =
@@ -145,7 +120,7 @@ fn put_behind_nouns(units: &mut Vec<Unit<'_>>) {
 }
 
 fn is_quality(word: &str) -> bool {
-    OF_GARMENTS.contains(&word) || is_listed(QUALITIES, word)
+    is_listed(OF_GARMENTS, word) || is_listed(QUALITIES, word)
 }
 
 /// How many words the noun and what stands before it are; 0 if no noun comes first.
