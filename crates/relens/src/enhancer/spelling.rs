@@ -80,20 +80,26 @@ impl Spelling {
 
     /// The text without misspelt words and stray marks, and what was corrected.
     pub fn corrected(&self, text: &str) -> (String, Vec<Correction>) {
+        self.corrected_but(text, |_| false)
+    }
+
+    /// The same, with words that are right whatever else is known of them.
+    fn corrected_but(&self, text: &str, is_right: impl Fn(&str) -> bool) -> (String, Vec<Correction>) {
         let (text, mut corrections) = without_stray_marks(text);
         let (text, apostrophes) = with_apostrophes(&text);
         corrections.extend(apostrophes);
-        let (text, misspelt) = self.spelled_right(&text);
+        let (text, misspelt) = self.spelled_right(&text, is_right);
         corrections.extend(misspelt);
         (text, corrections)
     }
 
-    fn spelled_right(&self, text: &str) -> (String, Vec<Correction>) {
+    fn spelled_right(&self, text: &str, is_right: impl Fn(&str) -> bool) -> (String, Vec<Correction>) {
         let named = self.knowledge.find(text);
         let is_known = |word: &WordInText<'_>| {
             let within =
                 |range: &Range<usize>| range.start <= word.range.start && word.range.end <= range.end;
-            named.iter().any(|mention| within(&mention.range))
+            is_right(&word.text)
+                || named.iter().any(|mention| within(&mention.range))
                 || self.knowledge.words().contains(&word.text, ENGLISH)
                 || !self.knowledge.find(&word.text).is_empty()
         };
@@ -136,7 +142,7 @@ impl Spelling {
         Ok(Some(match read {
             Some(read) => {
                 let step = TraceEntry::ReadWordByWord { language, text: read.text.clone() };
-                (Query::new(&read.text)?, step)
+                (query.with_text(&read.text)?, step)
             }
             None => (query.clone(), TraceEntry::NotRead { language }),
         }))
@@ -152,13 +158,13 @@ impl Spelling {
             Some((query, step)) => (query, vec![step]),
             None => (query.clone(), Vec::new()),
         };
-        let (text, corrections) = self.corrected(query.text());
+        let (text, corrections) = self.corrected_but(query.text(), |word| query.keeps(word));
         if corrections.is_empty() {
             return Ok((query, steps));
         }
         let step = |Correction { from, to }| TraceEntry::Replaced { from, to };
         steps.extend(corrections.into_iter().map(step));
-        Ok((Query::new(&text)?, steps))
+        Ok((query.with_text(&text)?, steps))
     }
 }
 
@@ -206,5 +212,7 @@ mod tests {
         let (corrected, trace) = spelling(&["wench"]).correct(&query).unwrap();
         assert_eq!((corrected, trace.len()), (query.clone(), 0));
         assert_eq!(spelling(&[]).correct(&query).unwrap().0.text(), "a bench beside Girb");
+        let kept = query.keeping(["wench"]);
+        assert_eq!(spelling(&[]).correct(&kept).unwrap().0, kept);
     }
 }

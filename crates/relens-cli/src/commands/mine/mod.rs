@@ -3,6 +3,7 @@
 mod asking;
 mod compose;
 mod import;
+mod judged;
 mod llm_strategies;
 mod preferences;
 mod run;
@@ -39,6 +40,7 @@ impl MineCommand {
             Self::Eqr(arguments) => arguments.run(),
             Self::Compose(arguments) => arguments.run(),
             Self::Import(arguments) => arguments.run(),
+            Self::Judged(arguments) => arguments.run(),
             Self::Preferences(arguments) => arguments.run(),
         }
     }

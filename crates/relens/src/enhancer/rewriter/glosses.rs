@@ -98,7 +98,7 @@ impl Glosses {
     /// A query in parts.
     pub fn of(&self, query: &str) -> GlossedQuery {
         let words = words(query);
-        let phrases = self.wording.replaceable(&words, self.knowledge.words());
+        let phrases = self.wording.replaceable(query, &words, self.knowledge.words());
         let unfamiliarity = self.wording.unfamiliarity(&words, &phrases);
         let mut phrases = phrases.into_iter().peekable();
         let mut parts = Vec::with_capacity(words.len());
