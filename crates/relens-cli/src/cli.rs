@@ -81,6 +81,7 @@ impl Cli {
     pub(crate) fn run(self) -> Result<()> {
         crate::model_choice::set_offline(self.offline);
         crate::enhancer_choice::set_forgetful(self.no_history);
+        crate::settings::apply_to_pictures();
         match self.command {
             Command::Quickstart(arguments) => arguments.run(),
             Command::Index(arguments) => arguments.run(),

@@ -15,6 +15,7 @@ mod library_location;
 mod llm_endpoint;
 mod logging;
 mod measured_queries;
+mod missing_step;
 mod model_choice;
 mod output;
 mod output_file;

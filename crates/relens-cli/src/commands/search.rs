@@ -111,7 +111,7 @@ impl SearchArguments {
         let (filter, words) = self.filter.split(&self.query.join(" "))?;
         // Checked here and not by clap, which would print a query of any length back.
         let query = self.image.is_none().then(|| Query::new(&words)).transpose().map_err(usage_error)?;
-        let library = Library::open(&self.library.directory()?)?;
+        let library = self.library.open()?;
         if library.catalog().image_count()? == 0 {
             progress::note(
                 "the library is empty; `relens index DIR` fills it with the pictures of a directory",

@@ -44,6 +44,23 @@ pub const NAMES: [&str; 12] = [
     spelling::NAME,
 ];
 
+/// What an enhancer cannot do without, where its name alone does not open it.
+const NEEDS: [(&str, &str); 4] = [
+    ("wordnet", "WordNet's files"),
+    ("adapter", "one that was trained for the retriever"),
+    ("retrieval_augmented", "a .toml file that names its pairs"),
+    ("llm", "a .toml file that names its records"),
+];
+
+/// Names as they are told to people: those that need something say what.
+pub fn told(names: &[&str]) -> String {
+    let told = |name: &&str| match NEEDS.iter().find(|(known, _)| known == name) {
+        Some((_, needed)) => format!("{name} (needs {needed})"),
+        None => (*name).to_owned(),
+    };
+    names.iter().map(told).collect::<Vec<_>>().join(", ")
+}
+
 /// What enhancers are opened with.
 #[derive(Clone, Default)]
 pub struct EnhancerContext {
@@ -111,7 +128,7 @@ pub(crate) fn unknown_enhancer(name: &str, available: &[&str]) -> Error {
     let name = name.to_owned();
     match in_place_of(&name) {
         Some(reason) => Error::Enhancer { enhancer: name, reason: reason.to_owned() },
-        None => Error::UnknownEnhancer { name, available: available.join(", ") },
+        None => Error::UnknownEnhancer { name, available: told(available) },
     }
 }
 

@@ -18,7 +18,7 @@ use relens::llm::{Budget, ClientSettings, LlmClient, Prices};
 
 use crate::interrupt;
 use crate::llm_endpoint::EndpointArguments;
-use crate::output_file::write_streaming;
+use crate::output_file::{check_output, write_streaming};
 use crate::progress;
 use crate::reporter::Reporter;
 use crate::usage::usage_error;
@@ -73,6 +73,7 @@ pub(crate) struct BuildArguments {
 
 impl BuildArguments {
     pub(crate) fn run(self) -> Result<()> {
+        self.check_outputs()?;
         let dataset = Dataset::open(&self.captions, Path::new(""))?.split(&self.split)?;
         let records: Vec<&Path> = self.records.iter().map(PathBuf::as_path).collect();
         let mut recorded = records::read(&records)?;
@@ -88,7 +89,6 @@ impl BuildArguments {
         let vocabulary = Vocabulary::of_captions(captions());
         let taught: Vec<&Path> = self.words.iter().map(PathBuf::as_path).collect();
         let meanings = words::records::read(&taught, words::ENGLISH, &vocabulary)?;
-        fs_err::create_dir_all(&self.output)?;
         write_streaming(&self.output.join(BUNDLED_FILE), |writer| Ok(json_lines::write(&entities, writer)?))?;
         write_streaming(&self.output.join(vocabulary::BUNDLED_FILE), |writer| {
             Ok(vocabulary.write(self.word_floor, writer)?)
@@ -113,6 +113,17 @@ impl BuildArguments {
             "{count} visual entities, {descriptions} descriptions; counted in {captions} captions"
         ));
         Ok(())
+    }
+
+    /// Makes the directory, and refuses to build over what is built from.
+    fn check_outputs(&self) -> Result<()> {
+        fs_err::create_dir_all(&self.output)?;
+        let read = self.records.iter().chain(&self.words).chain(&self.aliases).chain(&self.asking.replies);
+        let inputs: Vec<&Path> = std::iter::once(&self.captions).chain(read).map(PathBuf::as_path).collect();
+        let mut written =
+            vec![BUNDLED_FILE, vocabulary::BUNDLED_FILE, keywords::BUNDLED_FILE, word_pairs::BUNDLED_FILE];
+        written.extend((!self.words.is_empty()).then_some(words::BUNDLED_FILE));
+        written.into_iter().try_for_each(|name| check_output(&self.output.join(name), &inputs))
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) struct SelectionArguments {
 struct DescriptionRunArguments {
     /// The configuration. Relative paths in it are taken from the working directory.
     #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    pub(super) config: PathBuf,
 
     /// The run directory, in place of the configuration's `output`.
     #[arg(long, value_name = "DIR")]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::english::Vocabulary;
 use crate::english::article::with_article;
 use crate::english::inflection::readings;
-use crate::english::words::{WordInText, words};
+use crate::english::words::{WordInText, is_apostrophe, is_listed, words};
 use crate::enhancer::{LONGEST_QUERY, Query};
 use crate::knowledge::words::{ENGLISH, Form, LONGEST_PHRASE, MeaningKind};
 use crate::knowledge::{Source, Words};
@@ -22,11 +22,9 @@ pub const FAMILIARITY_FILE: &str = "familiarity.tsv";
 /// Words that every sentence has, by their count in some 30,000 captions: they are not what a query is about.
 const EVERYWHERE: u64 = 2000;
 /// What no rewrite may lose: numbers, colours, negations.
-const PROTECTED: &[&str] = &[
-    "black", "blue", "brown", "eight", "five", "four", "gold", "gray", "green", "grey", "neither", "never",
-    "nine", "no", "nobody", "none", "nor", "not", "one", "orange", "pink", "purple", "red", "seven",
-    "silver", "six", "tan", "ten", "three", "two", "white", "without", "yellow",
-];
+const PROTECTED: &str = "\
+    black blue brown eight five four gold gray green grey neither never nine no nobody none nor not one orange \
+    pink purple red seven silver six tan ten three two white without yellow";
 
 /// A phrase that was replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +77,7 @@ impl Wording {
     pub fn reword(&self, query: &Query, knowledge: &Words) -> Option<Reworded> {
         let text = query.text();
         let words = words(text);
-        let mut replaceable = self.replaceable(&words, knowledge);
+        let mut replaceable = self.replaceable(text, &words, knowledge);
         replaceable.retain(|phrase| !query.keeps(typed(text, &words, phrase)));
         if replaceable.is_empty() {
             return None;
@@ -107,12 +105,18 @@ impl Wording {
     }
 
     /// The phrases of a query that can be replaced, the longer before the shorter, from left to right.
-    fn replaceable(&self, words: &[WordInText<'_>], knowledge: &Words) -> Vec<Replaceable> {
+    fn replaceable(&self, text: &str, words: &[WordInText<'_>], knowledge: &Words) -> Vec<Replaceable> {
+        // The "don" of "don't" is no word.
+        let is_cut = |end: usize| {
+            let (before, behind) = (end.checked_sub(1).and_then(|last| words.get(last)), words.get(end));
+            before.zip(behind).is_some_and(|(before, behind)| is_contracted(text, before, behind))
+        };
         let mut found = Vec::new();
         let mut first = 0;
         while first < words.len() {
             let longest = LONGEST_PHRASE.min(words.len() - first);
-            let phrase = (1..=longest).rev().find_map(|length| self.phrase(words, first, length, knowledge));
+            let mut lengths = (1..=longest).rev().filter(|length| !is_cut(first) && !is_cut(first + length));
+            let phrase = lengths.find_map(|length| self.phrase(words, first, length, knowledge));
             first += phrase.as_ref().map_or(1, |phrase| phrase.length);
             found.extend(phrase);
         }
@@ -155,7 +159,7 @@ impl Wording {
         }
         let mut meanings = knowledge.meanings(&joined, &self.familiarity);
         let lost = |text: &str| {
-            let mut kept = phrase.iter().filter(|word| PROTECTED.contains(&word.text.as_ref()));
+            let mut kept = phrase.iter().filter(|word| is_listed(PROTECTED, word.text.as_ref()));
             kept.any(|word| !text.split(' ').any(|other| other == word.text))
         };
         meanings.retain(|form| !lost(&form.text));
@@ -170,6 +174,12 @@ impl Wording {
         }
         self.preferences.gain(&form.word, &form.meaning.text).unwrap_or(f32::MIN)
     }
+}
+
+/// Whether nothing but an apostrophe stands between two words.
+fn is_contracted(text: &str, before: &WordInText<'_>, behind: &WordInText<'_>) -> bool {
+    let gap = text.get(before.range.end..behind.range.start).unwrap_or_default();
+    !gap.is_empty() && gap.chars().all(is_apostrophe)
 }
 
 fn typed<'a>(text: &'a str, words: &[WordInText<'_>], phrase: &Replaceable) -> &'a str {
@@ -251,6 +261,14 @@ mod tests {
 
     fn text(typed: &str) -> Option<String> {
         wording().reword(&Query::new(typed).ok()?, &knowledge()).map(|reworded| reworded.text)
+    }
+
+    #[test]
+    fn a_contraction_is_one_word() {
+        assert_eq!(text("a boy who isn't a cur"), Some("a boy who isn't a pooch".to_owned()));
+        for kept in ["lad't", "boy'lad", "a lad\u{2019}d"] {
+            assert_eq!(text(kept), None, "{kept}");
+        }
     }
 
     #[test]

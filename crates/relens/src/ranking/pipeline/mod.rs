@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::CombinedQueries;
-use super::fit::{self, Fit, FitEstimate};
+use super::fit::{self, Fit, FitEstimate, Searched};
 use super::hubness::Hubness;
 use crate::embed::TextEmbedder;
 use crate::embed::embeddings::Embeddings;
@@ -278,7 +278,8 @@ impl Pipeline {
             let mut estimate = None;
             if let Some(fit) = &self.fit {
                 let text = self.as_meant(query)?;
-                let features = fit.features(text.text(), wanted, number, images.iter().next())?;
+                let searched = Searched { best: images.iter().next(), pictures: index.len() };
+                let features = fit.features(text.text(), wanted, number, searched)?;
                 let estimated = fit.config().estimate(features, fit::leads(&hits));
                 for (evidence, fits) in evidence.iter_mut().zip(&estimated.hits) {
                     evidence.fits = Some(*fits as f32);
