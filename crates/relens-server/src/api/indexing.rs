@@ -77,7 +77,11 @@ pub(super) async fn index(
     let telling =
         Telling { sender, engine: engine.clone(), task: String::new(), total: 0, done: 0, told: None };
     // Not in the queue of work: this may take hours.
-    tokio::task::spawn_blocking(move || fill(&engine, &folders, lock, telling));
+    tokio::task::spawn_blocking(move || {
+        let outcome = fill(&engine, &folders, &mut telling);
+        drop(lock);
+        telling.end_with(outcome);
+    });
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, Body::new(body)).into_response())
 }
@@ -113,21 +117,7 @@ fn lock(library: &Path) -> Result<IndexLock, HttpProblem> {
     })
 }
 
-fn fill(engine: &Services, folders: &[PathBuf], lock: IndexLock, mut telling: Telling) {
-    let outcome = fill_from(engine, folders, &mut telling);
-    drop(lock);
-    let (event, data) = match outcome {
-        Ok(counts) => ("done", serde_json::to_value(counts).unwrap_or_default()),
-        Err(problem) => ("problem", serde_json::to_value(problem).unwrap_or_default()),
-    };
-    telling.tell(event, &data);
-}
-
-fn fill_from(
-    engine: &Services,
-    folders: &[PathBuf],
-    telling: &mut Telling,
-) -> Result<IndexedCounts, HttpProblem> {
+fn fill(engine: &Services, folders: &[PathBuf], telling: &mut Telling) -> Result<IndexedCounts, HttpProblem> {
     let retriever = &engine.models.first().retriever;
     let mut library = Library::open_or_create(&engine.config.library, &retriever.model())?;
     // Half of the cores: searches are answered meanwhile.
@@ -161,6 +151,13 @@ impl Telling {
     fn tell(&self, event: &str, data: &Value) {
         // A client that has gone is noticed by `cancelled`.
         let _ = self.sender.blocking_send(Bytes::from(format!("event: {event}\ndata: {data}\n\n")));
+    }
+
+    fn end_with(&self, outcome: Result<IndexedCounts, HttpProblem>) {
+        match outcome {
+            Ok(counts) => self.tell("done", &json!(counts)),
+            Err(problem) => self.tell("problem", &json!(problem)),
+        }
     }
 
     fn tell_progress(&mut self) {

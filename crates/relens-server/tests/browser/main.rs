@@ -154,6 +154,40 @@ async fn before_and_after_stand_side_by_side_and_more_like_this_is_one_click() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn filters_the_line_and_selected_pictures() {
+    with_page(World::new(), async |browser, address| {
+        browser.write("#query", "an x-ray of a hand").await;
+        browser.until("document.querySelector('.line.first')").await;
+        browser.click("#filtering").await;
+        let before =
+            "const field = document.getElementById('filters').elements.before; field.value = '1950-01-01';
+            field.dispatchEvent(new Event('change', { bubbles: true }));";
+        browser.run(before).await;
+        browser.until("location.search.includes('before=1950-01-01')").await;
+        browser
+            .until("document.getElementById('status').textContent.startsWith('There are no such pictures')")
+            .await;
+        browser.screenshot("filters.png").await;
+        browser.click("#filters [type=reset]").await;
+        browser
+            .until("!location.search.includes('before') && document.querySelectorAll('.tile').length > 10")
+            .await;
+        browser.open(&format!("{address}/?q=a+cat+-in%3Anowhere")).await;
+        browser.until("document.querySelectorAll('.tile').length > 10").await;
+        let select = "const open = document.querySelectorAll('.tile .open');
+            open[1].dispatchEvent(new MouseEvent('click', { bubbles: true, ctrlKey: true }));
+            open[3].dispatchEvent(new MouseEvent('click', { bubbles: true, shiftKey: true }));";
+        browser.run(select).await;
+        browser.until("document.querySelector('.chosen').textContent.startsWith('3 selected')").await;
+        browser.screenshot("selected.png").await;
+        let fetch = "const answer = await fetch(document.querySelector('.chosen a').href);
+            return answer.headers.get('content-type');";
+        assert_eq!(browser.run(fetch).await, "application/zip");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_picture_can_be_pasted_and_hostile_names_stay_text() {
     let directory = tempfile::tempdir().unwrap();
     let pictures = directory.path().join("pictures");

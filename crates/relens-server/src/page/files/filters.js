@@ -12,7 +12,10 @@ const active = () => Object.keys(state.filters).length + Number(state.fitting);
 export function showFilters() {
   for (const name of FILTERS) {
     const field = form.elements[name];
-    if (document.activeElement !== field) field.value = state.filters[name] ?? "";
+    // A year or a month in the address is the first day of it in the field.
+    const value = state.filters[name] ?? "";
+    const shown = field.type === "date" && value ? value + "-01-01".slice(value.length - 4) : value;
+    if (document.activeElement !== field) field.value = shown;
   }
   form.elements.fitting.checked = state.fitting;
   opener.textContent = active() ? `Filters (${active()})` : "Filters";

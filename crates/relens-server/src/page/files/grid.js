@@ -71,7 +71,7 @@ export class Grid {
       this.line = answer.line;
       const at = Math.max(0, answer.line - first);
       const text = answer.line === 0 ? "Probably none of these fits" : "Below this line probably nothing fits";
-      tiles.splice(at, 0, element("li", { class: "line", text }));
+      tiles.splice(at, 0, element("li", { class: at ? "line" : "line first", text }));
     }
     return tiles;
   }

@@ -157,4 +157,5 @@ export function openKnowledge() {
   });
   made.append(element("div", { class: "tabs" }, ...buttons), search, note, list);
   choose("Words");
+  search.focus();
 }

@@ -77,6 +77,9 @@ export function showRewrite(place, rewrite) {
         place.append(element("p", { class: "sent" }, element("span", { class: "weight", text: share }), text.text));
       }
     }
+    for (const text of rewrite.texts.filter((text) => text.weight < 0)) {
+      place.append(element("p", { class: "sent" }, element("span", { class: "weight", text: "without" }), text.text));
+    }
     if (rewrite.language) {
       const read = rewrite.trace.some((step) => step.step === "read_word_by_word");
       const told = read ? " and was read word by word" : ", which few models read as well as English";

@@ -2,8 +2,8 @@
 
 use super::candidates::Rewording;
 use crate::english::article::indefinite;
-use crate::enhancer::Query;
 use crate::english::words::is_listed;
+use crate::enhancer::Query;
 
 /// Beginnings that ask for a picture instead of saying what it shows, the longest first.
 const REQUESTS: &[&str] = &[
