@@ -128,7 +128,8 @@ impl SearchArguments {
         // Checked here and not by clap, which would print a query of any length back.
         let query = self.image.is_none().then(|| Query::new(&words)).transpose().map_err(usage_error)?;
         let library = self.library.open()?;
-        if library.catalog().image_count()? == 0 {
+        let is_empty = library.catalog().image_count()? == 0;
+        if is_empty {
             progress::note(
                 "the library is empty; `relens index DIR` fills it with the pictures of a directory",
             );
@@ -141,6 +142,9 @@ impl SearchArguments {
         let retriever = Arc::new(self.long_text.apply(self.retriever(&library)?));
         let k = self.k.or(settings()?.results.filter(|k| *k > 0)).unwrap_or(SHOWN) as usize;
         let index = library.index_among(retriever.fingerprint(), &filter)?;
+        if index.is_empty() && !is_empty {
+            progress::note("no picture in the library meets these conditions");
+        }
         let answer = match (&query, &self.image) {
             (Some(query), _) => {
                 let pipeline = self.enhancer.open(retriever.clone())?;
@@ -163,7 +167,7 @@ impl SearchArguments {
             (None, None) => SearchAnswer::default(),
         };
         let SearchAnswer { mut found, mut line, .. } = answer;
-        if line == Some(0) {
+        if line == Some(0) && !index.is_empty() {
             progress::note("probably nothing in the library fits");
         }
         if self.sort == Order::Date {
