@@ -112,7 +112,8 @@ impl SearchArguments {
         // Checked here and not by clap, which would print a query of any length back.
         let query = self.image.is_none().then(|| Query::new(&words)).transpose().map_err(usage_error)?;
         let library = self.library.open()?;
-        if library.catalog().image_count()? == 0 {
+        let is_empty = library.catalog().image_count()? == 0;
+        if is_empty {
             progress::note(
                 "the library is empty; `relens index DIR` fills it with the pictures of a directory",
             );
@@ -129,6 +130,9 @@ impl SearchArguments {
         )?));
         let k = self.k.or(settings()?.results.filter(|k| *k > 0)).unwrap_or(SHOWN) as usize;
         let index = library.index_among(retriever.fingerprint(), &filter)?;
+        if index.is_empty() && !is_empty {
+            progress::note("no picture in the library meets these conditions");
+        }
         let selected = match (&query, &self.image) {
             (Some(query), _) => {
                 let pipeline = self.enhancer.open(retriever.clone())?;
@@ -151,7 +155,7 @@ impl SearchArguments {
             (None, None) => Selected::default(),
         };
         let Selected { mut found, mut line, .. } = selected;
-        if line == Some(0) {
+        if line == Some(0) && !index.is_empty() {
             progress::note("probably nothing in the library fits");
         }
         if self.sort == Order::Date {
