@@ -138,7 +138,7 @@ impl Spelling {
                 lexicon.english_of_captions(query.text(), &captions)
             }
         });
-        let read = read.filter(|read| read.known > 0);
+        let read = read.filter(|read| read.known > 0 && !read.text.trim().is_empty());
         Ok(Some(match read {
             Some(read) => {
                 let step = TraceEntry::ReadWordByWord { language, text: read.text.clone() };

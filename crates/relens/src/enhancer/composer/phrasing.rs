@@ -101,7 +101,11 @@ fn put_behind_nouns(units: &mut Vec<Unit<'_>>) {
         let qualities =
             units.iter().skip(position + 1).take_while(|unit| unit.joins && is_quality(&unit.text)).count();
         let noun = position + 1 + qualities;
-        if behind && units.get(noun).is_some_and(|noun| noun.joins && head_length(&noun.text) > 0) {
+        // A number is no noun: in "two bespectacled two" there is none.
+        let is_head = |noun: &Unit<'_>| {
+            noun.joins && head_length(&noun.text) > 0 && !is_determiner(&noun.text.to_lowercase())
+        };
+        if behind && units.get(noun).is_some_and(is_head) {
             let this = units.remove(position);
             let Some(noun) = units.get_mut(noun - 1) else { break };
             // What the noun's own meaning has behind its head, "man talking to students", stays behind.

@@ -81,7 +81,11 @@ impl Wording {
         let text = query.text();
         let words = words(text);
         let mut replaceable = self.replaceable(text, &words, knowledge);
-        replaceable.retain(|phrase| !query.keeps(typed(text, &words, phrase)));
+        // "snarling at" is not replaced where "pooch snarling" is to be kept.
+        replaceable.retain(|phrase| {
+            let mut own = words.iter().skip(phrase.first).take(phrase.length);
+            !query.keeps(typed(text, &words, phrase)) && !own.any(|word| query.keeps(&word.text))
+        });
         if replaceable.is_empty() {
             return None;
         }

@@ -144,5 +144,6 @@ mod tests {
         let german = "dog\thund\n";
         assert_eq!(read("de", german, ""), "");
         assert_eq!(read("de", german, "xyz"), "xyz");
+        assert_eq!(read("pt", "is\té\n", "é"), "is");
     }
 }

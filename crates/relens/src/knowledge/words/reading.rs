@@ -83,7 +83,9 @@ impl Lexicon {
     /// The same, in the meanings and with the articles that captions would have.
     pub(crate) fn english_of_captions(&self, query: &str, captions: &Context<'_>) -> WordByWord {
         let noun_first = NOUN_FIRST.contains(&self.language());
-        read(&self.stretches(query), |stretches| fluent(stretches, noun_first, captions))
+        let read = read(&self.stretches(query), |stretches| fluent(stretches, noun_first, captions));
+        // Where captions would leave all words out ("é"), they are what there is.
+        if read.text.is_empty() { self.english(query) } else { read }
     }
 
     fn stretches(&self, query: &str) -> Vec<Stretch> {
