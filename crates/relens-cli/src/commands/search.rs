@@ -112,7 +112,8 @@ impl SearchArguments {
         // Checked here and not by clap, which would print a query of any length back.
         let query = self.image.is_none().then(|| Query::new(&words)).transpose().map_err(usage_error)?;
         let library = self.library.open()?;
-        if library.catalog().image_count()? == 0 {
+        let is_empty = library.catalog().image_count()? == 0;
+        if is_empty {
             progress::note(
                 "the library is empty; `relens index DIR` fills it with the pictures of a directory",
             );
@@ -129,13 +130,16 @@ impl SearchArguments {
         )?));
         let k = self.k.or(settings()?.results.filter(|k| *k > 0)).unwrap_or(SHOWN) as usize;
         let index = library.index_among(retriever.fingerprint(), &filter)?;
+        if index.is_empty() && !is_empty {
+            progress::note("no picture in the library meets these conditions");
+        }
         let selected = match (&query, &self.image) {
             (Some(query), _) => {
                 let pipeline = self.enhancer.open(retriever.clone())?;
                 self.ensure_estimated(&pipeline)?;
                 let search = |wanted| pipeline.search(query, wanted, retriever.as_ref(), &index);
                 let selected = self.select(&library, k, index.len(), search)?;
-                tell_language(query, &pipeline, &retriever);
+                tell_language(&selected.ranking.enhanced, &retriever);
                 tell_rewritten(query, &selected.ranking.enhanced);
                 model_choice::tell_truncated(&retriever)?;
                 selected
@@ -151,7 +155,7 @@ impl SearchArguments {
             (None, None) => Selected::default(),
         };
         let Selected { mut found, mut line, .. } = selected;
-        if line == Some(0) {
+        if line == Some(0) && !index.is_empty() {
             progress::note("probably nothing in the library fits");
         }
         if self.sort == Order::Date {
@@ -221,14 +225,27 @@ fn tell_rewritten(query: &Query, enhanced: &EnhancedQuery) {
     let excluded: Vec<&str> = excluded.collect();
     let without =
         if excluded.is_empty() { String::new() } else { format!(", without: {}", excluded.join(", ")) };
-    progress::note(&format!("searched for: {}{without} (--enhancer identity searches as typed)", text.text));
+    let language = enhanced.trace.iter().find_map(|step| match step {
+        TraceEntry::ReadWordByWord { language, .. } => {
+            Some(format!("this looks like {language} and was read word by word; "))
+        }
+        _ => None,
+    });
+    let language = language.unwrap_or_default();
+    progress::note(&format!(
+        "{language}searched for: {}{without} (--enhancer identity searches as typed)",
+        text.text
+    ));
 }
 
-/// Says once that a query is in a language that the model does not read.
-fn tell_language(query: &Query, pipeline: &Pipeline, retriever: &Retriever) {
+/// Says that a query is in a language that neither the model nor the knowledge base reads.
+fn tell_language(enhanced: &EnhancedQuery, retriever: &Retriever) {
     let (name, _) = Retriever::model_and_precision(retriever.name());
+    let language = enhanced.trace.iter().find_map(|step| match step {
+        TraceEntry::NotRead { language } => Some(language),
+        _ => None,
+    });
     // What models that are not bundled read is not known.
-    let language = pipeline.spelling.as_ref().and_then(|spelling| spelling.language(query.text()));
     if let Some(language) = language.filter(|_| !name.contains(':')) {
         progress::note(&format!(
             "this looks like {language}; {name} reads English. A multilingual model reads other languages: \

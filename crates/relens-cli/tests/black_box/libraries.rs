@@ -153,6 +153,8 @@ fn a_search_looks_among_the_pictures_that_its_conditions_let_through() {
         0
     );
     workplace.relens(&["search", "dog", "--after", "soon"]).assert().code(2);
+    let assert = workplace.relens(&["search", "dog in:Holidays -in:Holidays"]).assert().success();
+    assert!(errors(&assert).contains("no picture in the library meets these conditions"), "{assert}");
     workplace.output(&["search", "dog", "--contact-sheet", "sheet.jpg"]);
     assert!(fs_err::read(workplace.path("sheet.jpg")).unwrap().starts_with(b"\xff\xd8\xff"));
 }

@@ -119,7 +119,7 @@ pub(super) fn read_within(path: &Path, limits: &DecodeLimits) -> Result<Vec<u8>>
             Err(file_too_large(&path.to_string_lossy(), length, limits))
         }
         Err(error) if error.kind() == ErrorKind::InvalidInput => {
-            Err(refused(&path.to_string_lossy(), "expected a file, found a directory or a device"))
+            Err(refused(&path.to_string_lossy(), "expected a file, found a directory, a pipe or a device"))
         }
         read => Ok(read?),
     }

@@ -33,22 +33,23 @@ pub(super) struct QueryRewrite {
     /// The texts that are sent to the retriever.
     texts: Vec<SentText>,
     /// The language that the text seems to be in, if that is not English.
-    language: Option<&'static str>,
-    /// Why, step by step: objects with `step` (`entity_found`, `text_added`, `replaced`, `reworded`, `excluded`, `kept`)
-    /// and what belongs to it.
+    language: Option<String>,
+    /// Why, step by step: objects with `step` (`entity_found`, `text_added`, `read_word_by_word`, `not_read`, `replaced`,
+    /// `reworded`, `excluded`, `kept`) and what belongs to it.
     #[schemars(with = "Vec<serde_json::Value>")]
     trace: Vec<TraceEntry>,
 }
 
 impl QueryRewrite {
     pub(super) fn new(query: &Query, enhanced: EnhancedQuery, pipeline: &Pipeline) -> Self {
+        let language = enhanced.language().map(str::to_owned);
         let sent = enhanced.texts.into_iter().map(|text| SentText { text: text.text, weight: text.weight });
         Self {
             query: query.text().to_owned(),
             enhancer: pipeline.name(),
             combine: enhanced.combination,
             texts: sent.collect(),
-            language: pipeline.spelling.as_ref().and_then(|spelling| spelling.language(query.text())),
+            language,
             trace: enhanced.trace,
         }
     }

@@ -327,5 +327,5 @@ pub(super) fn similar(engine: &Arc<Services>, id: u64, k: usize) -> Result<Searc
 
 /// Whether a step changed something.
 pub(super) fn is_change(step: &TraceEntry) -> bool {
-    !matches!(step, TraceEntry::Kept { .. })
+    !matches!(step, TraceEntry::Kept { .. } | TraceEntry::NotRead { .. })
 }

@@ -81,7 +81,9 @@ export function showRewrite(place, rewrite) {
       place.append(element("p", { class: "sent" }, element("span", { class: "weight", text: "without" }), text.text));
     }
     if (rewrite.language) {
-      place.append(element("p", { class: "note", text: `This looks like ${rewrite.language}, which few models read as well as English.` }));
+      const read = rewrite.trace.some((step) => step.step === "read_word_by_word");
+      const told = read ? " and was read word by word" : ", which few models read as well as English";
+      place.append(element("p", { class: "note", text: `This looks like ${rewrite.language}${told}.` }));
     }
   }
   const chips = [

@@ -134,6 +134,14 @@ impl Generator {
         self.spelling.vocabulary()
     }
 
+    /// A query in another language word by word, unless queries come with that done.
+    ///
+    /// # Errors
+    /// Those of [`Spelling::word_by_word`].
+    pub(super) fn word_by_word(&self, query: &Query) -> Result<Option<(Query, TraceEntry)>> {
+        if self.corrects { self.spelling.word_by_word(query) } else { Ok(None) }
+    }
+
     /// What it knows of things and words.
     pub fn knowledge(&self) -> &Knowledge {
         self.finder.knowledge()

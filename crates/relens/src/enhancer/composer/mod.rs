@@ -5,9 +5,10 @@
 //! another name, and 0 to 3 descriptions of each entity woven in where they read naturally. The retriever's feedback may
 //! choose among the candidates (mining does); the enhancer [`Composer`] chooses by what captions use.
 //!
-//! Before that, talk around the request is dropped (`chat`) and keywords become a phrase ([`keywords`]); words that the
-//! retriever has hardly seen are replaced by words that it knows ([`wording`]), in two ways where a word has two
-//! meanings, and the more of a query that is, the less the query itself counts.
+//! Before that, a query in another language is read word by word, talk around the request is dropped (`chat`) and
+//! keywords become a phrase ([`keywords`]); words that the retriever has hardly seen are replaced by words that it knows
+//! ([`wording`]), in two ways where a word has two meanings, and the more of a query that is, the less the query itself
+//! counts.
 
 mod candidates;
 mod chat;
@@ -116,13 +117,17 @@ impl Composer {
         Self { generator, language, choice, mix }
     }
 
-    /// The query without talk, keywords as a phrase; with what was done to it.
+    /// The query in English words, without talk, keywords as a phrase; with what was done to it.
     fn asked_for(&self, query: &Query) -> Result<(Query, Vec<TraceEntry>)> {
+        let (query, mut trace) = match self.generator.word_by_word(query)? {
+            Some((query, step)) => (query, vec![step]),
+            None => (query.clone(), Vec::new()),
+        };
         let (text, dropped) = chat::without_chat(query.text());
-        if dropped.iter().any(|change| change.drops_kept(query)) {
-            return Ok((query.clone(), Vec::new()));
+        if dropped.iter().any(|change| change.drops_kept(&query)) {
+            return Ok((query, trace));
         }
-        let mut trace: Vec<TraceEntry> = dropped.iter().map(Rewording::trace).collect();
+        trace.extend(dropped.iter().map(Rewording::trace));
         let text = if dropped.is_empty() { text } else { with_article(&text) };
         let text = match self.language.links.phrase(&text) {
             Some(phrase) if !query.keeps(&text) => {
@@ -132,7 +137,7 @@ impl Composer {
             }
             _ => text,
         };
-        if trace.is_empty() { Ok((query.clone(), trace)) } else { Ok((query.with_text(&text)?, trace)) }
+        if trace.is_empty() { Ok((query, trace)) } else { Ok((query.with_text(&text)?, trace)) }
     }
 
     /// The query reworded, beside what the generator's best candidates add to it.

@@ -60,11 +60,14 @@ pub struct Wording {
 }
 
 /// A phrase that can be replaced.
-struct Replaceable {
-    first: usize,
-    length: usize,
+pub(in crate::enhancer) struct Replaceable {
+    /// The place of its first word.
+    pub(in crate::enhancer) first: usize,
+    /// How many words it has.
+    pub(in crate::enhancer) length: usize,
     seen: u64,
-    meanings: Vec<Form>,
+    /// What it means, what is liked best first.
+    pub(in crate::enhancer) meanings: Vec<Form>,
 }
 
 impl Wording {
@@ -92,9 +95,7 @@ impl Wording {
         // What is longer than a query may be is none.
         let best = Some(best).filter(|best| best.len() <= LONGEST_QUERY && !best.trim().is_empty())?;
         let other = Some(other).filter(|other| other.len() <= LONGEST_QUERY).unwrap_or_else(|| best.clone());
-        let about = words.iter().filter(|word| self.familiarity.count(&word.text) < EVERYWHERE).count();
-        let replaced: usize = replaceable.iter().map(|phrase| phrase.length).sum();
-        let unfamiliarity = (replaced as f32 / about.max(1) as f32).min(1.0);
+        let unfamiliarity = self.unfamiliarity(&words, &replaceable);
         let told = replaceable.iter().filter_map(|phrase| {
             let to = phrase.meanings.first()?.text.clone();
             Some(Replaced { from: typed(text, &words, phrase).to_owned(), to, seen: phrase.seen })
@@ -104,8 +105,24 @@ impl Wording {
         Some(Reworded { text: best, other, renamed, replaced: told.collect(), unfamiliarity })
     }
 
+    /// How much of what a query is about can be replaced, 0 to 1.
+    pub(in crate::enhancer) fn unfamiliarity(
+        &self,
+        words: &[WordInText<'_>],
+        replaceable: &[Replaceable],
+    ) -> f32 {
+        let about = words.iter().filter(|word| self.familiarity.count(&word.text) < EVERYWHERE).count();
+        let replaced: usize = replaceable.iter().map(|phrase| phrase.length).sum();
+        (replaced as f32 / about.max(1) as f32).min(1.0)
+    }
+
     /// The phrases of a query that can be replaced, the longer before the shorter, from left to right.
-    fn replaceable(&self, text: &str, words: &[WordInText<'_>], knowledge: &Words) -> Vec<Replaceable> {
+    pub(in crate::enhancer) fn replaceable(
+        &self,
+        text: &str,
+        words: &[WordInText<'_>],
+        knowledge: &Words,
+    ) -> Vec<Replaceable> {
         // The "don" of "don't" is no word.
         let is_cut = |end: usize| {
             let (before, behind) = (end.checked_sub(1).and_then(|last| words.get(last)), words.get(end));
