@@ -74,7 +74,7 @@ pub(super) async fn index(
     };
     let (folders, lock) = engine.workers.run(prepare).await?;
     let (sender, body) = channel();
-    let telling =
+    let mut telling =
         Telling { sender, engine: engine.clone(), task: String::new(), total: 0, done: 0, told: None };
     // Not in the queue of work: this may take hours.
     tokio::task::spawn_blocking(move || {

@@ -2,6 +2,7 @@
 
 use image::{Rgb, RgbImage, imageops};
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
+use relens::explanation::heat::{Color, WHITE, mixed};
 
 pub(super) const BLACK: Color = Rgb([20, 20, 20]);
 pub(super) const GREY: Color = Rgb([110, 110, 110]);

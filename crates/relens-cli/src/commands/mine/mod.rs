@@ -28,6 +28,7 @@ pub(crate) enum MineCommand {
     Compose(compose::ComposeArguments),
     Import(import::RecordedRewritesArguments),
     Preferences(preferences::PreferencesArguments),
+    Judged(judged::JudgedArguments),
 }
 
 impl MineCommand {
