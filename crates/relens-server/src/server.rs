@@ -30,6 +30,8 @@ use crate::{api, compatible, page};
 
 /// How long requests on their way may take when the server is to stop.
 const TIME_TO_FINISH: Duration = Duration::from_secs(20);
+/// To explain a hit, the model is differentiated some dozen times: that may take so many times longer than all else.
+const TIMES_LONGER_TO_EXPLAIN: u32 = 4;
 /// How long to wait when the system gives no connection, because too many files are open.
 const REST: Duration = Duration::from_millis(100);
 
@@ -175,7 +177,8 @@ async fn timed(State(engine): State<Arc<Services>>, request: Request, next: Next
     let begun = Instant::now();
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
     let method = request.method().clone();
-    let limit = engine.config.limits.request_time;
+    let longer = if route.ends_with("/explain") { TIMES_LONGER_TO_EXPLAIN } else { 1 };
+    let limit = engine.config.limits.request_time * longer;
     let response = match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {

@@ -1,6 +1,8 @@
 //! `POST /explain`: which pixels of a picture, and which words of a query, a score comes from.
 
 use std::io::Cursor;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::State;
 use base64::Engine as _;
@@ -16,7 +18,7 @@ use relens::explanation::integrated_gradients::{
 use relens::explanation::words::explain_words;
 use relens::explanation::{Baseline, RetrievalScore};
 use relens::pictures::video;
-use relens::progress::Silent;
+use relens::progress::Progress;
 use relens::ranking::{Pipeline, pipeline_config};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,7 +29,7 @@ use crate::engine::{OpenModel, Services};
 use crate::problem::HttpProblem;
 
 /// Points at which the score is differentiated: fewer than the command takes, for somebody waits.
-const STEPS: usize = 24;
+const STEPS: usize = 12;
 /// The longer side of the pictures that are drawn.
 const DRAWN_SIDE: u32 = 384;
 
@@ -79,7 +81,27 @@ pub(super) async fn explain(
     JsonBody(request): JsonBody<ExplainRequest>,
 ) -> Result<JsonAnswer<Explanation>, HttpProblem> {
     let workers = engine.clone();
-    workers.workers.run(move || request.answer(&engine)).await.map(JsonAnswer)
+    let gone = Arc::new(AtomicBool::new(false));
+    let _waiting = WaitingClient(gone.clone());
+    workers.workers.run(move || request.answer(&engine, &mut WhileAwaited(gone))).await.map(JsonAnswer)
+}
+
+/// A client that waits; once it has gone, this is dropped.
+struct WaitingClient(Arc<AtomicBool>);
+
+impl Drop for WaitingClient {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Ends work for which nobody waits any more.
+struct WhileAwaited(Arc<AtomicBool>);
+
+impl Progress for WhileAwaited {
+    fn cancelled(&mut self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// A side before its colours are known.
@@ -89,7 +111,7 @@ struct Attributed {
 }
 
 impl ExplainRequest {
-    fn answer(&self, engine: &Services) -> Result<Explanation, HttpProblem> {
+    fn answer(&self, engine: &Services, progress: &mut WhileAwaited) -> Result<Explanation, HttpProblem> {
         let query = Query::new(&self.query)?;
         let image = engine.library.image(self.id)?;
         let image =
@@ -100,8 +122,8 @@ impl ExplainRequest {
         let model = engine.models.first();
         let explainer = HitExplainer::new(model, &picture)?;
         let rewriting = model.pipeline(self.enhancer.as_deref().unwrap_or(pipeline_config::DEFAULT))?;
-        let mut attributed = vec![explainer.attribute(&query, &Pipeline::default())?];
-        let rewritten = explainer.attribute(&query, &rewriting)?;
+        let mut attributed = vec![explainer.attribute(&query, &Pipeline::default(), progress)?];
+        let rewritten = explainer.attribute(&query, &rewriting, progress)?;
         if rewritten.text != query.text() {
             attributed.push(rewritten);
         }
@@ -134,7 +156,12 @@ impl<'a> HitExplainer<'a> {
         Ok(Self { model, fitted, prepared, baseline, embedding })
     }
 
-    fn attribute(&self, query: &Query, pipeline: &Pipeline) -> Result<Attributed, HttpProblem> {
+    fn attribute(
+        &self,
+        query: &Query,
+        pipeline: &Pipeline,
+        progress: &mut WhileAwaited,
+    ) -> Result<Attributed, HttpProblem> {
         let mut embedded = pipeline.embed(std::slice::from_ref(query), &*self.model.texts, None)?;
         // Where a query has several vectors, its score is that of the nearest.
         let picture = self.embedding.row(0);
@@ -143,7 +170,7 @@ impl<'a> HitExplainer<'a> {
         let nearest = nearest.ok_or_else(|| HttpProblem::internal("the enhancer gave no vector"))?;
         let score = RetrievalScore::new(&self.model.retriever, nearest)?;
         let config = IntegratedGradientsConfig { steps: STEPS, ..IntegratedGradientsConfig::default() };
-        let attribution = integrated_gradients(&score, &self.prepared, &self.baseline, config, &mut Silent)?;
+        let attribution = integrated_gradients(&score, &self.prepared, &self.baseline, config, progress)?;
         let text = embedded.enhanced.pop().map_or_else(|| query.text().to_owned(), heaviest);
         Ok(Attributed { text, attribution })
     }

@@ -122,14 +122,14 @@ fn embed(
             let model = engine.models.get(Some(&entry.model_name))?;
             let picture = model.decode(&bytes, "image")?;
             let (width, height) = picture.dimensions();
-            answer.insert("clip".to_owned(), vector_text(&model.embed_images(&[picture])?));
+            answer.insert("clip".to_owned(), vector_text(&model.embed_images(&[picture])?)?);
             answer.insert("imageHeight".to_owned(), json!(height));
             answer.insert("imageWidth".to_owned(), json!(width));
         }
         (ClipEntry { visual: None, textual: Some(entry) }, PredictForm { text: Some(text), .. }) => {
             let model = engine.models.get(Some(&entry.model_name))?;
             let vector = embed_texts(engine, &model, &[text], Some(enhancer))?;
-            answer.insert("clip".to_owned(), vector_text(&vector));
+            answer.insert("clip".to_owned(), vector_text(&vector)?);
         }
         _ => {
             let expected = "visual with an image, or textual with a text";
@@ -140,8 +140,9 @@ fn embed(
 }
 
 /// immich takes a vector as the text of a JSON list, not as a list.
-fn vector_text(vector: &Embeddings) -> Value {
-    Value::String(json!(vector.as_slice()).to_string())
+fn vector_text(vector: &Embeddings) -> Result<Value, HttpProblem> {
+    let text = serde_json::to_string(vector.as_slice());
+    text.map(Value::String).map_err(|error| HttpProblem::internal(error.to_string()))
 }
 
 /// Passes a request on to the service that does what relens does not.

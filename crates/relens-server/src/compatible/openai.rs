@@ -108,10 +108,26 @@ struct ImageAddress {
 }
 
 #[derive(Debug, Serialize)]
+struct EmbeddingList {
+    object: &'static str,
+    data: Vec<EmbeddingEntry>,
+    model: String,
+    usage: Value,
+}
+
+#[derive(Debug, Serialize)]
 struct EmbeddingEntry {
     object: &'static str,
     index: usize,
-    embedding: Value,
+    embedding: EncodedVector,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum EncodedVector {
+    Float(Vec<f32>),
+    /// Little-endian bytes in base64.
+    Base64(String),
 }
 
 async fn embeddings(
@@ -127,7 +143,7 @@ async fn embeddings(
 }
 
 impl EmbeddingsRequest {
-    fn answer(mut self, engine: &Services, enhancer: &str) -> Result<Value, HttpProblem> {
+    fn answer(mut self, engine: &Services, enhancer: &str) -> Result<EmbeddingList, HttpProblem> {
         let model = engine.models.get(self.model.as_deref())?;
         let (vectors, tokens) = match (self.input.take(), self.messages.take()) {
             (Some(input), None) => {
@@ -153,21 +169,21 @@ impl EmbeddingsRequest {
             index,
             embedding: encoded(row, encoding),
         });
-        Ok(json!({
-            "object": "list",
-            "data": entries.collect::<Vec<_>>(),
-            "model": model.texts.name(),
-            "usage": { "prompt_tokens": tokens, "total_tokens": tokens },
-        }))
+        Ok(EmbeddingList {
+            object: "list",
+            data: entries.collect(),
+            model: model.texts.name().to_owned(),
+            usage: json!({ "prompt_tokens": tokens, "total_tokens": tokens }),
+        })
     }
 }
 
-fn encoded(row: &[f32], encoding: VectorEncoding) -> Value {
+fn encoded(row: &[f32], encoding: VectorEncoding) -> EncodedVector {
     match encoding {
-        VectorEncoding::Float => json!(row),
+        VectorEncoding::Float => EncodedVector::Float(row.to_vec()),
         VectorEncoding::Base64 => {
             let bytes: Vec<u8> = row.iter().flat_map(|value| value.to_le_bytes()).collect();
-            Value::String(BASE64.encode(bytes))
+            EncodedVector::Base64(BASE64.encode(bytes))
         }
     }
 }

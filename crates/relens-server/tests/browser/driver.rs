@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// The key of an element in WebDriver's JSON.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 /// How long to wait for what the page does not show yet.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// How often to look.
 const PAUSE: Duration = Duration::from_millis(50);
 

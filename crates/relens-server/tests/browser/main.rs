@@ -80,7 +80,7 @@ async fn a_touched_word_can_be_left_alone_or_taught_and_the_ranking_moves() {
             .until("document.querySelector('.touched.off') && location.search.includes('keep=pooch')")
             .await;
         browser.click(".touched.off").await;
-        browser.click("dialog .bar button:last-child").await;
+        browser.click("dialog > .bar:last-child button:last-child").await;
         browser.until("document.querySelector('dialog textarea')").await;
         browser.write("dialog textarea", "lighthouse").await;
         browser.screenshot("teach-a-word.png").await;

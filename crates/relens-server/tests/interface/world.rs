@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -87,6 +88,8 @@ impl World {
         let hub = ModelHub::from_environment().with_offline(true);
         let mut config = ServerConfig::local(library().to_owned(), home.path().to_owned(), hub);
         config.aliases = BTreeMap::from([("ViT-B-32__openai".to_owned(), DEFAULT_MODEL.to_owned())]);
+        // Tests share two cores with whatever else is computed: the time that something takes decides nothing.
+        config.limits.request_time = Duration::from_secs(600);
         change(&mut config);
         let server = Server::new(config, Retriever::bundled(DEFAULT_MODEL).unwrap()).unwrap();
         Self { router: server.router(), server, home }

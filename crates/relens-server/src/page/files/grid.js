@@ -35,7 +35,10 @@ export class Grid {
     this.line = null;
     this.selected.clear();
     this.showSelected();
+    const focused = this.list.contains(document.activeElement) ? document.activeElement.closest(".tile")?.dataset.id : undefined;
     this.list.replaceChildren(...this.tiles(answer, 0, before));
+    // Who moves by the keyboard stays at the picture where they were, wherever it is now.
+    if (focused) (this.list.querySelector(`[data-id="${focused}"] .open`) ?? this.list.querySelector(".open"))?.focus();
     if (before) this.animate(places);
     this.observer.observe(this.end);
   }

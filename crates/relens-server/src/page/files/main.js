@@ -178,15 +178,27 @@ async function searchBy(blob) {
   }
 }
 
-let typing;
+let typing = null;
+
+/** Takes what is in the field. What was typed a moment ago is no place to come back to. */
+function takeTyped() {
+  clearTimeout(typing);
+  typing = null;
+  change({ query: field.value, keep: [] }, { step: false });
+}
+
 field.addEventListener("input", () => {
   clearTimeout(typing);
-  // What was typed a moment ago is no place to come back to.
-  typing = setTimeout(() => change({ query: field.value, keep: [] }, { step: false }), PAUSE);
+  typing = setTimeout(takeTyped, PAUSE);
+});
+// Before another control acts on what was typed.
+field.addEventListener("blur", () => {
+  if (typing !== null) takeTyped();
 });
 at("search").addEventListener("submit", (event) => {
   event.preventDefault();
   clearTimeout(typing);
+  typing = null;
   change({ query: field.value, keep: field.value === state.query ? state.keep : [] });
   results.querySelector(".open")?.focus();
 });
