@@ -79,8 +79,8 @@ impl TrainCommand {
         Some(match self {
             Self::Retriever(arguments) => &arguments.config,
             Self::FineTune(arguments) => &arguments.config,
-            Self::Adapter(arguments) => &arguments.config,
-            Self::Selection(arguments) => &arguments.config,
+            Self::Adapter(arguments) => &arguments.run.config,
+            Self::Selection(arguments) => &arguments.run.config,
             Self::Denoise(arguments)
             | Self::Sft(arguments)
             | Self::Pro(arguments)
