@@ -55,6 +55,7 @@ enum Command {
     Library(commands::library::LibraryCommand),
     #[command(subcommand)]
     Config(commands::config::ConfigCommand),
+    Serve(commands::serve::ServeArguments),
     Embed(commands::embed::EmbedArguments),
     Eval(commands::eval::EvalArguments),
     Compare(commands::compare::CompareArguments),
@@ -87,6 +88,7 @@ impl Cli {
             Command::Search(arguments) => arguments.run(),
             Command::Library(command) => command.run(),
             Command::Config(command) => command.run(),
+            Command::Serve(arguments) => arguments.run(),
             Command::Embed(arguments) => arguments.run(),
             Command::Eval(arguments) => arguments.run(),
             Command::Compare(arguments) => arguments.run(),

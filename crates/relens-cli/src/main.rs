@@ -6,6 +6,7 @@
 mod cli;
 mod commands;
 mod contact_sheet;
+mod desktop;
 mod enhancer_choice;
 mod image_embedding;
 mod indexing;
@@ -27,6 +28,7 @@ mod recipe;
 mod report;
 mod reporter;
 mod search_filter;
+mod serving;
 mod settings;
 mod usage;
 

@@ -100,7 +100,7 @@ impl EntityFinder {
     fn mentions(&self, query: &Query) -> Vec<Mention> {
         let mut mentions = self.knowledge.find(query.text());
         let mut seen = std::collections::HashSet::new();
-        mentions.retain(|mention| seen.insert(mention.entity));
+        mentions.retain(|mention| !query.keeps(&mention.surface) && seen.insert(mention.entity));
         let frequency = |mention: &Mention| self.knowledge.entity(mention).frequency;
         if let Some(limit) = self.config.max_frequency {
             mentions.retain(|mention| frequency(mention) <= limit);

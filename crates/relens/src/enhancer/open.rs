@@ -20,9 +20,7 @@ use super::mix::Mix;
 use super::rewriter::Rewriter;
 use super::{Identity, QueryEnhancer, spelling};
 use crate::embed::TextEmbedder;
-use crate::english::{
-    Languages, Vocabulary, WordList, WordPairs, languages, vocabulary, word_list, word_pairs,
-};
+use crate::english::{Vocabulary, WordList, WordPairs, vocabulary, word_list, word_pairs};
 use crate::error::{Error, Result};
 use crate::knowledge::wordnet::{DEFAULT_DIRECTORY, WordNet};
 use crate::knowledge::{Knowledge, knowledge_base};
@@ -242,14 +240,6 @@ impl EnhancerTable {
                 None => Ok(WordPairs::default()),
             },
         }
-    }
-
-    /// Words of other languages.
-    pub(super) fn languages(&self, path: Option<&PathBuf>) -> Result<Languages> {
-        Languages::open(&match path {
-            Some(path) => self.path(path),
-            None => bundled::model(knowledge_base::BUNDLED)?.join(languages::BUNDLED_FILE),
-        })
     }
 
     pub(super) fn finder(

@@ -3,6 +3,7 @@
 use super::candidates::Rewording;
 use crate::english::article::indefinite;
 use crate::english::words::is_listed;
+use crate::enhancer::Query;
 
 /// Beginnings that ask for a picture instead of saying what it shows, the longest first.
 const REQUESTS: &[&str] = &[
@@ -31,6 +32,10 @@ const REQUESTS: &[&str] = &[
     "image of",
     "photos of",
     "photo of",
+    "snapshots of",
+    "snapshot of",
+    "pics of",
+    "pic of",
     "a view of",
     "some kind of",
     "there is",
@@ -71,6 +76,16 @@ pub(super) fn without_filler(text: &str) -> (String, Vec<Rewording>) {
     let (rest, requests) = without_request(&kept);
     changes.extend(requests);
     (rest.to_owned(), changes)
+}
+
+/// The same for `text`, which `query` became; all of it where some of what shows nothing is to be kept.
+pub(super) fn without_unkept_filler(text: &str, query: &Query) -> (String, Vec<Rewording>) {
+    match without_filler(text) {
+        (_, dropped) if dropped.iter().any(|change| change.drops_kept(query)) => {
+            (text.to_owned(), Vec::new())
+        }
+        cleaned => cleaned,
+    }
 }
 
 /// What is left when all requests at the beginning are taken off.

@@ -5,11 +5,19 @@ use std::borrow::Cow;
 
 use super::clean::mend;
 use super::phrases::ends_phrase;
-use crate::english::article::{is_determiner, is_plural, missing};
+use crate::english::article::{is_determiner, is_plural, may_begin_noun_phrase, missing};
 use crate::english::words::is_listed;
 
 /// Meanings that begin so read better behind the word that they tell of: "bespectacled man" is a man in glasses.
 const BEHIND_THE_NOUN: &str = "in with on without";
+/// Words that may stand between a quality and its noun.
+const QUALITIES: &str = "big large little long old short small tall tiny young";
+/// What belongs to a verb: "picking up".
+const PARTICLES: &str = "along around away back down in off on out over through up";
+/// Verbs that say nothing without their objects: who is "making sparks" is not making the metal.
+const SAYS_NOTHING_ALONE: &str = "\
+    being doing getting giving going having holding making putting showing taking using wearing does gets gives goes \
+    has holds makes puts shows takes uses wears";
 /// What a garment is like: "blue-hatted" is in a blue hat.
 const OF_GARMENTS: &str = "\
     beige black blue brown checkered dark denim floral gold golden gray green grey leather light orange pink plaid \
@@ -31,6 +39,7 @@ pub(super) struct Unit<'a> {
 pub(super) fn fluent(mut units: Vec<Unit<'_>>) -> String {
     wear_colours(&mut units);
     put_behind_nouns(&mut units);
+    leave_objects(&mut units);
     say_once(&mut units);
     assembled(&units)
 }
@@ -72,29 +81,83 @@ fn wear_colours(units: &mut Vec<Unit<'_>>) {
     }
 }
 
-/// "in a hat girl" reads "girl in a hat".
-fn put_behind_nouns(units: &mut [Unit<'_>]) {
+/// "in a hat girl" reads "girl in a hat", and "a showing its teeth dog" "a dog showing its teeth".
+fn put_behind_nouns(units: &mut Vec<Unit<'_>>) {
     let mut position = 0;
     while position + 1 < units.len() {
         let before = position.checked_sub(1).and_then(|before| units.get(before));
-        let (Some(this), Some(next)) = (units.get(position), units.get(position + 1)) else { break };
-        let first = this.text.split(' ').next().unwrap_or_default();
-        let may_follow = |before: &Unit<'_>| {
+        let Some(this) = units.get(position) else { break };
+        let determined = |before: &Unit<'_>| {
             let word = before.text.to_lowercase();
-            !this.joins || is_determiner(&word) || word == "of"
+            is_determiner(&word) || word == "of"
         };
-        let in_front = before.is_none_or(may_follow);
-        let noun = next.joins && !next.text.split(' ').any(ends_phrase);
-        let behind = this.new && this.text.contains(' ') && is_listed(BEHIND_THE_NOUN, first);
-        if behind && in_front && noun {
-            if let Some([this, next]) = units.get_mut(position..position + 2) {
-                std::mem::swap(&mut this.text, &mut next.text);
-                // The article before both fits the noun now.
-                (this.new, next.new) = (true, true);
+        let first = this.text.split(' ').next().unwrap_or_default();
+        let tells = this.new && this.text.contains(' ');
+        // At the beginning of a text "showing its teeth" may have what follows as its object.
+        let behind = tells
+            && (is_listed(BEHIND_THE_NOUN, first)
+                && before.is_none_or(|before| !this.joins || determined(before))
+                || first.ends_with("ing") && this.joins && before.is_some_and(determined));
+        let qualities =
+            units.iter().skip(position + 1).take_while(|unit| unit.joins && is_quality(&unit.text)).count();
+        let noun = position + 1 + qualities;
+        if behind && units.get(noun).is_some_and(|noun| noun.joins && head_length(&noun.text) > 0) {
+            let this = units.remove(position);
+            let Some(noun) = units.get_mut(noun - 1) else { break };
+            // What the noun's own meaning has behind its head, "man talking to students", stays behind.
+            let words: Vec<&str> = noun.text.split(' ').collect();
+            let (head, rest) = words.split_at(head_length(&noun.text));
+            noun.text = [head, &[&*this.text], rest].concat().join(" ").into();
+            noun.new = true;
+            // The article before fits the word that stands behind it now.
+            if let Some(next) = units.get_mut(position) {
+                (next.gap, next.joins, next.new) = (this.gap, this.joins, true);
             }
-            position += 1;
+            position += qualities;
         }
         position += 1;
+    }
+}
+
+fn is_quality(word: &str) -> bool {
+    is_listed(OF_GARMENTS, word) || is_listed(QUALITIES, word)
+}
+
+/// How many words the noun and what stands before it are; 0 if no noun comes first.
+fn head_length(text: &str) -> usize {
+    text.split(' ').take_while(|word| !ends_phrase(word) && !word.ends_with("ing")).count()
+}
+
+/// "playing guitar an instrument" reads "playing an instrument": an object of its own goes where the text has one.
+fn leave_objects(units: &mut [Unit<'_>]) {
+    for position in 1..units.len() {
+        let Some([before, this, next]) =
+            units.get_mut(position - 1..).and_then(|rest| rest.first_chunk_mut::<3>())
+        else {
+            break;
+        };
+        let words: Vec<&str> = this.text.split(' ').collect();
+        let Some((verb, rest)) = words.split_first() else { continue };
+        let object = rest.iter().skip_while(|word| is_listed(PARTICLES, word)).count();
+        let (next_word, before) =
+            (next.text.split(' ').next().unwrap_or_default(), before.text.to_lowercase());
+        let acts = verb.ends_with("ing") || verb.ends_with('s');
+        let has_object = this.new
+            && acts
+            && !is_listed(SAYS_NOTHING_ALONE, verb)
+            && object > 0
+            && !rest
+                .iter()
+                .skip(rest.len() - object)
+                .any(|word| ends_phrase(word) || is_listed(PARTICLES, word));
+        if has_object
+            && this.joins
+            && !is_determiner(&before)
+            && next.joins
+            && may_begin_noun_phrase(next_word)
+        {
+            this.text = words.get(..words.len() - object).unwrap_or_default().join(" ").into();
+        }
     }
 }
 
@@ -215,6 +278,16 @@ mod tests {
             ("on a _stairs railing", "on a stairs railing"),
             ("A _owl", "An owl"),
             ("a snow-_covered tree", "a snow covered tree"),
+            ("a _showing.its.teeth dog barks", "a dog showing its teeth barks"),
+            ("an _in.glasses old man", "an old man in glasses"),
+            ("an _in.glasses _man.talking.to.students", "a man in glasses talking to students"),
+            ("showing dogs a _showing.its.teeth black dog", "showing dogs a black dog showing its teeth"),
+            ("man _playing.guitar a banjo", "man playing a banjo"),
+            ("dog _moves.animals sheep", "dog moves sheep"),
+            ("dog _moves.animals in a field", "dog moves animals in a field"),
+            ("man _picking.up.trash cans", "man picking up cans"),
+            ("man _making.sparks metal", "man making sparks metal"),
+            ("dog _moving.fast uphill", "dog moving fast uphill"),
             ("", ""),
         ] {
             assert_eq!(text(marked), expected, "{marked}");

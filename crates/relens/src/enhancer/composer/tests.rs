@@ -243,3 +243,15 @@ proptest! {
 }
 
 static BUNDLED: OnceLock<Composer> = OnceLock::new();
+#[test]
+fn filler_and_entities_that_are_to_be_kept_stay() {
+    let generate = |query: Query| generator(None).generate(&[query]).unwrap().remove(0);
+    let query = || Query::new("Show me a dog with a frisbee").unwrap();
+    let texts = |candidates: Vec<Candidate>| {
+        candidates.into_iter().map(|candidate| candidate.text).collect::<Vec<_>>().join("\n")
+    };
+    let all = texts(generate(query()));
+    assert!(all.contains("plastic disc") && all.lines().any(|text| text == "a dog with a frisbee"), "{all}");
+    let kept = texts(generate(query().keeping(["Show me", "frisbee"])));
+    assert!(!kept.contains("plastic disc") && kept.lines().all(|text| text.starts_with("Show me")), "{kept}");
+}

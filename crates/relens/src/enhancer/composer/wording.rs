@@ -9,7 +9,7 @@ use crate::english::Vocabulary;
 use crate::english::article::with_article;
 use crate::english::inflection::readings;
 use crate::english::words::{WordInText, is_apostrophe, is_listed, words};
-use crate::enhancer::LONGEST_QUERY;
+use crate::enhancer::{LONGEST_QUERY, Query};
 use crate::knowledge::words::{ENGLISH, Form, LONGEST_PHRASE, MeaningKind};
 use crate::knowledge::{Source, Words};
 
@@ -60,11 +60,14 @@ pub struct Wording {
 }
 
 /// A phrase that can be replaced.
-struct Replaceable {
-    first: usize,
-    length: usize,
+pub(in crate::enhancer) struct Replaceable {
+    /// The place of its first word.
+    pub(in crate::enhancer) first: usize,
+    /// How many words it has.
+    pub(in crate::enhancer) length: usize,
     seen: u64,
-    meanings: Vec<Form>,
+    /// What it means, what is liked best first.
+    pub(in crate::enhancer) meanings: Vec<Form>,
 }
 
 impl Wording {
@@ -74,9 +77,11 @@ impl Wording {
     }
 
     /// The query in other words; `None` if all its words are familiar or nothing is known of the others.
-    pub fn reword(&self, text: &str, knowledge: &Words) -> Option<Reworded> {
+    pub fn reword(&self, query: &Query, knowledge: &Words) -> Option<Reworded> {
+        let text = query.text();
         let words = words(text);
-        let replaceable = self.replaceable(text, &words, knowledge);
+        let mut replaceable = self.replaceable(text, &words, knowledge);
+        replaceable.retain(|phrase| !query.keeps(typed(text, &words, phrase)));
         if replaceable.is_empty() {
             return None;
         }
@@ -90,9 +95,7 @@ impl Wording {
         // What is longer than a query may be is none.
         let best = Some(best).filter(|best| best.len() <= LONGEST_QUERY && !best.trim().is_empty())?;
         let other = Some(other).filter(|other| other.len() <= LONGEST_QUERY).unwrap_or_else(|| best.clone());
-        let about = words.iter().filter(|word| self.familiarity.count(&word.text) < EVERYWHERE).count();
-        let replaced: usize = replaceable.iter().map(|phrase| phrase.length).sum();
-        let unfamiliarity = (replaced as f32 / about.max(1) as f32).min(1.0);
+        let unfamiliarity = self.unfamiliarity(&words, &replaceable);
         let told = replaceable.iter().filter_map(|phrase| {
             let to = phrase.meanings.first()?.text.clone();
             Some(Replaced { from: typed(text, &words, phrase).to_owned(), to, seen: phrase.seen })
@@ -102,8 +105,24 @@ impl Wording {
         Some(Reworded { text: best, other, renamed, replaced: told.collect(), unfamiliarity })
     }
 
+    /// How much of what a query is about can be replaced, 0 to 1.
+    pub(in crate::enhancer) fn unfamiliarity(
+        &self,
+        words: &[WordInText<'_>],
+        replaceable: &[Replaceable],
+    ) -> f32 {
+        let about = words.iter().filter(|word| self.familiarity.count(&word.text) < EVERYWHERE).count();
+        let replaced: usize = replaceable.iter().map(|phrase| phrase.length).sum();
+        (replaced as f32 / about.max(1) as f32).min(1.0)
+    }
+
     /// The phrases of a query that can be replaced, the longer before the shorter, from left to right.
-    fn replaceable(&self, text: &str, words: &[WordInText<'_>], knowledge: &Words) -> Vec<Replaceable> {
+    pub(in crate::enhancer) fn replaceable(
+        &self,
+        text: &str,
+        words: &[WordInText<'_>],
+        knowledge: &Words,
+    ) -> Vec<Replaceable> {
         // The "don" of "don't" is no word.
         let is_cut = |end: usize| {
             let (before, behind) = (end.checked_sub(1).and_then(|last| words.get(last)), words.get(end));
@@ -258,7 +277,7 @@ mod tests {
     }
 
     fn text(typed: &str) -> Option<String> {
-        wording().reword(typed, &knowledge()).map(|reworded| reworded.text)
+        wording().reword(&Query::new(typed).ok()?, &knowledge()).map(|reworded| reworded.text)
     }
 
     #[test]
@@ -286,7 +305,7 @@ mod tests {
 
     #[test]
     fn the_second_meaning_stands_in_the_other_text_and_the_share_is_told() {
-        let reworded = wording().reword("lad in the hat", &knowledge()).unwrap();
+        let reworded = wording().reword(&Query::new("lad in the hat").unwrap(), &knowledge()).unwrap();
         assert_eq!(
             (reworded.text.as_str(), reworded.other.as_str()),
             ("a boy in the hat", "a son in the hat")
@@ -306,8 +325,16 @@ mod tests {
     fn what_a_person_taught_counts_however_familiar_the_word() {
         let meaning = Meaning { text: "puppy".into(), kind: MeaningKind::Name, source: Source::Person };
         let dog = Known { word: "dog".into(), language: ENGLISH.into(), meanings: vec![meaning] };
-        let reworded = wording().reword("a dog", &knowledge().with([dog])).unwrap();
+        let reworded = wording().reword(&Query::new("a dog").unwrap(), &knowledge().with([dog])).unwrap();
         assert_eq!(reworded.text, "a puppy");
+    }
+
+    #[test]
+    fn words_that_are_to_be_kept_stay_and_the_others_do_not() {
+        let query = Query::new("pooch snarling at a lad").unwrap().keeping(["Pooch"]);
+        let reworded = wording().reword(&query, &knowledge()).unwrap();
+        assert_eq!(reworded.text, "a pooch showing teeth at a boy");
+        assert!(wording().reword(&query.keeping(["pooch snarling", "lad"]), &knowledge()).is_none());
     }
 
     proptest! {
@@ -321,7 +348,8 @@ mod tests {
             words in proptest::collection::vec("two|red|not|without|lad|pooch|azure|bespectacled|no|quarter|7|-|,|a|é", 0..20),
         ) {
             let typed = words.join(" ");
-            if let Some(reworded) = wording().reword(&typed, &knowledge()) {
+            let query = Query::new(&typed);
+            if let Some(reworded) = query.ok().and_then(|query| wording().reword(&query, &knowledge())) {
                 for new in [&reworded.text, &reworded.other] {
                     prop_assert!(!new.trim().is_empty() && new.len() <= LONGEST_QUERY);
                     for kept in ["two", "red", "not", "without", "no", "7"] {
