@@ -53,8 +53,9 @@ fn decode_reduced(bytes: &[u8], size: (u64, u64), limits: &DecodeLimits) -> Resu
     let parts = [2, 4, 8].map(|part| (size.0.div_ceil(part), size.1.div_ceil(part)));
     let (width, height) =
         parts.into_iter().find(|part| limits.allow(part.0, part.1)).ok_or_else(too_large)?;
-    // What is missing would be grey.
-    if !has_end_of_image(bytes) {
+    // What is missing would be grey. Every block takes a bit at least, so that a header cannot promise much more than there is.
+    let blocks = size.0.saturating_mul(size.1) / 64;
+    if !has_end_of_image(bytes) || (bytes.len() as u64).saturating_mul(8) < blocks {
         return Err("truncated".into());
     }
     let mut decoder = Decoder::new(bytes);
