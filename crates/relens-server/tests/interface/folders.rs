@@ -64,7 +64,7 @@ async fn what_probably_does_not_fit_is_below_the_line_or_left_out() {
     let least = fits(&hits[1]);
     let fitting = search(json!({"query": "a cat", "k": 40, "min_fit": least})).await.ok();
     assert!(ids(&fitting).len() < 40 && ids(&fitting)[0] == ids(&cat)[0]);
-    let second = search(json!({"query": "a cat", "k": 5, "offset": 5})).await.ok();
+    let second = search(json!({"query": "a cat", "k": 20, "offset": 5})).await.ok();
     assert_eq!(second["line"], cat["line"], "the line stands where it does on every page");
     assert_eq!(search(json!({"query": "a cat", "min_fit": 2})).await.problem(400), "min_fit");
     let plain = json!({"query": "a cat", "min_fit": 0.5, "enhancer": "identity"});

@@ -82,7 +82,7 @@ async fn many_clients_are_answered_and_those_that_do_not_fit_are_told_when_to_co
         assert!(answered >= 1);
         let told = answers
             .iter()
-            .filter(|answer| answer.contains("503"))
+            .filter(|answer| answer.contains("HTTP/1.1 503"))
             .all(|answer| answer.contains("retry-after"));
         assert!(told);
         assert!(exchange(port, &post("{\"query\": \"a dog\"}")).await.starts_with("HTTP/1.1 200"));

@@ -40,7 +40,7 @@ fn what_is_behind_the_data_is_found_and_holds() {
     let fit = fitted(&drawn(6000, &TRUTH)).unwrap();
     let near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 0.25;
     assert!(near(fit.similarity, 9.0) && near(fit.familiarity, 8.0) && near(fit.unseen, -10.0), "{fit:?}");
-    assert!(fit.pictures < -0.3 && fit.hit_pictures > 0.05, "{fit:?}");
+    assert!(fit.pictures < -0.3 && fit.hit_pictures > 0.0, "{fit:?}");
     assert!(fit.lead > 0.0 && fit.anything_line > 0.0 && fit.hit_line > 0.0, "{fit:?}");
     let held = Reliability::of(&fit, &drawn(3000, &TRUTH));
     assert!(held.absent_refused > 0.85 && held.captions_lost < held.captions_found, "{held:?}");

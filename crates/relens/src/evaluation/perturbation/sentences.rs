@@ -106,7 +106,9 @@ pub(super) fn formal(text: &str) -> String {
 /// As one would say it to a friend.
 pub(super) fn casual(text: &str) -> String {
     let text = restyled(text, STYLES.iter().map(|&(casual, formal)| (formal, casual)));
-    text.trim_end_matches(['.', ' ']).to_owned()
+    let without_stop = text.trim_end_matches(['.', ' ']);
+    // A text of full stops alone stays one.
+    if without_stop.is_empty() { text } else { without_stop.to_owned() }
 }
 
 fn restyled<'a>(text: &str, styles: impl Iterator<Item = (&'a str, &'a str)>) -> String {
