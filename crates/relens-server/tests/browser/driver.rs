@@ -109,15 +109,24 @@ impl Browser {
     }
 
     pub(crate) async fn click(&self, selector: &str) {
-        let element = self.element(selector).await;
-        let error = self.post(&format!("/element/{element}/click"), json!({})).await;
-        assert!(error.is_null(), "{selector}: {error}");
+        self.command_of(selector, "click", json!({})).await;
     }
 
     pub(crate) async fn write(&self, selector: &str, text: &str) {
-        let element = self.element(selector).await;
-        self.post(&format!("/element/{element}/clear"), json!({})).await;
-        self.post(&format!("/element/{element}/value"), json!({"text": text})).await;
+        self.command_of(selector, "clear", json!({})).await;
+        self.command_of(selector, "value", json!({"text": text})).await;
+    }
+
+    /// Gives a command to an element. The page may draw it anew between finding and asking: then it is found again.
+    async fn command_of(&self, selector: &str, command: &str, body: Value) {
+        let done = async || {
+            let element = self.element(selector).await;
+            let error = self.post(&format!("/element/{element}/{command}"), body.clone()).await;
+            let gone = error["error"] == "stale element reference";
+            assert!(error.is_null() || gone, "{selector}: {error}");
+            (!gone).then_some(())
+        };
+        eventually(selector, done).await;
     }
 
     /// Presses a key where the focus is.
