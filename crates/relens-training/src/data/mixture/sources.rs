@@ -20,7 +20,7 @@ use crate::data::hard_queries::hardened;
 use crate::{Result, TrainingError};
 
 /// Words that keywords leave out.
-const FUNCTION_WORDS: [&str; 31] = [
+const NOT_KEYWORDS: [&str; 31] = [
     "a", "an", "the", "of", "in", "on", "at", "with", "and", "is", "are", "to", "by", "for", "from", "his",
     "her", "its", "their", "while", "as", "who", "that", "it", "be", "being", "there", "this", "these",
     "some", "into",
@@ -195,7 +195,7 @@ fn parallel(
 
 /// Two to six content words, in the caption's order or in any.
 fn keywords(caption: &str, rng: &mut impl Rng) -> String {
-    let mut words: Vec<&str> = caption.split(' ').filter(|word| !FUNCTION_WORDS.contains(word)).collect();
+    let mut words: Vec<&str> = caption.split(' ').filter(|word| !NOT_KEYWORDS.contains(word)).collect();
     if rng.random_bool(0.5) {
         words.shuffle(rng);
     }
