@@ -91,13 +91,16 @@ fn put_behind_nouns(units: &mut Vec<Unit<'_>>) {
             let word = before.text.to_lowercase();
             is_determiner(&word) || word == "of"
         };
-        let first = this.text.split(' ').next().unwrap_or_default();
-        let tells = this.new && this.text.contains(' ');
+        let mut parts = this.text.split(' ');
+        let (first, second) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let tells = this.new && !second.is_empty();
+        // "Showing its teeth" and "picking up trash" are what a noun does; "herding dog" is a noun itself.
+        let acts = first.ends_with("ing") && (is_determiner(second) || is_listed(PARTICLES, second));
         // At the beginning of a text "showing its teeth" may have what follows as its object.
         let behind = tells
             && (is_listed(BEHIND_THE_NOUN, first)
                 && before.is_none_or(|before| !this.joins || determined(before))
-                || first.ends_with("ing") && this.joins && before.is_some_and(determined));
+                || acts && this.joins && before.is_some_and(determined));
         let qualities =
             units.iter().skip(position + 1).take_while(|unit| unit.joins && is_quality(&unit.text)).count();
         let noun = position + 1 + qualities;
@@ -283,6 +286,7 @@ mod tests {
             ("A _owl", "An owl"),
             ("a snow-_covered tree", "a snow covered tree"),
             ("a _showing.its.teeth dog barks", "a dog showing its teeth barks"),
+            ("a _herding.dog barks", "a herding dog barks"),
             ("an _in.glasses old man", "an old man in glasses"),
             ("an _in.glasses _man.talking.to.students", "a man in glasses talking to students"),
             ("showing dogs a _showing.its.teeth black dog", "showing dogs a black dog showing its teeth"),
