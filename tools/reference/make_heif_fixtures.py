@@ -26,10 +26,6 @@ def main():
     options = {"quality": 90}
     halves().save(directory / "upright.heic", **options)
     halves("RGBA", (220, 30, 30, 0), (30, 30, 220, 255)).save(directory / "transparent.heic", **options)
-    # Stored lying on its side, with the orientation that turns it back.
-    turned = Image.Exif()
-    turned[274] = 6
-    halves().transpose(Image.Transpose.ROTATE_90).save(directory / "turned.heic", exif=turned, **options)
     deep = b"".join(
         bytes(byte for channel in halves().getpixel((x, y)) for byte in (channel * 257).to_bytes(2, "little"))
         for y in range(SIDE)
