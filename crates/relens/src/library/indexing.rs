@@ -74,8 +74,8 @@ pub struct IndexingSummary {
 }
 
 /// What a picture's file tells beside the picture.
-type Told = (Option<[u8; 32]>, PictureMetadata);
-type Prepared<P> = Result<(PreparedImage<P>, Told), SkippedFile>;
+type Origin = (Option<[u8; 32]>, PictureMetadata);
+type Prepared<P> = Result<(PreparedImage<P>, Origin), SkippedFile>;
 
 impl Library {
     /// Brings the library up to date with `root`: embeds what is new or changed, forgets what is gone.

@@ -24,7 +24,7 @@ const OF_GARMENTS: &str = "\
     purple red silk silver striped tan white yellow";
 
 /// A stretch of the new text: what stands before it in the old one, and itself.
-pub(super) struct Unit<'a> {
+pub(super) struct Passage<'a> {
     /// What parts it from the unit before.
     pub(super) gap: &'a str,
     /// The words.
@@ -36,7 +36,7 @@ pub(super) struct Unit<'a> {
 }
 
 /// The units as a text.
-pub(super) fn fluent(mut units: Vec<Unit<'_>>) -> String {
+pub(super) fn fluent(mut units: Vec<Passage<'_>>) -> String {
     wear_colours(&mut units);
     put_behind_nouns(&mut units);
     leave_objects(&mut units);
@@ -46,7 +46,7 @@ pub(super) fn fluent(mut units: Vec<Unit<'_>>) -> String {
 
 /// "blue-in a hat girl" becomes "in a blue hat girl", and "blue-clad girl" "in blue girl", where the colour or the
 /// garment is new.
-fn wear_colours(units: &mut Vec<Unit<'_>>) {
+fn wear_colours(units: &mut Vec<Passage<'_>>) {
     let mut position = 1;
     while position < units.len() {
         let (Some(colour), Some(garment)) = (units.get(position - 1), units.get(position)) else { break };
@@ -82,12 +82,12 @@ fn wear_colours(units: &mut Vec<Unit<'_>>) {
 }
 
 /// "in a hat girl" reads "girl in a hat", and "a showing its teeth dog" "a dog showing its teeth".
-fn put_behind_nouns(units: &mut Vec<Unit<'_>>) {
+fn put_behind_nouns(units: &mut Vec<Passage<'_>>) {
     let mut position = 0;
     while position + 1 < units.len() {
         let before = position.checked_sub(1).and_then(|before| units.get(before));
         let Some(this) = units.get(position) else { break };
-        let determined = |before: &Unit<'_>| {
+        let determined = |before: &Passage<'_>| {
             let word = before.text.to_lowercase();
             is_determiner(&word) || word == "of"
         };
@@ -105,7 +105,7 @@ fn put_behind_nouns(units: &mut Vec<Unit<'_>>) {
             units.iter().skip(position + 1).take_while(|unit| unit.joins && is_quality(&unit.text)).count();
         let noun = position + 1 + qualities;
         // A number is no noun: in "two bespectacled two" there is none.
-        let is_head = |noun: &Unit<'_>| {
+        let is_head = |noun: &Passage<'_>| {
             noun.joins && head_length(&noun.text) > 0 && !is_determiner(&noun.text.to_lowercase())
         };
         if behind && units.get(noun).is_some_and(is_head) {
@@ -136,7 +136,7 @@ fn head_length(text: &str) -> usize {
 }
 
 /// "playing guitar an instrument" reads "playing an instrument": an object of its own goes where the text has one.
-fn leave_objects(units: &mut [Unit<'_>]) {
+fn leave_objects(units: &mut [Passage<'_>]) {
     for position in 1..units.len() {
         let Some([before, this, next]) =
             units.get_mut(position - 1..).and_then(|rest| rest.first_chunk_mut::<3>())
@@ -169,7 +169,7 @@ fn leave_objects(units: &mut [Unit<'_>]) {
 }
 
 /// "colorful flower flower" reads "colorful flower": what a meaning says that stands beside it is left out of it.
-fn say_once(units: &mut Vec<Unit<'_>>) {
+fn say_once(units: &mut Vec<Passage<'_>>) {
     let same = |left: &str, right: &str| {
         let bare = |word: &str| word.to_lowercase().trim_end_matches('s').to_owned();
         bare(left) == bare(right)
@@ -209,7 +209,7 @@ fn say_once(units: &mut Vec<Unit<'_>>) {
 }
 
 /// The units one after the other; compounds are parted where something in them was replaced, and articles fit.
-fn assembled(units: &[Unit<'_>]) -> String {
+fn assembled(units: &[Passage<'_>]) -> String {
     let mut result = String::new();
     let mut last: Option<(usize, bool)> = None;
     for (position, unit) in units.iter().enumerate() {
@@ -238,7 +238,7 @@ fn assembled(units: &[Unit<'_>]) -> String {
 }
 
 /// Whether "a" can stay before a meaning: not before "three" or, unless it tells of the noun behind it, "stairs".
-fn takes_article(unit: &Unit<'_>, next: Option<&Unit<'_>>) -> bool {
+fn takes_article(unit: &Passage<'_>, next: Option<&Passage<'_>>) -> bool {
     if !unit.new {
         return true;
     }
@@ -263,7 +263,7 @@ mod tests {
             let new = word.strip_prefix('_');
             let text = new.unwrap_or(word).replace('.', " ");
             let gap = if units.is_empty() { "" } else { &marked[marked.len() - rest.len() - 1..][..1] };
-            units.push(Unit { gap, text: text.into(), new: new.is_some(), joins: !units.is_empty() });
+            units.push(Passage { gap, text: text.into(), new: new.is_some(), joins: !units.is_empty() });
             rest = after.get(1..).unwrap_or_default();
         }
         fluent(units)

@@ -13,7 +13,7 @@ use crate::enhancer::{LONGEST_QUERY, Query};
 use crate::knowledge::words::{ENGLISH, Form, LONGEST_PHRASE, MeaningKind};
 use crate::knowledge::{Source, Words};
 
-use super::phrasing::{Unit, fluent};
+use super::phrasing::{Passage, fluent};
 use super::preferences::Preferences;
 
 /// Beside a retriever: how well it knows words, `word<TAB>count` a line.
@@ -216,7 +216,7 @@ fn written<'a>(
     phrases: &'a [Replaceable],
     choose: impl Fn(&'a Replaceable) -> Option<&'a Form>,
 ) -> String {
-    let mut units: Vec<Unit<'_>> = Vec::new();
+    let mut units: Vec<Passage<'_>> = Vec::new();
     let mut phrases = phrases.iter().peekable();
     let (mut position, mut copied) = (0, 0);
     while let Some(word) = words.get(position) {
@@ -226,7 +226,7 @@ fn written<'a>(
         let end = words.get(position + length - 1).map_or(word.range.end, |last| last.range.end);
         let own = text.get(word.range.start..end).unwrap_or_default();
         let new = phrase.and_then(&choose).map(|form| form.text.as_str());
-        units.push(Unit { gap, text: new.unwrap_or(own).into(), new: new.is_some(), joins: word.joins });
+        units.push(Passage { gap, text: new.unwrap_or(own).into(), new: new.is_some(), joins: word.joins });
         copied = end;
         position += length;
     }
