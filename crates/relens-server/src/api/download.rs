@@ -16,6 +16,7 @@ use zip::write::SimpleFileOptions;
 use super::Shared;
 use super::extract::QueryPart;
 use super::images::find;
+use crate::engine::Services;
 use crate::problem::HttpProblem;
 use crate::streaming::{BodyWriter, channel};
 
@@ -50,9 +51,10 @@ pub(super) async fn download(
     let ids = query.ids()?;
     // A client that reads slowly keeps a thread busy: few may.
     let place = engine.downloads.clone().try_acquire_owned().map_err(|_| HttpProblem::busy())?;
-    let workers = engine.clone();
-    let paths = move || ids.into_iter().map(|id| Ok(find(&engine, id)?.path)).collect::<Result<Vec<_>, _>>();
-    let paths = workers.workers.run(paths).await?;
+    let paths = move |engine: &Services| {
+        ids.into_iter().map(|id| Ok(find(engine, id)?.path)).collect::<Result<Vec<_>, _>>()
+    };
+    let paths = engine.run(paths).await?;
     let (sender, body) = channel();
     tokio::task::spawn_blocking(move || {
         let _held = place;

@@ -44,8 +44,7 @@ pub(super) async fn embed(
     State(engine): Shared,
     JsonBody(request): JsonBody<EmbedRequest>,
 ) -> Result<JsonAnswer<EmbedAnswer>, HttpProblem> {
-    let workers = engine.clone();
-    workers.workers.run(move || request.answer(&engine)).await.map(JsonAnswer)
+    engine.run(move |engine| request.answer(engine)).await.map(JsonAnswer)
 }
 
 impl EmbedRequest {

@@ -80,10 +80,9 @@ pub(super) async fn explain(
     State(engine): Shared,
     JsonBody(request): JsonBody<ExplainRequest>,
 ) -> Result<JsonAnswer<Explanation>, HttpProblem> {
-    let workers = engine.clone();
     let gone = Arc::new(AtomicBool::new(false));
     let _waiting = WaitingClient(gone.clone());
-    workers.workers.run(move || request.answer(&engine, &mut WhileAwaited(gone))).await.map(JsonAnswer)
+    engine.run(move |engine| request.answer(engine, &mut WhileAwaited(gone))).await.map(JsonAnswer)
 }
 
 /// A client that waits; once it has gone, this is dropped.

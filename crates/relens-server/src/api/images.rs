@@ -53,9 +53,8 @@ pub(super) async fn describe(
     State(engine): Shared,
     PathPart(id): PathPart<u64>,
 ) -> Result<JsonAnswer<Picture>, HttpProblem> {
-    let workers = engine.clone();
-    let work = move || {
-        let image = find(&engine, id)?;
+    let work = move |engine: &Services| {
+        let image = find(engine, id)?;
         let captions = engine.library.read(|library, _| library.catalog().captions(id))?;
         Ok(Picture {
             id,
@@ -66,7 +65,7 @@ pub(super) async fn describe(
             captions,
         })
     };
-    workers.workers.run(work).await.map(JsonAnswer)
+    engine.run(work).await.map(JsonAnswer)
 }
 
 /// The picture's file.
@@ -74,8 +73,7 @@ pub(super) async fn original(
     State(engine): Shared,
     PathPart(id): PathPart<u64>,
 ) -> Result<Response, HttpProblem> {
-    let workers = engine.clone();
-    let bytes = workers.workers.run(move || read_original(&find(&engine, id)?)).await?;
+    let bytes = engine.run(move |engine| read_original(&find(engine, id)?)).await?;
     let kind = image::guess_format(&bytes).map_or("application/octet-stream", |format| format.to_mime_type());
     Ok(picture_response(bytes, kind))
 }
@@ -123,15 +121,14 @@ pub(super) async fn thumbnail(
     if !THUMBNAIL_SIZES.contains(&size) {
         return Err(HttpProblem::field("size", format!("one of {THUMBNAIL_SIZES:?}"), size.to_string()));
     }
-    let workers = engine.clone();
-    let work = move || {
-        let image = find(&engine, id)?;
+    let work = move |engine: &Services| {
+        let image = find(engine, id)?;
         engine.thumbnails.jpeg(&image, size).map_err(|error| {
             tracing::debug!(%error, "no thumbnail");
             HttpProblem::not_found(format!("the file of picture {id} cannot be read as a picture"))
         })
     };
-    Ok(picture_response(workers.workers.run(work).await?, "image/jpeg"))
+    Ok(picture_response(engine.run(work).await?, "image/jpeg"))
 }
 
 /// How many pictures.
@@ -149,6 +146,5 @@ pub(super) async fn similar(
     QueryPart(query): QueryPart<SimilarQuery>,
 ) -> Result<JsonAnswer<SearchAnswer>, HttpProblem> {
     let (k, _) = page(&engine, query.k, 0)?;
-    let workers = engine.clone();
-    workers.workers.run(move || similar_to(&engine, id, k)).await.map(JsonAnswer)
+    engine.run(move |engine| similar_to(engine, id, k)).await.map(JsonAnswer)
 }

@@ -67,12 +67,11 @@ pub(super) async fn index(
     JsonBody(request): JsonBody<IndexRequest>,
 ) -> Result<Response, HttpProblem> {
     ensure_writable(&engine)?;
-    let shared = engine.clone();
-    let prepare = move || {
-        let folders = request.folders(&shared)?;
-        Ok((folders, lock(&shared.config.library)?))
+    let prepare = move |engine: &Services| {
+        let folders = request.folders(engine)?;
+        Ok((folders, lock(&engine.config.library)?))
     };
-    let (folders, lock) = engine.workers.run(prepare).await?;
+    let (folders, lock) = engine.run(prepare).await?;
     let (sender, body) = channel();
     let mut telling =
         Telling { sender, engine: engine.clone(), task: String::new(), total: 0, done: 0, told: None };

@@ -49,17 +49,16 @@ pub(super) async fn judge(
     JsonBody(request): JsonBody<JudgementRequest>,
 ) -> Result<JsonAnswer<Vec<JudgedHit>>, HttpProblem> {
     ensure_writable(&engine)?;
-    let workers = engine.clone();
-    let work = move || {
+    let work = move |engine: &Services| {
         let query = Query::new(&request.query)?;
         let image = engine.library.image(request.id)?;
         let image = image
             .ok_or_else(|| HttpProblem::not_found(format!("the library has no picture {}", request.id)))?;
         let judgement = HitJudgement::now(query.text(), &image.path, request.right);
         engine.judgements.add(&judgement)?;
-        judged(&engine, query.text())
+        judged(engine, query.text())
     };
-    workers.workers.run(work).await.map(JsonAnswer)
+    engine.run(work).await.map(JsonAnswer)
 }
 
 /// What was said of a query's hits.
@@ -67,8 +66,7 @@ pub(super) async fn list(
     State(engine): Shared,
     QueryPart(query): QueryPart<JudgementsQuery>,
 ) -> Result<JsonAnswer<Vec<JudgedHit>>, HttpProblem> {
-    let workers = engine.clone();
-    workers.workers.run(move || judged(&engine, query.query.trim())).await.map(JsonAnswer)
+    engine.run(move |engine| judged(engine, query.query.trim())).await.map(JsonAnswer)
 }
 
 /// The numbers of the pictures that were judged right and wrong for a query.

@@ -137,8 +137,7 @@ pub(super) async fn list_entities(
     State(engine): Shared,
     QueryPart(query): QueryPart<ListQuery>,
 ) -> Result<JsonAnswer<EntitiesAnswer>, HttpProblem> {
-    let workers = engine.clone();
-    let work = move || {
+    let work = move |engine: &Services| {
         let knowledge = engine.knowledge.current()?;
         let needle = query.needle();
         let holds = |entity: &&Entity| {
@@ -150,7 +149,7 @@ pub(super) async fn list_entities(
         let (page, total) = query.page(found);
         Ok(EntitiesAnswer { entities: page.into_iter().map(EntityBody::from).collect(), total })
     };
-    workers.workers.run(work).await.map(JsonAnswer)
+    engine.run(work).await.map(JsonAnswer)
 }
 
 /// What is known of an entity.
@@ -158,13 +157,12 @@ pub(super) async fn entity(
     State(engine): Shared,
     PathPart(name): PathPart<String>,
 ) -> Result<JsonAnswer<EntityBody>, HttpProblem> {
-    let workers = engine.clone();
-    let work = move || {
+    let work = move |engine: &Services| {
         let knowledge = engine.knowledge.current()?;
         let unknown = || HttpProblem::not_found("the knowledge base has no entity of this name");
         knowledge.by_name(&name).map(EntityBody::from).ok_or_else(unknown)
     };
-    workers.workers.run(work).await.map(JsonAnswer)
+    engine.run(work).await.map(JsonAnswer)
 }
 
 /// A change of the knowledge base.
@@ -191,12 +189,11 @@ pub(super) async fn change(
     edit: impl FnOnce(&Services, &mut KnowledgeStore) -> Result<Option<Revision>, HttpProblem> + Send + 'static,
 ) -> Result<JsonAnswer<ChangeAnswer>, HttpProblem> {
     ensure_writable(&engine)?;
-    let workers = engine.clone();
-    let work = move || {
+    let work = move |engine: &Services| {
         let mut store = engine.knowledge.store()?;
-        Ok(ChangeAnswer::from(edit(&engine, &mut store)?))
+        Ok(ChangeAnswer::from(edit(engine, &mut store)?))
     };
-    workers.workers.run(work).await.map(JsonAnswer)
+    engine.run(work).await.map(JsonAnswer)
 }
 
 /// Stores an entity in place of what is there. Searches use it at once.
@@ -258,8 +255,7 @@ pub(super) async fn history(
     State(engine): Shared,
     QueryPart(query): QueryPart<HistoryQuery>,
 ) -> Result<JsonAnswer<Vec<RevisionAnswer>>, HttpProblem> {
-    let workers = engine.clone();
-    let work = move || {
+    let work = move |engine: &Services| {
         let Some(store) = engine.knowledge.existing_store()? else { return Ok(Vec::new()) };
         let name = query.entity.as_deref().map(normalise_name);
         let limit = query.limit.unwrap_or(LISTED).min(MOST_LISTED);
@@ -271,7 +267,7 @@ pub(super) async fn history(
         });
         Ok(revisions.collect::<relens::error::Result<Vec<_>>>()?)
     };
-    workers.workers.run(work).await.map(JsonAnswer)
+    engine.run(work).await.map(JsonAnswer)
 }
 
 /// What to undo.

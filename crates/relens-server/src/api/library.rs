@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Shared;
 use super::extract::JsonAnswer;
+use crate::engine::Services;
 use crate::problem::HttpProblem;
 
 /// The library that is searched.
@@ -31,8 +32,7 @@ pub(super) struct LibraryAnswer {
 
 /// What is searched.
 pub(super) async fn library(State(engine): Shared) -> Result<JsonAnswer<LibraryAnswer>, HttpProblem> {
-    let workers = engine.clone();
-    let work = move || {
+    let work = move |engine: &Services| {
         let models = engine.models.names().into_iter().map(str::to_owned).collect();
         let read_only = engine.config.read_only;
         let state = engine.library.read(|library, _| {
@@ -51,5 +51,5 @@ pub(super) async fn library(State(engine): Shared) -> Result<JsonAnswer<LibraryA
         })?;
         Ok(state)
     };
-    workers.workers.run(work).await.map(JsonAnswer)
+    engine.run(work).await.map(JsonAnswer)
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Shared;
 use super::extract::{JsonAnswer, JsonBody};
 use super::search::is_change;
+use crate::engine::Services;
 use crate::problem::HttpProblem;
 
 /// A text that is sent to the retriever, and how much it counts.
@@ -79,8 +80,7 @@ pub(super) async fn rewrite(
     State(engine): Shared,
     JsonBody(request): JsonBody<RewriteRequest>,
 ) -> Result<JsonAnswer<QueryRewrite>, HttpProblem> {
-    let workers = engine.clone();
-    let work = move || {
+    let work = move |engine: &Services| {
         let query = Query::new(&request.query)?.keeping(&request.keep);
         let model = engine.models.get(request.model.as_deref())?;
         let pipeline = model.pipeline(request.enhancer.as_deref().unwrap_or(pipeline_config::DEFAULT))?;
@@ -88,5 +88,5 @@ pub(super) async fn rewrite(
         let enhanced = enhanced.pop().ok_or_else(|| HttpProblem::internal("the enhancer gave no answer"))?;
         Ok(QueryRewrite::new(&query, enhanced, &pipeline))
     };
-    workers.workers.run(work).await.map(JsonAnswer)
+    engine.run(work).await.map(JsonAnswer)
 }

@@ -132,8 +132,7 @@ pub(super) async fn search(
     if engine.config.log_queries {
         tracing::info!(query = request.query.as_deref(), "search");
     }
-    let workers = engine.clone();
-    let mut answer = workers.workers.run(move || request.answer(&engine)).await?;
+    let mut answer = engine.run(move |engine| request.answer(engine)).await?;
     answer.took_ms = begun.elapsed().as_secs_f64() * 1000.0;
     Ok(JsonAnswer(answer))
 }
@@ -314,7 +313,7 @@ impl<'a> Sought<'a> {
 }
 
 /// Pictures like one of the library's, which is left out.
-pub(super) fn similar(engine: &Arc<Services>, id: u64, k: usize) -> Result<SearchAnswer, HttpProblem> {
+pub(super) fn similar(engine: &Services, id: u64, k: usize) -> Result<SearchAnswer, HttpProblem> {
     let index = engine.library.index()?;
     let vector: Embeddings = pictures_vectors(&index, &[id])?;
     let mut hits = index.search(&vector, k + 1)?.pop().unwrap_or_default();

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::Shared;
 use super::extract::JsonAnswer;
+use crate::engine::Services;
 use crate::problem::HttpProblem;
 
 /// How long the model may take for one text before the server counts as stuck.
@@ -61,13 +62,12 @@ pub(crate) struct Readiness {
 
 /// Whether the library can be searched. A program that sends requests asks here before it sends the first.
 pub(crate) async fn ready(State(engine): Shared) -> Result<JsonAnswer<Readiness>, HttpProblem> {
-    let workers = engine.clone();
-    let work = move || {
+    let work = move |engine: &Services| {
         let index = engine.library.index()?;
         index.ensure_model(engine.models.first().texts.fingerprint())?;
         Ok(Readiness { status: "ready", pictures: index.len() })
     };
-    workers.workers.run(work).await.map(JsonAnswer)
+    engine.run(work).await.map(JsonAnswer)
 }
 
 /// Counters in Prometheus's text format.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Shared;
 use super::extract::{JsonAnswer, JsonBody, PathPart, QueryPart};
 use super::knowledge::{ChangeAnswer, ListQuery, change};
+use crate::engine::Services;
 use crate::problem::HttpProblem;
 
 /// One meaning of a word.
@@ -66,8 +67,7 @@ pub(super) async fn list_words(
     State(engine): Shared,
     QueryPart(query): QueryPart<ListQuery>,
 ) -> Result<JsonAnswer<WordsAnswer>, HttpProblem> {
-    let workers = engine.clone();
-    let work = move || {
+    let work = move |engine: &Services| {
         let knowledge = engine.knowledge.current()?;
         let needle = query.needle();
         let mut found: Vec<Word> =
@@ -76,7 +76,7 @@ pub(super) async fn list_words(
         let (page, total) = query.page(found);
         Ok(WordsAnswer { words: page.into_iter().map(WordBody::from).collect(), total })
     };
-    workers.workers.run(work).await.map(JsonAnswer)
+    engine.run(work).await.map(JsonAnswer)
 }
 
 /// What a word means.
@@ -84,13 +84,12 @@ pub(super) async fn word(
     State(engine): Shared,
     PathPart(word): PathPart<String>,
 ) -> Result<JsonAnswer<WordBody>, HttpProblem> {
-    let workers = engine.clone();
-    let work = move || {
+    let work = move |engine: &Services| {
         let knowledge = engine.knowledge.current()?;
         let known = knowledge.words().get(&word.to_lowercase(), ENGLISH);
         known.map(WordBody::from).ok_or_else(|| HttpProblem::not_found("nothing is known of this word"))
     };
-    workers.workers.run(work).await.map(JsonAnswer)
+    engine.run(work).await.map(JsonAnswer)
 }
 
 /// Says what a word means, in place of what was known. Searches use it at once.

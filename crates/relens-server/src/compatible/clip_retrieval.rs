@@ -60,8 +60,7 @@ async fn knn_service(
     let enhancer = enhancer(&headers, "default");
     let host =
         headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost").to_owned();
-    let workers = engine.clone();
-    workers.workers.run(move || request.answer(&engine, &enhancer, &host)).await.map(JsonAnswer)
+    engine.run(move |engine| request.answer(engine, &enhancer, &host)).await.map(JsonAnswer)
 }
 
 impl KnnRequest {
@@ -146,16 +145,15 @@ async fn metadata(
     }
     let host =
         headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost").to_owned();
-    let workers = engine.clone();
-    let work = move || {
+    let work = move |engine: &Services| {
         let mut found = Vec::with_capacity(request.ids.len());
         for id in request.ids {
             if let Some(image) = engine.library.image(id)? {
-                let metadata = described_picture(&engine, &image, &host)?;
+                let metadata = described_picture(engine, &image, &host)?;
                 found.push(json!({"id": id, "metadata": metadata}));
             }
         }
         Ok(found)
     };
-    workers.workers.run(work).await.map(JsonAnswer)
+    engine.run(work).await.map(JsonAnswer)
 }

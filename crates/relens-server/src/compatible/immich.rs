@@ -75,8 +75,7 @@ async fn predict(State(engine): State<Arc<Services>>, request: Request) -> Resul
     };
     if let Some(clip) = entries.clip {
         let enhancer = enhancer(&headers, "default");
-        let workers = engine.clone();
-        answer.extend(workers.workers.run(move || embed(&engine, &clip, form, &enhancer)).await?);
+        answer.extend(engine.run(move |engine| embed(engine, &clip, form, &enhancer)).await?);
     }
     Ok(JsonAnswer(Value::Object(answer)).into_response())
 }

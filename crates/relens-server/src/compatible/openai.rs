@@ -137,8 +137,7 @@ async fn embeddings(
 ) -> Result<Response, OpenAiProblem> {
     let JsonBody(mut request) = body?;
     let enhancer = request.enhancer.take().unwrap_or_else(|| enhancer(&headers, "identity"));
-    let workers = engine.clone();
-    let answer = workers.workers.run(move || request.answer(&engine, &enhancer)).await?;
+    let answer = engine.run(move |engine| request.answer(engine, &enhancer)).await?;
     Ok(JsonAnswer(answer).into_response())
 }
 

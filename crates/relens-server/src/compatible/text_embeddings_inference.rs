@@ -61,25 +61,23 @@ async fn embed(
 ) -> Result<Response, InferenceProblem> {
     let JsonBody(request) = body?;
     let enhancer = request.enhancer.unwrap_or_else(|| enhancer(&headers, "identity"));
-    let workers = engine.clone();
     let (inputs, dimensions) = (request.inputs.into_texts(), request.dimensions);
-    let work = move || {
+    let work = move |engine: &Services| {
         if inputs.is_empty() {
             return Err(HttpProblem::field("inputs", "at least one text", "none"));
         }
-        let vectors = embed_texts(&engine, engine.models.first(), &inputs, Some(&enhancer))?;
+        let vectors = embed_texts(engine, engine.models.first(), &inputs, Some(&enhancer))?;
         let vectors = shortened(vectors, dimensions)?;
         Ok(vectors.iter().map(<[f32]>::to_vec).collect::<Vec<_>>())
     };
-    Ok(JsonAnswer(workers.workers.run(work).await?).into_response())
+    Ok(JsonAnswer(engine.run(work).await?).into_response())
 }
 
 async fn info(State(engine): State<Arc<Services>>) -> Result<JsonAnswer<Value>, HttpProblem> {
     let model = engine.models.first().clone();
     let limits = engine.config.limits.clone();
-    let workers = engine.clone();
     // The tokenizer is read at its first use.
-    let work = move || {
+    let work = move |_: &Services| {
         let longest = model.retriever.tokenizer()?.context_length();
         Ok(json!({
             "model_id": model.texts.name(),
@@ -93,5 +91,5 @@ async fn info(State(engine): State<Arc<Services>>) -> Result<JsonAnswer<Value>, 
             "version": env!("CARGO_PKG_VERSION"),
         }))
     };
-    workers.workers.run(work).await.map(JsonAnswer)
+    engine.run(work).await.map(JsonAnswer)
 }

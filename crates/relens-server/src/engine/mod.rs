@@ -28,6 +28,7 @@ pub(crate) use workers::Workers;
 use crate::config::ServerConfig;
 use crate::error::ServerError;
 use crate::metrics::Metrics;
+use crate::problem::HttpProblem;
 
 /// Archives that are sent at once.
 const DOWNLOADS: usize = 4;
@@ -44,7 +45,7 @@ pub(crate) struct Services {
     pub(crate) upstream: Option<Upstream>,
     /// Fetches pictures of the network, where that is allowed.
     pub(crate) remote_images: Option<RemoteImages>,
-    pub(crate) workers: Workers,
+    workers: Workers,
     /// Archives that are being sent.
     pub(crate) downloads: Arc<Semaphore>,
     /// Whether the server is about to end.
@@ -72,5 +73,17 @@ impl Services {
             metrics,
             config,
         })
+    }
+
+    /// Does `work` with these services on a thread of its own, as soon as there is one.
+    ///
+    /// # Errors
+    /// Those of [`Workers::run`].
+    pub(crate) async fn run<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, HttpProblem> + Send + 'static,
+    ) -> Result<T, HttpProblem> {
+        let services = self.clone();
+        self.workers.run(move || work(&services)).await
     }
 }
