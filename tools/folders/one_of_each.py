@@ -16,7 +16,9 @@ import tempfile
 import zlib
 from pathlib import Path
 
-GALLERY = Path(__file__).resolve().parents[2] / "gallery"
+REPOSITORY = Path(__file__).resolve().parents[2]
+GALLERY = REPOSITORY / "gallery"
+PHONE = REPOSITORY / "crates" / "relens" / "tests" / "fixtures" / "heif"
 
 
 def png(path, color, width=64, height=48):
@@ -135,6 +137,9 @@ def make(root):
     (formats / "without-preview.nef").write_bytes(b"II*\0" + struct.pack("<IHI", 8, 0, 0))
     for name in ("vector.svg", "layers.psd", "wavelets.jp2", "new.jxl"):
         (formats / name).write_bytes(b"not read")
+    for name in ("upright.heic", "upright.avif"):
+        (formats / name).write_bytes((PHONE / name).read_bytes())
+    (formats / "clip.mp4").write_bytes(b"not a video")
     jpeg(dates / "summer.jpg", photographs[3], exif("2023:07:14 12:30:00", "Pixel 7", 48.86, 2.29))
     jpeg(dates / "year-zero.jpg", photographs[4], exif("0000:00:00 00:00:00", "Odd", 48.86, 2.29))
     jpeg(dates / "future.jpg", photographs[5], exif("9999:12:31 23:59:59", "Odd", 200.0, 400.0))

@@ -25,8 +25,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 COMMANDS = [
     "relens index gallery",
     'relens search "people making musik on a stage" -k 3',
-    'relens search "brushes full of paint" -k 3 --enhancer identity',
-    'relens search "brushes full of paint" -k 3',
+    'relens search "a brook in the woodland" -k 3',
+    'relens rewrite "pooch snarling at a laddie"',
 ]
 
 COLUMNS = 80

@@ -1,7 +1,10 @@
-"""A Parquet file as img2dataset writes it with `--output_format parquet`: pyarrow's defaults, a row group every few rows.
+"""Parquet files as img2dataset writes them with `--output_format parquet`: pyarrow's defaults, a row group every few rows.
 
-    python3 -m pip install pyarrow
+    python3 -m pip install pyarrow pillow
     python3 tools/reference/make_parquet_fixture.py crates/relens/tests/fixtures/img2dataset.parquet
+    python3 tools/reference/make_parquet_fixture.py crates/relens/tests/fixtures/img2dataset-zstd.parquet zstd
+
+The same with brotli, gzip and lz4; without a name it is Snappy.
 
 Five samples, the third of which could not be downloaded and the fourth of which has no caption.
 """
@@ -34,7 +37,8 @@ def main() -> None:
             ("status", pyarrow.string()), ("width", pyarrow.int32()), ("exif", pyarrow.string()),
         ]
     )  # fmt: skip
-    with pyarrow.parquet.ParquetWriter(sys.argv[1], schema) as writer:
+    compression = sys.argv[2] if len(sys.argv) > 2 else "snappy"
+    with pyarrow.parquet.ParquetWriter(sys.argv[1], schema, compression=compression) as writer:
         for start in range(0, len(rows), 2):
             batch = [
                 {"jpg": jpg, "caption": caption, "key": key, "status": status, "width": width, "exif": None}

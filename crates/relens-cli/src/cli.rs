@@ -55,6 +55,7 @@ enum Command {
     Library(commands::library::LibraryCommand),
     #[command(subcommand)]
     Config(commands::config::ConfigCommand),
+    Serve(commands::serve::ServeArguments),
     Embed(commands::embed::EmbedArguments),
     Eval(commands::eval::EvalArguments),
     Compare(commands::compare::CompareArguments),
@@ -80,12 +81,14 @@ impl Cli {
     pub(crate) fn run(self) -> Result<()> {
         crate::model_choice::set_offline(self.offline);
         crate::enhancer_choice::set_forgetful(self.no_history);
+        crate::settings::apply_to_pictures();
         match self.command {
             Command::Quickstart(arguments) => arguments.run(),
             Command::Index(arguments) => arguments.run(),
             Command::Search(arguments) => arguments.run(),
             Command::Library(command) => command.run(),
             Command::Config(command) => command.run(),
+            Command::Serve(arguments) => arguments.run(),
             Command::Embed(arguments) => arguments.run(),
             Command::Eval(arguments) => arguments.run(),
             Command::Compare(arguments) => arguments.run(),

@@ -29,9 +29,10 @@ pub(crate) fn forgetful() -> bool {
 #[derive(Debug, Args)]
 pub(crate) struct EnhancerArguments {
     /// What rewrites a query before the retriever reads it: default (what works best with the retriever; its
-    /// enhancer.toml says what that is), identity (leaves it as it is), wordnet, descriptions, concat, adapter, selection,
-    /// retrieval_augmented, llm, composer, rewriter, spelling, arithmetic, evd, a TOML file with the settings of
-    /// one or the weights of several, or the directory of a rewriter (with a `/` in it).
+    /// enhancer.toml says what that is), identity (leaves it as it is), composer, descriptions, concat, selection,
+    /// rewriter, spelling, arithmetic, evd, a TOML file with the settings of one or the weights of several, or the
+    /// directory of a rewriter (with a `/` in it). Some need something: wordnet (WordNet's files), adapter (one that was
+    /// trained for the retriever), retrieval_augmented and llm (a TOML file that names their pairs or records).
     #[arg(long, value_name = "NAME|FILE.toml|DIR", default_value = DEFAULT, value_parser = known)]
     enhancer: String,
 
@@ -55,7 +56,7 @@ fn known(text: &str) -> Result<String, String> {
     if let Some(reason) = pipeline_config::in_place_of(text) {
         return Err(reason.to_owned());
     }
-    let available = pipeline_config::names().join(", ");
+    let available = pipeline_config::told_names();
     Err(format!(
         "unknown enhancer `{text}`; available: {available}, a file that ends in .toml, or a rewriter's directory, such as \
          ./{text}"

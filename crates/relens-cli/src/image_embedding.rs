@@ -9,6 +9,7 @@ use relens::embed::ImageEmbedder;
 use relens::embed::embedding_cache::EmbeddingCache;
 use relens::embed::embeddings::Embeddings;
 use relens::embed::retriever::Retriever;
+use relens::progress::Progress;
 
 use crate::library_location;
 use crate::reporter::Reporter;
@@ -41,7 +42,14 @@ pub(crate) fn embed_dataset(dataset: &Dataset, retriever: &Retriever) -> Result<
 pub(crate) fn without_broken(mut dataset: Dataset, retriever: &Retriever) -> (Dataset, Vec<String>) {
     let read =
         |image: &DatasetImage| retriever.prepare(&image.path).map(drop).map_err(|error| error.to_string());
-    let found: Vec<std::result::Result<(), String>> = dataset.images.par_iter().map(read).collect();
+    let mut found: Vec<std::result::Result<(), String>> = Vec::with_capacity(dataset.images.len());
+    let mut progress = Reporter::default();
+    progress.begin("check-pictures", dataset.images.len() as u64);
+    for batch in dataset.images.chunks(IMAGES_PER_BATCH) {
+        found.par_extend(batch.par_iter().map(read));
+        progress.advance(found.len() as u64);
+    }
+    progress.end();
     let mut found = found.into_iter();
     let mut broken = Vec::new();
     dataset.images.retain(|_| match found.next() {

@@ -5,9 +5,9 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use relens::embed::ImageEmbedder;
 use relens::embed::retriever::Retriever;
-use relens::error::Error;
-use relens::library::{IndexingOptions, IndexingSummary, Library};
+use relens::library::{IndexingOptions, IndexingSummary, KeptFolder, Library};
 
+use crate::library_location::with_remedy;
 use crate::reporter::Reporter;
 use crate::{interrupt, progress};
 
@@ -26,6 +26,9 @@ pub(crate) fn index(
     options: &IndexingOptions,
     existing: Existing,
 ) -> Result<(Library, IndexingSummary)> {
+    if let Some((library, kept)) = unplugged(directory, images) {
+        return Ok((library, IndexingSummary { kept: vec![kept], ..IndexingSummary::default() }));
+    }
     // A mistyped directory must not leave an empty library behind.
     fs_err::read_dir(images)?;
     interrupt::watch();
@@ -48,18 +51,10 @@ pub(crate) fn index(
     Ok((library, summary))
 }
 
-/// Says what to type where a library cannot be used as it is.
-fn with_remedy(directory: &Path, error: Error) -> anyhow::Error {
-    let remedy = match &error {
-        Error::OtherModel { .. } => {
-            "; --rebuild indexes it anew by this model, --library DIR names another library, and --model the one that \
-             made it"
-        }
-        Error::Corrupt { .. } => {
-            "; `relens library repair` saves what can be read, --rebuild indexes it anew"
-        }
-        _ => "",
-    };
-    let message = format!("the library {} cannot be used{remedy}", directory.display());
-    anyhow::Error::from(error).context(message)
+/// The library, and the folder that it knows at `images`, where nothing lies now: a drive that is unplugged.
+fn unplugged(directory: &Path, images: &Path) -> Option<(Library, KeptFolder)> {
+    let library = Library::open(directory).ok().filter(|_| !images.exists())?;
+    let place = std::path::absolute(images).ok()?;
+    let folder = library.catalog().folders().ok()?.into_iter().find(|folder| folder.path == place)?;
+    Some((library, KeptFolder { path: folder.path, images: folder.images }))
 }

@@ -1,9 +1,11 @@
 //! Where libraries are kept.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
+use relens::error::Error;
+use relens::library::Library;
 
 pub(crate) use crate::settings::home;
 use crate::settings::settings;
@@ -25,4 +27,38 @@ impl LibraryArguments {
             None => Ok(home()?.join("library")),
         }
     }
+
+    /// The library that lies there.
+    ///
+    /// # Errors
+    /// There is none, or it is damaged; then the message says what to type.
+    pub(crate) fn open(&self) -> Result<Library> {
+        let directory = self.directory()?;
+        Library::open(&directory).map_err(|error| with_remedy(&directory, error))
+    }
+
+    /// The same, to change it.
+    ///
+    /// # Errors
+    /// As [`LibraryArguments::open`], and where it cannot be written.
+    pub(crate) fn open_to_change(&self) -> Result<Library> {
+        let directory = self.directory()?;
+        Library::open_to_change(&directory).map_err(|error| with_remedy(&directory, error))
+    }
+}
+
+/// Says what to type where a library cannot be used as it is.
+pub(crate) fn with_remedy(directory: &Path, error: Error) -> anyhow::Error {
+    let remedy = match &error {
+        Error::OtherModel { .. } => {
+            "; --rebuild indexes it anew by this model, --library DIR names another library, and --model the one that \
+             made it"
+        }
+        Error::Corrupt { .. } => {
+            "; `relens library repair` saves what can be read, `relens index DIR --rebuild` indexes it anew"
+        }
+        _ => return error.into(),
+    };
+    let message = format!("the library {} cannot be used{remedy}", directory.display());
+    anyhow::Error::from(error).context(message)
 }

@@ -6,6 +6,7 @@
 mod cli;
 mod commands;
 mod contact_sheet;
+mod desktop;
 mod enhancer_choice;
 mod image_embedding;
 mod indexing;
@@ -14,6 +15,7 @@ mod library_location;
 mod llm_endpoint;
 mod logging;
 mod measured_queries;
+mod missing_step;
 mod model_choice;
 mod output;
 mod output_file;
@@ -26,6 +28,7 @@ mod recipe;
 mod report;
 mod reporter;
 mod search_filter;
+mod serving;
 mod settings;
 mod usage;
 

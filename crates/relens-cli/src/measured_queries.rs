@@ -20,7 +20,13 @@ pub(crate) struct AskedArguments {
     queries: Option<PathBuf>,
 
     /// The fields of --queries that hold a query each, separated by commas; each is measured as a kind.
-    #[arg(long, value_name = "FIELD,…", value_delimiter = ',', requires = "queries")]
+    #[arg(
+        long,
+        value_name = "FIELD,…",
+        value_delimiter = ',',
+        requires = "queries",
+        conflicts_with = "perturb"
+    )]
     query_field: Vec<String>,
 }
 

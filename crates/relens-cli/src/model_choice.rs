@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use relens::embed::long_text::LongText;
 use relens::embed::retriever::{DEFAULT_MODEL, Precision, Retriever};
+use relens::library::Library;
 use relens::model_hub::bundled;
 use relens::model_hub::{ModelHub, ModelReference};
 
@@ -115,6 +116,25 @@ pub(crate) fn open(model: &str) -> Result<Retriever> {
     };
     let retriever = Retriever::load_from(&hub(), model, &mut Reporter::default());
     retriever.with_context(|| format!("the model `{model}` cannot be opened ({})", names()))
+}
+
+/// The model that was named, or the one that made the library.
+pub(crate) fn of_library(
+    library: &Library,
+    named: Option<&str>,
+    precision: &PrecisionArguments,
+) -> Result<Retriever> {
+    let (name, own) = Retriever::model_and_precision(&library.catalog().model().name);
+    if let Some(model) = named {
+        return Ok(precision.apply_or(own, open(model)?));
+    }
+    // A directory's name says nothing about where the directory is.
+    if !name.contains(':') {
+        bundled::model(name).with_context(|| {
+            format!("the library was made by the model `{name}`, which is not bundled: name its directory with --model")
+        })?;
+    }
+    Ok(precision.apply_or(own, open(name)?))
 }
 
 /// The directory of the model that was named, downloaded if it has to be.

@@ -18,12 +18,19 @@ use crate::library_location;
 #[derive(Debug, Args)]
 pub(crate) struct PerturbationArguments {
     /// What a perturbation draws from: the same seed gives the same texts.
-    #[arg(long, value_name = "NUMBER", default_value = "0", requires = "perturb")]
+    // What conflicts with `perturb` lifts the requirement, so that it has to be named again.
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value = "0",
+        requires = "perturb",
+        conflicts_with = "queries"
+    )]
     perturb_seed: u64,
 
     /// Where synonym-replacement and word-insertion take synonyms from: JSON Lines of {"word", "alternatives"}, or a
     /// directory with WordNet's files. Default: the knowledge base, which flatters enhancers that use it, too.
-    #[arg(long, value_name = "FILE|DIR", requires = "perturb")]
+    #[arg(long, value_name = "FILE|DIR", requires = "perturb", conflicts_with = "queries")]
     synonyms: Option<PathBuf>,
 }
 

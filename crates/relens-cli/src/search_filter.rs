@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
-use relens::library::filter::{PictureFilter, today};
+use relens::library::filter::{PictureFilter, SplitSearch, today};
 
 use crate::progress;
 use crate::usage::usage_error;
@@ -62,19 +62,12 @@ impl FilterArguments {
                 filter.set(name, value).map_err(usage_error)?;
             }
         }
-        let mut words = filter.take_from(query).map_err(usage_error)?;
-        if !self.no_dates && filter.after.is_none() && filter.before.is_none() {
-            let mut dated = filter.clone();
-            let rest = dated.take_date_from(&words, today());
-            // A date alone may as well be what is looked for.
-            if rest != words && !rest.is_empty() {
-                if let (Some(after), Some(before)) = (dated.after, dated.before) {
-                    progress::note(&format!(
-                        "looking for `{rest}` from {after} to the day before {before}; --no-dates reads it as words"
-                    ));
-                }
-                (filter, words) = (dated, rest);
-            }
+        let today = (!self.no_dates).then(today);
+        let SplitSearch { filter, words, spoken } = filter.split(query, today).map_err(usage_error)?;
+        if let Some((after, before)) = spoken {
+            progress::note(&format!(
+                "looking for `{words}` from {after} to the day before {before}; --no-dates reads it as words"
+            ));
         }
         Ok((filter, words))
     }

@@ -1,11 +1,12 @@
 //! What a person sets once instead of typing it with every command: `config.toml` in relens's own directory.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 use relens::home::HOME_VARIABLE;
+use relens_models::image_preprocessing::DecodeLimits;
 use relens_models::regular_file::{self, FileKind};
 use serde::{Deserialize, Serialize};
 
@@ -31,15 +32,19 @@ pub(crate) struct Settings {
     /// Whether `index` follows symbolic links.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) follow_links: Option<bool>,
+    /// Millions of pixels that a picture may have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_megapixels: Option<NonZeroU32>,
 }
 
 /// Every key of the file, with what it sets.
-pub(crate) const KEYS: [(&str, &str); 5] = [
+pub(crate) const KEYS: [(&str, &str); 6] = [
     ("library", "the library that is used without --library, a directory"),
     ("model", "the model that is used without --model, a name or a directory"),
     ("jobs", "how many threads decode and embed pictures"),
     ("results", "how many pictures `search` shows"),
     ("follow_links", "whether `index` follows symbolic links: true or false"),
+    ("max_megapixels", "how large pictures may be, at 16 MB of memory a megapixel; 100 if not set"),
 ];
 
 /// Where the file lies.
@@ -59,6 +64,14 @@ pub(crate) fn settings() -> Result<&'static Settings> {
             let read = read()?;
             || read
         })),
+    }
+}
+
+/// Lets decoders heed what is set for pictures.
+pub(crate) fn apply_to_pictures() {
+    // Commands that need the file say what is wrong with it; those that mend it have to run.
+    if let Some(megapixels) = settings().ok().and_then(|settings| settings.max_megapixels) {
+        DecodeLimits::set_pixels_of_process(u64::from(megapixels.get()) * 1_000_000);
     }
 }
 

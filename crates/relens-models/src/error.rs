@@ -106,7 +106,23 @@ pub enum ModelError {
         reason: String,
     },
 
-    /// A picture could not be decoded, or is larger than the limits allow.
+    /// A picture has more pixels than the limits allow.
+    #[error(
+        "{source_name}: expected at most {max_pixels} pixels, found {width} × {height}; the limit is a setting, \
+         max_megapixels"
+    )]
+    ImageTooLarge {
+        /// The picture's path, or a description of where the bytes came from.
+        source_name: String,
+        /// The limit on width × height.
+        max_pixels: u64,
+        /// In pixels.
+        width: u64,
+        /// In pixels.
+        height: u64,
+    },
+
+    /// A picture could not be decoded, or its file is larger than the limits allow.
     #[error("{source_name}: {reason}")]
     Image {
         /// The picture's path, or a description of where the bytes came from.

@@ -199,12 +199,48 @@ fn decompression_bombs_are_refused_by_their_header() {
     bomb[29..33].copy_from_slice(&checksum.to_be_bytes());
     let message = decode(&bomb).unwrap_err().to_string();
     assert!(message.contains("expected at most 100000000 pixels, found 32767 × 32767"), "{message}");
+    assert!(message.contains("max_megapixels"), "{message}");
 
     let mut bomb = encoded(ImageFormat::Jpeg);
     let frame = bomb.windows(2).position(|bytes| bytes == [0xFF, 0xC0]).unwrap();
     bomb[frame + 5..frame + 9].copy_from_slice(&[0xFF, 0xFE, 0xFF, 0xFE]);
+    // At an eighth of its sides it is within the limit, and breaks off.
     let message = decode(&bomb).unwrap_err().to_string();
-    assert!(message.contains("expected at most 100000000 pixels, found 65534 × 65534"), "{message}");
+    assert!(message.contains("truncated"), "{message}");
+    let small = DecodeLimits { max_pixels: 60_000_000, ..DecodeLimits::default() };
+    let message = decode_image_bytes(&bomb, "bomb", &small).unwrap_err().to_string();
+    assert!(message.contains("expected at most 60000000 pixels, found 65534 × 65534"), "{message}");
+}
+
+#[test]
+fn a_jpeg_beyond_the_limit_is_decoded_at_a_part_of_its_size() {
+    let mut bytes = Vec::new();
+    let whole = texture(640, 484, 5);
+    image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 95).encode_image(&whole).unwrap();
+    let decoded = decode(&bytes).unwrap();
+    for (max_pixels, part) in [(640 * 484 - 1, 2), (320 * 242 - 1, 4), (160 * 121 - 1, 8)] {
+        let limits = DecodeLimits { max_pixels, ..DecodeLimits::default() };
+        let reduced = decode_image_bytes(&bytes, "x.jpg", &limits).unwrap();
+        assert_eq!(reduced.dimensions(), (640 / part, 484u32.div_ceil(part)));
+        // What it shows is what the whole picture shows: blocks of pixels have the same mean.
+        let apart = reduced.enumerate_pixels().map(|(x, y, pixel)| {
+            let place =
+                (0..part).flat_map(|down| (0..part).map(move |right| (x * part + right, y * part + down)));
+            let inside: Vec<u32> = place
+                .filter(|&(x, y)| x < 640 && y < 484)
+                .map(|(x, y)| u32::from(decoded[(x, y)][1]))
+                .collect();
+            u32::from(pixel[1]).abs_diff(inside.iter().sum::<u32>() / inside.len() as u32)
+        });
+        let apart = f64::from(apart.sum::<u32>()) / f64::from(reduced.width() * reduced.height());
+        assert!(apart < 6.0, "1/{part}: {apart}");
+    }
+    let tiny = DecodeLimits { max_pixels: 80 * 61 - 1, ..DecodeLimits::default() };
+    assert!(decode_image_bytes(&bytes, "x.jpg", &tiny).is_err());
+    let half = DecodeLimits { max_pixels: 320 * 242, ..DecodeLimits::default() };
+    for cut in [bytes.len() / 2, bytes.len() - 40] {
+        assert!(decode_image_bytes(&bytes[..cut], "x.jpg", &half).is_err(), "cut at {cut}");
+    }
 }
 
 /// The checksum of PNG chunks.

@@ -13,7 +13,7 @@
 //! - [`library::Library`] is a folder of pictures on disk, with their vectors, kept up to date.
 //! - [`evaluation::evaluate`] measures a pipeline on a [`dataset::Dataset`] by the very same steps.
 //!
-//! Around them: [`knowledge`] (what things look like), [`english`] (words), [`pictures`] (decoding what folders hold),
+//! Around them: [`knowledge`] (what things look like), [`english`] (words), [`judgements`] (what people said of hits), [`pictures`] (decoding what folders hold),
 //! [`explanation`] (which pixels and words a score comes from), [`llm`] (chat endpoints), [`model_hub`] (models by name).
 //!
 //! ```
@@ -65,6 +65,7 @@ pub mod evaluation;
 pub mod explanation;
 pub mod home;
 pub mod index;
+pub mod judgements;
 pub mod knowledge;
 pub mod library;
 pub mod llm;

@@ -26,7 +26,7 @@ pub(crate) enum ConfigCommand {
 /// Set a value, or take it back with an empty one: `relens config set results 20`.
 #[derive(Debug, Args)]
 pub(crate) struct SetArguments {
-    /// What is set: library, model, jobs, results or follow_links.
+    /// What is set: library, model, jobs, results, follow_links or max_megapixels.
     #[arg(value_name = "KEY")]
     key: String,
 

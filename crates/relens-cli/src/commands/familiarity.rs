@@ -15,7 +15,7 @@ use relens::knowledge::Knowledge;
 use crate::image_embedding::embed_dataset_once;
 use crate::model_choice::ModelArguments;
 use crate::output::Output;
-use crate::output_file::write_streaming;
+use crate::output_file::{check_output, write_streaming};
 use crate::reporter::Reporter;
 use crate::{interrupt, library_location};
 
@@ -73,6 +73,9 @@ impl FamiliarityArguments {
                     .join(FAMILIARITY_FILE)
             }
         };
+        let inputs: Vec<&Path> =
+            std::iter::once(self.annotations.as_path()).chain(self.images.as_deref()).collect();
+        check_output(&out, &inputs)?;
         let pairs = Substitutions::find(&dataset, knowledge.words(), usize::from(self.captions));
         let images = embed_dataset_once(&dataset, &retriever)?;
         let cache = home.map_or_else(EmbeddingCache::nowhere, |home| EmbeddingCache::at(home.join("cache")));

@@ -31,9 +31,11 @@ use crate::settings::settings;
 /// kept until `relens library forget DIR`.
 ///
 /// Pictures: JPEG (MPO among it), PNG, GIF, WebP, BMP, TIFF, PNM, QOI, TGA; RAW of cameras (CR2, CR3, NEF, ARW, DNG,
-/// RAF, ORF, RW2, PEF, SRW) by the preview inside; HEIC, HEIF and AVIF through `heif-convert` or `ffmpeg`. Videos (MP4,
-/// MOV, MKV, AVI, WebM and others) through `ffmpeg`, and folders of frames called NAME.frames. Transparent pictures
-/// are laid on white. JPEG 2000, JPEG XL, SVG, PSD and other formats are counted and named.
+/// RAF, ORF, RW2, PEF, SRW) by the preview inside; HEIC, HEIF and AVIF where relens is built with `--features heif`,
+/// else through `heif-convert` or `ffmpeg`. Videos (MP4, MOV, MKV, AVI, WebM and others) through `ffmpeg`, and folders of
+/// frames called NAME.frames. Transparent pictures are laid on white. JPEG 2000, JPEG XL, SVG, PSD and other formats are
+/// counted and named. Pictures of more than 100 megapixels are left out (`relens config set max_megapixels` sets the
+/// limit), but JPEG is decoded at a half, a quarter or an eighth of its size.
 #[derive(Debug, Args)]
 pub(crate) struct IndexArguments {
     /// The directory with the pictures.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,13 +18,15 @@ use relens::model_hub::bundled;
 use relens::ranking::Pipeline;
 use relens::ranking::pipeline_config::DEFAULT;
 use relens_models::regular_file::{self, FileKind};
+use relens_server::ServerConfig;
 use serde::Deserialize;
 
 use crate::indexing::{self, Existing};
-use crate::library_location::LibraryArguments;
-use crate::model_choice::ModelArguments;
+use crate::library_location::{self, LibraryArguments};
+use crate::model_choice::{self, ModelArguments};
 use crate::output::{self, Output};
 use crate::ranking_output::{self, ShownImage};
+use crate::{desktop, serving};
 
 /// How many pictures are shown for each search.
 const SHOWN: usize = 3;
@@ -51,12 +54,20 @@ const EVERYDAY_QUERIES: [&str; 5] = [
 ///
 /// Without options, forty pictures that come with relens are indexed into a library that is thrown away afterwards.
 /// With --images, your own directory is indexed into the default library (or the one that --library names), so that
-/// `relens search` works on it right away. No network is needed.
+/// `relens search` works on it right away. With --serve, the pictures are then searched in a browser. No network is needed.
 #[derive(Debug, Args)]
 pub(crate) struct QuickstartArguments {
     /// A directory with your own pictures.
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
+
+    /// Open the page of `relens serve` on these pictures afterwards, until Ctrl-C.
+    #[arg(long)]
+    serve: bool,
+
+    /// Where that page is served; port 0 takes any that is free.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7788", requires = "serve")]
+    listen: SocketAddr,
 
     #[command(flatten)]
     library: LibraryArguments,
@@ -87,6 +98,8 @@ impl QuickstartArguments {
                     directory.display()
                 )?;
                 writeln!(output.writer, "  relens search \"two dogs on a beach\"\n  relens search --help")?;
+                output.writer.flush()?;
+                self.open_page(directory, library_location::home()?, &retriever)?;
             }
             None => {
                 let gallery = bundled::gallery()?;
@@ -100,9 +113,29 @@ impl QuickstartArguments {
                 let attribution = output.link(&attribution, &attribution.display().to_string());
                 let faint = output.style(output::faint());
                 writeln!(output.writer, "{faint}Who made these pictures: {attribution}{faint:#}")?;
+                output.writer.flush()?;
+                // What is tried out on the gallery is thrown away with it.
+                let directory = temporary.path();
+                self.open_page(directory.to_owned(), directory.join("home"), &retriever)?;
             }
         }
         Ok(output.writer.flush()?)
+    }
+}
+
+impl QuickstartArguments {
+    /// Serves the page, if that was asked for, and shows it.
+    fn open_page(&self, library: PathBuf, home: PathBuf, retriever: &Arc<Retriever>) -> Result<()> {
+        if !self.serve {
+            return Ok(());
+        }
+        let local = ServerConfig::local(library, home, model_choice::hub());
+        let config = ServerConfig { listen: self.listen, ..local };
+        serving::serve(config, retriever.clone(), |address| {
+            if let Err(error) = desktop::open(format!("http://{address}")) {
+                tracing::debug!("open the address in a browser: {error:#}");
+            }
+        })
     }
 }
 

@@ -196,6 +196,8 @@ fn explanation(step: &TraceEntry) -> String {
             format!("found `{surface}` → {entity}{sense}: {}", descriptions.join("; "))
         }
         TraceEntry::TextAdded { text, source } => format!("added from {source}: {text}"),
+        TraceEntry::ReadWordByWord { language, text } => format!("{language}, read word by word: {text}"),
+        TraceEntry::NotRead { language } => format!("kept as it is: {language}, of which no words are known"),
         TraceEntry::Replaced { from, to } if to.is_empty() => format!("left out `{from}`"),
         TraceEntry::Replaced { from, to } => format!("`{from}` became `{to}`"),
         TraceEntry::Reworded { from, to, seen } => {

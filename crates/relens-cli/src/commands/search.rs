@@ -1,16 +1,14 @@
 //! `relens search`: the library's pictures, ranked for a text or a picture.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use relens::embed::retriever::Retriever;
 use relens::enhancer::{EnhancedQuery, Query, TraceEntry};
 use relens::index::Index;
-use relens::library::{FoundImage, Library};
-use relens::model_hub::bundled;
+use relens::library::{FoundImage, Library, Selected, Selection};
 use relens::ranking::{Pipeline, Ranking};
 
 use crate::enhancer_choice::EnhancerArguments;
@@ -23,7 +21,7 @@ use crate::ranking_output::{self, ShownImage};
 use crate::search_filter::FilterArguments;
 use crate::settings::settings;
 use crate::usage::usage_error;
-use crate::{contact_sheet, model_choice, progress};
+use crate::{contact_sheet, desktop, model_choice, progress};
 
 /// How many pictures are shown where nothing else is said.
 const SHOWN: u32 = 10;
@@ -108,27 +106,14 @@ fn probability(text: &str) -> Result<f32, String> {
     number.ok_or_else(|| format!("expected a probability of 0 to 1, found `{text}`"))
 }
 
-/// What is shown.
-#[derive(Debug, Default)]
-struct Answer {
-    /// Best first.
-    found: Vec<FoundImage>,
-    /// Where among them the line stands below which probably nothing fits.
-    line: Option<usize>,
-    /// What the query became.
-    enhanced: EnhancedQuery,
-}
-
-/// So many more pictures are ranked than are shown, so that missing ones leave no gaps.
-const SPARE: usize = 50;
-
 impl SearchArguments {
     pub(crate) fn run(self) -> Result<()> {
         let (filter, words) = self.filter.split(&self.query.join(" "))?;
         // Checked here and not by clap, which would print a query of any length back.
         let query = self.image.is_none().then(|| Query::new(&words)).transpose().map_err(usage_error)?;
-        let library = Library::open(&self.library.directory()?)?;
-        if library.catalog().image_count()? == 0 {
+        let library = self.library.open()?;
+        let is_empty = library.catalog().image_count()? == 0;
+        if is_empty {
             progress::note(
                 "the library is empty; `relens index DIR` fills it with the pictures of a directory",
             );
@@ -138,19 +123,26 @@ impl SearchArguments {
             let folders = library.catalog().folders()?;
             check_output(path, &folders.iter().map(|folder| folder.path.as_path()).collect::<Vec<_>>())?;
         }
-        let retriever = Arc::new(self.long_text.apply(self.retriever(&library)?));
+        let retriever = Arc::new(self.long_text.apply(model_choice::of_library(
+            &library,
+            self.model.as_deref(),
+            &self.precision,
+        )?));
         let k = self.k.or(settings()?.results.filter(|k| *k > 0)).unwrap_or(SHOWN) as usize;
         let index = library.index_among(retriever.fingerprint(), &filter)?;
-        let answer = match (&query, &self.image) {
+        if index.is_empty() && !is_empty {
+            progress::note("no picture in the library meets these conditions");
+        }
+        let selected = match (&query, &self.image) {
             (Some(query), _) => {
                 let pipeline = self.enhancer.open(retriever.clone())?;
                 self.ensure_estimated(&pipeline)?;
                 let search = |wanted| pipeline.search(query, wanted, retriever.as_ref(), &index);
-                let answer = self.answer(&library, k, index.len(), search)?;
-                tell_language(query, &pipeline, &retriever);
-                tell_rewritten(query, &answer.enhanced);
+                let selected = self.select(&library, k, index.len(), search)?;
+                tell_language(&selected.ranking.enhanced, &retriever);
+                tell_rewritten(query, &selected.ranking.enhanced);
                 model_choice::tell_truncated(&retriever)?;
-                answer
+                selected
             }
             (None, Some(image)) => {
                 let vector = embed_images(&retriever, &[image])?;
@@ -158,12 +150,12 @@ impl SearchArguments {
                     let hits = index.search(&vector, wanted)?.pop().unwrap_or_default();
                     Ok(Ranking { hits, ..Ranking::default() })
                 };
-                self.answer(&library, k, index.len(), search)?
+                self.select(&library, k, index.len(), search)?
             }
-            (None, None) => Answer::default(),
+            (None, None) => Selected::default(),
         };
-        let Answer { mut found, mut line, .. } = answer;
-        if line == Some(0) {
+        let Selected { mut found, mut line, .. } = selected;
+        if line == Some(0) && !index.is_empty() {
             progress::note("probably nothing in the library fits");
         }
         if self.sort == Order::Date {
@@ -176,58 +168,27 @@ impl SearchArguments {
             contact_sheet::draw(&pictures, path)?;
         }
         let opened = usize::from(self.open.unwrap_or_default());
-        found.iter().take(opened).try_for_each(|found| open(&found.image.path))
+        found.iter().take(opened).try_for_each(|found| desktop::open(&found.image.path))
     }
 
-    /// The best `k` of what `search` finds, without those whose files are missing unless they are asked for, and without
-    /// those that fit too little. Where whole folders are missing, everything is ranked, so that they leave no gap.
-    fn answer(
+    /// The best `k` of what `search` finds among `everything`, without those that are not to be shown.
+    fn select(
         &self,
         library: &Library,
         k: usize,
         everything: usize,
         search: impl Fn(usize) -> relens::error::Result<Ranking>,
-    ) -> Result<Answer> {
-        let wanted = if self.missing { k } else { k.saturating_add(SPARE) };
-        let ranking = search(wanted)?;
-        let (answer, missing) = self.present(library.resolve_ranking(&ranking)?, k, &ranking);
-        let complete = answer.found.len() == k || missing == 0 || wanted >= everything;
-        let (answer, missing) = if complete {
-            (answer, missing)
-        } else {
-            let ranking = search(everything)?;
-            self.present(library.resolve_ranking(&ranking)?, k, &ranking)
-        };
-        if missing > 0 {
+    ) -> Result<Selected> {
+        let selection = Selection { k, with_missing: self.missing, min_fit: self.min_fit };
+        let selected = selection.search(everything, search, |ranking| library.resolve_ranking(ranking))?;
+        if selected.missing > 0 {
+            let missing = selected.missing;
             let (files, are) = if missing == 1 { ("picture", "is") } else { ("pictures", "are") };
             progress::note(&format!(
                 "left out: {missing} {files} whose files {are} missing (--missing shows them)"
             ));
         }
-        Ok(answer)
-    }
-
-    /// What is shown of a ranking, and how many pictures are left out because their files are missing.
-    fn present(&self, ranked: Vec<FoundImage>, k: usize, ranking: &Ranking) -> (Answer, usize) {
-        let (mut found, mut line, mut missing) = (Vec::new(), None, 0);
-        for (rank, image) in ranked.into_iter().enumerate() {
-            if found.len() == k {
-                break;
-            }
-            let fits = image.evidence.and_then(|evidence| evidence.fits);
-            if self.min_fit.zip(fits).is_some_and(|(least, fits)| fits < least) {
-                continue;
-            }
-            if !self.missing && !image.image.path.exists() {
-                missing += 1;
-                continue;
-            }
-            if line.is_none() && ranking.fit.as_ref().is_some_and(|fit| rank >= fit.above_line) {
-                line = Some(found.len());
-            }
-            found.push(image);
-        }
-        (Answer { found, line, enhanced: ranking.enhanced.clone() }, missing)
+        Ok(selected)
     }
 
     /// Refuses to leave out by an estimate that there is not.
@@ -250,21 +211,6 @@ impl SearchArguments {
             (false, true) => ranking_output::write_list(&mut output, &found, "", line),
         }
     }
-
-    /// The model that was named, or the one that made the library.
-    fn retriever(&self, library: &Library) -> Result<Retriever> {
-        let (name, precision) = Retriever::model_and_precision(&library.catalog().model().name);
-        if let Some(model) = &self.model {
-            return Ok(self.precision.apply_or(precision, model_choice::open(model)?));
-        }
-        // A directory's name says nothing about where the directory is.
-        if !name.contains(':') {
-            bundled::model(name).with_context(|| {
-                format!("the library was made by the model `{name}`, which is not bundled: name its directory with --model")
-            })?;
-        }
-        Ok(self.precision.apply_or(precision, model_choice::open(name)?))
-    }
 }
 
 /// Says what was searched for if that is not what was typed: the text that counts most, and what is taken away.
@@ -279,14 +225,27 @@ fn tell_rewritten(query: &Query, enhanced: &EnhancedQuery) {
     let excluded: Vec<&str> = excluded.collect();
     let without =
         if excluded.is_empty() { String::new() } else { format!(", without: {}", excluded.join(", ")) };
-    progress::note(&format!("searched for: {}{without} (--enhancer identity searches as typed)", text.text));
+    let language = enhanced.trace.iter().find_map(|step| match step {
+        TraceEntry::ReadWordByWord { language, .. } => {
+            Some(format!("this looks like {language} and was read word by word; "))
+        }
+        _ => None,
+    });
+    let language = language.unwrap_or_default();
+    progress::note(&format!(
+        "{language}searched for: {}{without} (--enhancer identity searches as typed)",
+        text.text
+    ));
 }
 
-/// Says once that a query is in a language that the model does not read.
-fn tell_language(query: &Query, pipeline: &Pipeline, retriever: &Retriever) {
+/// Says that a query is in a language that neither the model nor the knowledge base reads.
+fn tell_language(enhanced: &EnhancedQuery, retriever: &Retriever) {
     let (name, _) = Retriever::model_and_precision(retriever.name());
+    let language = enhanced.trace.iter().find_map(|step| match step {
+        TraceEntry::NotRead { language } => Some(language),
+        _ => None,
+    });
     // What models that are not bundled read is not known.
-    let language = pipeline.spelling.as_ref().and_then(|spelling| spelling.language(query.text()));
     if let Some(language) = language.filter(|_| !name.contains(':')) {
         progress::note(&format!(
             "this looks like {language}; {name} reads English. A multilingual model reads other languages: \
@@ -297,16 +256,4 @@ fn tell_language(query: &Query, pipeline: &Pipeline, retriever: &Retriever) {
 
 fn shown<'a>(found: &'a FoundImage, title: Option<&'a str>) -> ShownImage<'a> {
     ShownImage { path: &found.image.path, score: found.score, evidence: found.evidence, title }
-}
-
-/// Hands a picture to the program that the system has for it, and does not wait for that.
-fn open(path: &Path) -> Result<()> {
-    let program = match std::env::consts::OS {
-        "macos" => "open",
-        "windows" => "explorer",
-        _ => "xdg-open",
-    };
-    let mut command = Command::new(program);
-    command.arg(path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().map(drop).with_context(|| format!("{}: cannot be opened by `{program}`", path.display()))
 }

@@ -218,7 +218,7 @@ fn ordered(mut waiting: Vec<RecipeStage>) -> Result<Vec<RecipeStage>> {
         };
         let Some(next) = waiting.iter().position(placed) else {
             let names: Vec<&str> = waiting.iter().map(|stage| stage.name.as_str()).collect();
-            bail!("the stages {} hang on each other in a circle", names.join(", "));
+            bail!("the stages {} depend on each other in a circle", names.join(", "));
         };
         ready.push(waiting.remove(next));
     }

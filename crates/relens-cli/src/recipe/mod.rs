@@ -1,4 +1,4 @@
-//! Recipes: named stages, each one `relens` command, run in the order in which they hang on each other.
+//! Recipes: named stages, each one `relens` command, run in the order in which they depend on each other.
 //!
 //! A recipe is a TOML file:
 //!

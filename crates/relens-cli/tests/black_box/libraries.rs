@@ -48,6 +48,9 @@ fn a_folder_that_is_empty_now_is_kept_and_what_to_type_is_said() {
     fs_err::create_dir(workplace.path("pictures/one")).unwrap();
     let told = workplace.output(&["index", "pictures/one"]);
     assert!(told.contains("kept: 3 pictures of ") && told.contains("relens library forget "), "{told}");
+    fs_err::remove_dir(workplace.path("pictures/one")).unwrap();
+    let told = workplace.output(&["index", "pictures/one"]);
+    assert!(told.contains("kept: 3 pictures of ") && told.contains("relens library forget "), "{told}");
     assert_eq!(workplace.json(&["library", "info", "--json"])["images"], 3);
 }
 
@@ -72,11 +75,31 @@ fn files_that_are_not_read_are_counted_with_the_reason() {
 }
 
 #[test]
+fn a_picture_beyond_the_limit_is_read_once_the_limit_is_higher() {
+    let workplace = Workplace::new();
+    fs_err::create_dir(workplace.path("pictures")).unwrap();
+    for name in ["large.png", "large.jpg"] {
+        image::RgbImage::new(1100, 1000).save(workplace.path("pictures").join(name)).unwrap();
+    }
+    workplace.output(&["config", "set", "max_megapixels", "1"]);
+    let assert = workplace.relens(&["index", "pictures", "--json"]).assert().success();
+    let report: serde_json::Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
+    assert_eq!((&report["added"], &report["skipped"]), (&1.into(), &1.into()), "a JPEG is decoded smaller");
+    assert!(errors(&assert).contains("found 1100 × 1000; the limit is a setting, max_megapixels"));
+    workplace.output(&["config", "set", "max_megapixels", "2"]);
+    assert_eq!(workplace.json(&["index", "pictures", "--json"])["added"], 1);
+}
+
+#[test]
 fn a_damaged_library_says_what_to_type_and_can_be_rebuilt() {
     let workplace = indexed();
     fs_err::write(workplace.path("home/library/relens.db"), [7; 9000]).unwrap();
     let message = errors(&workplace.relens(&["index", "pictures/one"]).assert().failure());
     assert!(message.contains("relens library repair") && message.contains("--rebuild"), "{message}");
+    for reading in [&["search", "dog"][..], &["library", "info"], &["library", "check"]] {
+        let message = errors(&workplace.relens(reading).assert().failure());
+        assert!(message.contains("--rebuild"), "{reading:?}: {message}");
+    }
     let report = workplace.json(&["index", "pictures/one", "--rebuild", "--json"]);
     assert_eq!(report["added"], 3);
     assert!(workplace.path("home/library/relens.db.damaged").is_file());
@@ -130,6 +153,8 @@ fn a_search_looks_among_the_pictures_that_its_conditions_let_through() {
         0
     );
     workplace.relens(&["search", "dog", "--after", "soon"]).assert().code(2);
+    let assert = workplace.relens(&["search", "dog in:Holidays -in:Holidays"]).assert().success();
+    assert!(errors(&assert).contains("no picture in the library meets these conditions"), "{assert}");
     workplace.output(&["search", "dog", "--contact-sheet", "sheet.jpg"]);
     assert!(fs_err::read(workplace.path("sheet.jpg")).unwrap().starts_with(b"\xff\xd8\xff"));
 }

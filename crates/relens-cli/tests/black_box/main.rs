@@ -28,6 +28,8 @@ mod searching;
 #[allow(dead_code, reason = "each user of the server needs a part of it")]
 #[path = "../../../relens/tests/llm/server.rs"]
 mod server;
+#[cfg(unix)]
+mod serving;
 mod training;
 mod training_descriptions;
 mod usage;

@@ -26,6 +26,18 @@ fn an_output_onto_an_input_is_refused_for_every_command() {
         let message = errors(&workplace.relens(&arguments).assert().failure());
         assert!(message.contains("would replace"), "{arguments:?}: {message}");
     }
+    let words = workplace.path("built/knowledge.jsonl");
+    fs_err::create_dir(workplace.path("built")).unwrap();
+    fs_err::write(&words, "{\"entity\": \"dog\", \"visual\": true, \"descriptions\": [\"four legs\"]}\n")
+        .unwrap();
+    let build = ["kb", "build", "--captions", "captions.jsonl", "--split", "all", "--output", "built"];
+    let build = [&build[..], &["--records", "built/../built/knowledge.jsonl"]].concat();
+    let message = errors(&workplace.relens(&build).assert().failure());
+    assert!(message.contains("would replace"), "{message}");
+    assert!(fs_err::read_to_string(&words).unwrap().starts_with("{\"entity\""));
+    let familiarity = [&["familiarity", "--split", "all", "--out", "captions.jsonl"][..], &data].concat();
+    let message = errors(&workplace.relens(&familiarity).assert().failure());
+    assert!(message.contains("would replace"), "{message}");
     let explain = ["explain", "a dog", "pictures/picture-000.png", "--out", "./pictures/picture-000.png"];
     let message = errors(&workplace.relens(&explain).assert().failure());
     assert!(message.contains("would replace"), "{message}");

@@ -92,3 +92,20 @@ fn searches_use_enhancers() {
     assert_eq!(described.lines().count(), 6);
     assert_ne!(plain, described);
 }
+
+#[test]
+fn queries_in_other_languages_are_read_word_by_word() {
+    let workplace = Workplace::new();
+    let composed = |query: &str| workplace.output(&["rewrite", query, "--enhancer", "composer"]);
+    assert_eq!(composed("zwei Hunde am Strand"), "1.0000\ttwo dogs on the beach\n");
+    assert_eq!(composed("zwei wauzi am Strand"), "1.0000\ttwo wauzi on the beach\n");
+    workplace.output(&["kb", "add", "wauzi", "--means", "small brown dog", "--language", "de"]);
+    assert_eq!(composed("zwei wauzi am Strand"), "1.0000\ttwo small brown dog on the beach\n");
+    let listed = workplace.output(&["kb", "list", "--words", "--language", "de", "wauz"]);
+    assert_eq!(listed, "de:wauzi\tsmall brown dog\n");
+    // Right words of another language are no misspelt ones of English.
+    let spelling = workplace.output(&["rewrite", "zwei Hunde und ein Ball", "--enhancer", "spelling"]);
+    assert_eq!(spelling, "1.0000\ttwo dogs and a ball\n");
+    let japanese = composed("犬が海を走る");
+    assert!(japanese.contains("dog"), "{japanese}");
+}

@@ -48,6 +48,20 @@ fn a_query_is_a_text_or_a_picture_not_both() {
 }
 
 #[test]
+fn what_belongs_to_another_option_is_refused_without_it() {
+    let data = ["--annotations", "a.json", "--images", "."];
+    for options in [
+        &["--queries", "q.jsonl", "--perturb-seed", "3"][..],
+        &["--queries", "q.jsonl", "--synonyms", "s.jsonl"],
+        &["--perturb", "ocr", "--query-field", "rare"],
+    ] {
+        refused(&[&["eval"], &data[..], options].concat(), "cannot be used with");
+    }
+    refused(&["kb", "add", "zorg", "--is", "a box", "--language", "de"], "cannot be used with");
+    refused(&["kb", "import", "a.jsonl", "--replace", "--language", "de"], "cannot be used with");
+}
+
+#[test]
 fn unknown_enhancers_are_refused_with_the_ones_there_are() {
     refused(
         &["search", "dog", "--enhancer", "magic"],

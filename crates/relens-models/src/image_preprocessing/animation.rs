@@ -9,7 +9,7 @@ use image::codecs::webp::WebPDecoder;
 use image::{AnimationDecoder, DynamicImage, Frames, ImageDecoder, ImageFormat, RgbImage};
 
 use super::decode::to_rgb;
-use super::limits::{DecodeLimits, read_within, refused};
+use super::limits::{DecodeLimits, Refusal, read_within};
 use crate::Result;
 
 /// Frames that are looked at; what comes after them is left out.
@@ -19,8 +19,8 @@ const MOST_FRAMES: usize = 10_000;
 /// the file is no animation: another format, or one frame alone.
 ///
 /// # Errors
-/// [`crate::ModelError::Io`] if the file cannot be read; [`crate::ModelError::Image`], naming it, if it is damaged or
-/// larger than the limits allow.
+/// [`crate::ModelError::Io`] if the file cannot be read; [`crate::ModelError::Image`], naming it, if it is damaged;
+/// [`crate::ModelError::ImageTooLarge`].
 pub fn decode_animation(
     path: impl AsRef<Path>,
     count: usize,
@@ -35,8 +35,8 @@ pub fn decode_animation(
     // As with pictures: a panic in a decoder must cost one file, not the run.
     let decoded = catch_unwind(AssertUnwindSafe(|| sampled_frames(&bytes, format, count, limits)));
     decoded
-        .unwrap_or_else(|_| Err("the decoder failed on malformed data".to_owned()))
-        .map_err(|reason| refused(&name, &reason))
+        .unwrap_or_else(|_| Err("the decoder failed on malformed data".into()))
+        .map_err(|refusal| refusal.into_error(&name, "", limits))
 }
 
 fn sampled_frames(
@@ -44,7 +44,7 @@ fn sampled_frames(
     format: ImageFormat,
     count: usize,
     limits: &DecodeLimits,
-) -> Result<Option<Vec<RgbImage>>, String> {
+) -> Result<Option<Vec<RgbImage>>, Refusal> {
     // Frames are composed one on the other, so that the second pass decodes all of them again; keeping every frame
     // of the first would cost more memory than most animations are worth.
     let mut total = 0;
@@ -52,7 +52,7 @@ fn sampled_frames(
         match frame {
             Ok(_) => total += 1,
             // What a cut file still shows is shown.
-            Err(error) if total == 0 => return Err(error.to_string()),
+            Err(error) if total == 0 => return Err(error.to_string().into()),
             Err(_) => break,
         }
     }
@@ -70,11 +70,11 @@ fn sampled_frames(
     Ok(Some(chosen))
 }
 
-fn frames<'a>(bytes: &'a [u8], format: ImageFormat, limits: &DecodeLimits) -> Result<Frames<'a>, String> {
+fn frames<'a>(bytes: &'a [u8], format: ImageFormat, limits: &DecodeLimits) -> Result<Frames<'a>, Refusal> {
     fn checked<'a, D: ImageDecoder + AnimationDecoder<'a>>(
         mut decoder: D,
         limits: &DecodeLimits,
-    ) -> Result<Frames<'a>, String> {
+    ) -> Result<Frames<'a>, Refusal> {
         let (width, height) = decoder.dimensions();
         limits.check_dimensions(u64::from(width), u64::from(height))?;
         decoder.set_limits(limits.for_decoder()).map_err(|error| error.to_string())?;

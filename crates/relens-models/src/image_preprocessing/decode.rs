@@ -11,10 +11,10 @@ use image::{
 };
 
 use super::jpeg;
-use super::limits::{DecodeLimits, file_too_large, read_within, refused};
+use super::limits::{DecodeLimits, Refusal, file_too_large, read_within, refused};
 use crate::Result;
 
-/// Reads a picture with the default [`DecodeLimits`].
+/// Reads a picture within [`DecodeLimits::of_process`].
 ///
 /// The format is told by the content, not by the file's name; of an animation, the first frame is read. The
 /// result is upright (the EXIF orientation is applied) and RGB: a transparent
@@ -22,9 +22,9 @@ use crate::Result;
 ///
 /// # Errors
 /// [`crate::ModelError::Io`] if the file cannot be read; [`crate::ModelError::Image`], naming the path, if it is empty,
-/// truncated, too large, or no picture.
+/// truncated, or no picture; [`crate::ModelError::ImageTooLarge`].
 pub fn decode_image(path: impl AsRef<Path>) -> Result<RgbImage> {
-    decode_image_within(path, &DecodeLimits::default())
+    decode_image_within(path, &DecodeLimits::of_process())
 }
 
 /// Reads a picture as [`decode_image`] does, with limits of the caller's choice.
@@ -39,7 +39,8 @@ pub fn decode_image_within(path: impl AsRef<Path>, limits: &DecodeLimits) -> Res
 /// Decodes a picture that is in memory, as [`decode_image`] does; `source_name` says in errors where it came from.
 ///
 /// # Errors
-/// [`crate::ModelError::Image`] if the bytes are empty, truncated, too large, or no picture.
+/// [`crate::ModelError::Image`] if the bytes are empty, truncated, too many, or no picture;
+/// [`crate::ModelError::ImageTooLarge`].
 pub fn decode_image_bytes(bytes: &[u8], source_name: &str, limits: &DecodeLimits) -> Result<RgbImage> {
     if bytes.is_empty() {
         return Err(refused(source_name, "expected a picture, found an empty file"));
@@ -58,8 +59,8 @@ pub fn decode_image_bytes(bytes: &[u8], source_name: &str, limits: &DecodeLimits
         _ => decode_other(bytes, format, limits),
     }));
     let (picture, orientation) = decoded
-        .unwrap_or_else(|_| Err("the decoder failed on malformed data".to_string()))
-        .map_err(|reason| refused(source_name, &format!("{}: {reason}", format_name(format))))?;
+        .unwrap_or_else(|_| Err("the decoder failed on malformed data".into()))
+        .map_err(|refusal| refusal.into_error(source_name, &format!("{}: ", format_name(format)), limits))?;
     Ok(turned(picture, orientation))
 }
 
@@ -81,7 +82,7 @@ fn decode_other(
     bytes: &[u8],
     format: ImageFormat,
     limits: &DecodeLimits,
-) -> Result<(RgbImage, Orientation), String> {
+) -> Result<(RgbImage, Orientation), Refusal> {
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits.for_decoder());
     let mut decoder = reader.into_decoder().map_err(|error| error.to_string())?;
@@ -104,7 +105,7 @@ fn format_name(format: ImageFormat) -> String {
 ///
 /// Pillow drops alpha, which shows colours that nobody sees; a white page is what such pictures are made for. Pillow
 /// also clips 16-bit *grey* at 255, which turns nearly all of it white; here it is scaled like colour.
-pub(super) fn to_rgb(picture: DynamicImage) -> RgbImage {
+pub fn to_rgb(picture: DynamicImage) -> RgbImage {
     match picture {
         DynamicImage::ImageRgb8(picture) => picture,
         DynamicImage::ImageLuma8(picture) => map(&picture, |Luma([grey])| [grey; 3]),

@@ -26,7 +26,7 @@ mod resize;
 use serde::{Deserialize, Serialize};
 
 pub use animation::{decode_animation, uniform_positions};
-pub use decode::{decode_image, decode_image_bytes, decode_image_within, oriented};
+pub use decode::{decode_image, decode_image_bytes, decode_image_within, oriented, to_rgb};
 pub use image::RgbImage;
 pub use limits::DecodeLimits;
 pub use preprocessor::Preprocessor;

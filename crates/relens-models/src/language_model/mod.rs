@@ -7,6 +7,7 @@
 //! knows about earlier ones; `generation` drives it.
 
 mod batch;
+pub mod bert_t5;
 mod checkpointing;
 mod decoder;
 pub mod generation;

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::LanguageModel;
 use crate::dual_encoder::architecture::open_weights;
+use crate::language_model::bert_t5::{BertT5Config, BertT5Model};
 use crate::language_model::llama::{LlamaConfig, LlamaModel};
 use crate::language_model::t5::{T5Config, T5Model};
 use crate::parameters::{LinearStorage, Parameters};
@@ -63,13 +64,16 @@ pub fn load(directory: impl AsRef<Path>, parameters: &Parameters) -> Result<Box<
         serde_json::from_str(&json).map_err(|error| refuse(error.to_string()))?;
     match model_type.as_str() {
         "t5" | "mt5" => Ok(Box::new(T5Model::load(parameters, &T5Config::from_json(&json, &path)?)?)),
+        BertT5Config::MODEL_TYPE => {
+            Ok(Box::new(BertT5Model::load(parameters, &BertT5Config::from_json(&json, &path)?)?))
+        }
         known if LlamaConfig::is_model_type(known) => {
             let config = LlamaModel::directory_config(directory.as_ref())?;
             Ok(Box::new(LlamaModel::load(parameters, &config)?))
         }
         other => {
             let known = LlamaConfig::MODEL_TYPES.join(", ");
-            Err(refuse(format!("`model_type` is `{other}`, expected one of t5, mt5, {known}")))
+            Err(refuse(format!("`model_type` is `{other}`, expected one of t5, mt5, bert-t5, {known}")))
         }
     }
 }

@@ -6,6 +6,7 @@ use relens::dataset::rewrites::{RewrittenQuery, for_each_record};
 use serde::{Deserialize, Serialize};
 
 use super::corpus::RewritingCorpus;
+use super::hard_queries::{self, HardQueryConfig};
 use crate::mining::record;
 use crate::retriever_feedback::SIMILARITY_SCALE;
 use crate::{Result, TrainingError};
@@ -60,6 +61,9 @@ pub struct CandidateConfig {
     pub mined_rewards: RewardSource,
     /// Files of recorded answers of a language model.
     pub records: Vec<PathBuf>,
+    /// Captions made hard by a lexicon, whose one candidate is the caption. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hard_queries: Option<HardQueryConfig>,
     /// Use these kinds of candidates only. Default: all.
     pub kinds: Vec<String>,
     /// How many captions of each training picture become queries whose candidates are the picture's other captions.
@@ -82,6 +86,9 @@ pub fn read(config: &CandidateConfig, corpus: &RewritingCorpus) -> Result<Vec<Ca
         read_mined(path, config, corpus, &mut queries)?;
     }
     queries.extend(read_records(&config.records, corpus)?);
+    if let Some(hard) = &config.hard_queries {
+        queries.extend(hard_queries::read(hard, corpus)?);
+    }
     queries.extend(siblings(corpus, config.sibling_captions));
     for query in &mut queries {
         let own = query.query.trim().to_lowercase();

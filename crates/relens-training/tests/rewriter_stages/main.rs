@@ -5,6 +5,7 @@
 mod adapters;
 mod enhancing;
 mod faults;
+mod on_a_trunk;
 mod world;
 
 use relens::progress::Silent;

@@ -67,6 +67,21 @@ pub fn is_determiner(word: &str) -> bool {
     is_listed(DETERMINERS, word)
 }
 
+/// Words besides [`NO_NOUN`] that tell how, when or where.
+const ADVERBS: &str = "\
+    after again ahead alone and apart away back backward backwards before downhill during fast forward hard high home \
+    indoors like low next or outdoors outside past sideways still that together underwater uphill upside where which \
+    while";
+
+/// Whether a noun phrase may begin with a word, in lower case: no preposition, adverb or participle is meant.
+pub fn may_begin_noun_phrase(word: &str) -> bool {
+    word.starts_with(char::is_alphanumeric)
+        && !is_listed(NO_NOUN, word)
+        && !is_listed(ADVERBS, word)
+        && !word.ends_with("ing")
+        && (!word.ends_with("ly") || is_listed(QUALITIES_IN_LY, word))
+}
+
 /// Whether a word, in lower case, is a plural.
 pub fn is_plural(word: &str) -> bool {
     !word.ends_with("us") && !word.ends_with("is") && !singulars(word).is_empty()

@@ -1,10 +1,9 @@
 //! What does relens know of the English language? Articles, lemmas and inflections, the words that captions use and in
-//! which company, words that are spelled right, and what is no English.
+//! which company, and words that are spelled right.
 
 pub mod article;
 pub(crate) mod contractions;
 pub mod inflection;
-pub mod languages;
 pub mod lemma;
 pub mod sorted_lines;
 pub mod spelling;
@@ -14,7 +13,6 @@ pub mod word_list;
 pub mod word_pairs;
 pub(crate) mod words;
 
-pub use languages::Languages;
 pub use sorted_lines::SortedLines;
 pub use spelling::Correction;
 pub use vocabulary::Vocabulary;

@@ -22,7 +22,7 @@ pub struct Correction {
 }
 
 /// What corrections are made by.
-pub(crate) struct Lexicon<'a> {
+pub(crate) struct RightWords<'a> {
     /// The words that captions use.
     pub(crate) vocabulary: &'a Vocabulary,
     /// What stands beside them.
@@ -43,7 +43,7 @@ struct TypedWord<'a> {
 /// The text with misspelt words corrected. Words that are listed are right, and so are those that `is_known`.
 pub(crate) fn corrected(
     text: &str,
-    lexicon: &Lexicon<'_>,
+    right_words: &RightWords<'_>,
     is_known: impl Fn(&WordInText<'_>) -> bool,
 ) -> (String, Vec<Correction>) {
     let typed = typed_words(text);
@@ -53,10 +53,10 @@ pub(crate) fn corrected(
     let mut context = None;
     for (position, word) in typed.iter().enumerate() {
         let before = std::mem::replace(&mut left, word.text.clone());
-        let is_right = lexicon.listed.contains(&word.text)
+        let is_right = right_words.listed.contains(&word.text)
             || is_contraction(text, &word.range)
             || word.word.as_ref().is_some_and(&is_known);
-        let candidates = if is_right { Vec::new() } else { lexicon.vocabulary.candidates(&word.text) };
+        let candidates = if is_right { Vec::new() } else { right_words.vocabulary.candidates(&word.text) };
         if candidates.is_empty() {
             continue;
         }
@@ -66,10 +66,11 @@ pub(crate) fn corrected(
             continue;
         }
         let right = typed.get(position + 1).map_or(EDGE, |next| next.text.as_str());
-        let meant = if lexicon.pairs.is_empty() {
-            lexicon.vocabulary.correction(&word.text)
+        let meant = if right_words.pairs.is_empty() {
+            right_words.vocabulary.correction(&word.text)
         } else {
-            let context = context.get_or_insert_with(|| Context::new(lexicon.vocabulary, lexicon.pairs));
+            let context =
+                context.get_or_insert_with(|| Context::new(right_words.vocabulary, right_words.pairs));
             likeliest(context, &candidates, (&before, &word.text, right))
         };
         let Some(meant) = meant else { continue };
@@ -146,8 +147,8 @@ mod tests {
         super::super::word_pairs::write_pairs(captions(), &mut file.as_file()).unwrap();
         let (vocabulary, pairs) =
             (Vocabulary::of_captions(captions()), WordPairs::open(file.path()).unwrap());
-        let lexicon = Lexicon { vocabulary: &vocabulary, pairs: &pairs, listed: &WordList::default() };
-        corrected(typed, &lexicon, |word| word.text == "buoy").0
+        let right_words = RightWords { vocabulary: &vocabulary, pairs: &pairs, listed: &WordList::default() };
+        corrected(typed, &right_words, |word| word.text == "buoy").0
     }
 
     #[test]

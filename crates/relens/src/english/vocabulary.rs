@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::dataset::text_lines::{broken_line, for_each_line};
 use crate::english::lemma::singulars;
-use crate::english::words::{FUNCTION_WORDS, words};
+use crate::english::words::{FUNCTION_WORDS, is_listed, words};
 use crate::error::Result;
 
 /// The vocabulary inside the bundled knowledge base's directory.
@@ -125,7 +125,7 @@ impl Vocabulary {
         let content: Vec<&str> = found
             .iter()
             .map(|word| word.text.as_ref())
-            .filter(|word| !FUNCTION_WORDS.contains(word) && word.chars().count() > 1)
+            .filter(|word| !is_listed(FUNCTION_WORDS, word) && word.chars().count() > 1)
             .collect();
         let unseen = content.iter().filter(|word| !seen(word)).count();
         unseen as f64 / content.len().max(1) as f64

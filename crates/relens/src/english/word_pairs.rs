@@ -66,6 +66,11 @@ impl<'a> Context<'a> {
         self.alone(word).ln() + self.alone(right).ln()
     }
 
+    /// The logarithm of how likely `word` is behind another.
+    pub(crate) fn likelihood_behind(&self, before: &str, word: &str) -> f64 {
+        self.behind(before, word).ln()
+    }
+
     /// A word's share of all words; not nothing, for names that captions lack are words, too.
     fn alone(&self, word: &str) -> f64 {
         (self.count(word) + 0.1) / self.total

@@ -20,11 +20,9 @@ pub(crate) struct WordInText<'a> {
 }
 
 /// Words that tell how things stand to each other.
-pub(crate) const FUNCTION_WORDS: &[&str] = &[
-    "a", "an", "and", "are", "around", "as", "at", "behind", "by", "down", "for", "from", "her", "his", "in",
-    "into", "is", "its", "near", "of", "on", "or", "over", "that", "the", "their", "through", "to", "under",
-    "up", "while", "who", "with", "without", "no", "not",
-];
+pub(crate) const FUNCTION_WORDS: &str = "\
+    a an and are around as at behind by down for from her his in into is its near of on or over that the their \
+    through to under up while who with without no not";
 
 /// Whether words of this character's script stand beside each other without spaces.
 pub(crate) fn is_unspaced(character: char) -> bool {
@@ -33,7 +31,7 @@ pub(crate) fn is_unspaced(character: char) -> bool {
         | '\u{4E00}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}' | '\u{20000}'..='\u{323AF}')
 }
 
-fn is_apostrophe(character: char) -> bool {
+pub(crate) fn is_apostrophe(character: char) -> bool {
     matches!(character, '\'' | '\u{2019}' | '\u{2BC}')
 }
 

@@ -39,6 +39,16 @@ impl EnhancedQuery {
         }
     }
 
+    /// The English name of the language that the query was found to be in, if that is not English.
+    pub fn language(&self) -> Option<&str> {
+        self.trace.iter().find_map(|step| match step {
+            TraceEntry::ReadWordByWord { language, .. } | TraceEntry::NotRead { language } => {
+                Some(language.as_str())
+            }
+            _ => None,
+        })
+    }
+
     /// Gives the text `original` this `share` of all weight, and the other texts the rest in their own proportion.
     ///
     /// A query that stands alone, or is replaced, has no share to change and stays.

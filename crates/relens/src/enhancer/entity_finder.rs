@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Query, TraceEntry};
 use crate::embed::TextEmbedder;
+use crate::english::words::is_listed;
 use crate::error::Result;
 use crate::knowledge::sense::SenseChooser;
 use crate::knowledge::{Entity, Knowledge, Mention};
@@ -99,7 +100,7 @@ impl EntityFinder {
     fn mentions(&self, query: &Query) -> Vec<Mention> {
         let mut mentions = self.knowledge.find(query.text());
         let mut seen = std::collections::HashSet::new();
-        mentions.retain(|mention| seen.insert(mention.entity));
+        mentions.retain(|mention| !query.keeps(&mention.surface) && seen.insert(mention.entity));
         let frequency = |mention: &Mention| self.knowledge.entity(mention).frequency;
         if let Some(limit) = self.config.max_frequency {
             mentions.retain(|mention| frequency(mention) <= limit);
@@ -129,26 +130,20 @@ pub(super) fn entity_trace(found: &[FoundEntity<'_>]) -> Vec<TraceEntry> {
 }
 
 /// Words after which a participle tells a state and not a quality: "mounted on a pole", "painted red".
-const AFTER_A_STATE: &[&str] = &[
-    "above", "across", "against", "along", "around", "at", "behind", "beside", "between", "bright", "by",
-    "down", "for", "from", "in", "into", "near", "of", "off", "on", "onto", "out", "over", "red", "through",
-    "to", "under", "up", "upright", "white", "with", "without",
-];
-const PREPOSITIONS: &[&str] = &[
-    "at", "behind", "beside", "between", "near", "on", "over", "under", "in", "made", "next", "often",
-    "usually",
-];
-const PARTICIPLES: &[&str] =
-    &["held", "hung", "laid", "set", "spread", "seen", "shown", "worn", "built", "cut"];
+const AFTER_A_STATE: &str = "\
+    above across against along around at behind beside between bright by down for from in into near of off on onto \
+    out over red through to under up upright white with without";
+const PREPOSITIONS: &str = "at behind beside between near on over under in made next often usually";
+const PARTICIPLES: &str = "held hung laid set spread seen shown worn built cut";
 
 /// "which has" or "which is", whatever the description goes on with.
 fn link(description: &str, plural: bool) -> &'static str {
     let mut words = description.split_whitespace();
     let first = words.next().unwrap_or_default();
     let second = words.next().unwrap_or_default();
-    let participle = first.ends_with("ing") || first.ends_with("ed") || PARTICIPLES.contains(&first);
+    let participle = first.ends_with("ing") || first.ends_with("ed") || is_listed(PARTICIPLES, first);
     let kind = matches!(first, "a" | "an" | "the");
-    let state = kind || PREPOSITIONS.contains(&first) || participle && AFTER_A_STATE.contains(&second);
+    let state = kind || is_listed(PREPOSITIONS, first) || participle && is_listed(AFTER_A_STATE, second);
     match (state, plural) {
         (true, false) => "which is",
         (true, true) => "which are",

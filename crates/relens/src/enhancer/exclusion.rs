@@ -7,20 +7,17 @@
 use serde::Deserialize;
 
 use super::{Combination, EnhancedQuery, TraceEntry, WeightedText};
+use crate::english::words::is_listed;
 use crate::error::{Error, Result};
 
 /// Words of an excluded part, at most; what follows is wanted again.
 const LONGEST_PART: usize = 6;
 /// Words that end an excluded part: "a beach without people at sunset" wants the sunset.
-const ENDS: [&str; 26] = [
-    "but", "with", "in", "on", "at", "near", "by", "under", "behind", "during", "while", "that", "which",
-    "who", "is", "are", "from", "for", "over", "next", "beside", "through", "into", "to", "just", "only",
-];
+const ENDS: &str = "\
+    but with in on at near by under behind during while that which who is are from for over next beside through \
+    into to just only";
 /// Words that say nothing about a picture: what is left of "there is no snow" but these is no query.
-const CONNECTIVES: [&str; 18] = [
-    "a", "an", "the", "and", "or", "but", "with", "that", "which", "who", "is", "are", "has", "have",
-    "there", "of", "it", "any",
-];
+const CONNECTIVES: &str = "a an the and or but with that which who is are has have there of it any";
 
 /// What `[exclusion]` can be set to.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
@@ -100,13 +97,13 @@ pub fn split(query: &str) -> Option<SplitQuery> {
         }
         excluded.extend(parts(rest.get(..length).unwrap_or_default()));
         position += length;
-        while wanted.last().is_some_and(|last| CONNECTIVES.contains(&plain(last).as_str())) {
+        while wanted.last().is_some_and(|last| is_listed(CONNECTIVES, plain(last).as_str())) {
             wanted.pop();
         }
     }
     let says_something = wanted.iter().any(|word| {
         let word = plain(word);
-        !word.is_empty() && !CONNECTIVES.contains(&word.as_str()) && !ENDS.contains(&word.as_str())
+        !word.is_empty() && !is_listed(CONNECTIVES, word.as_str()) && !is_listed(ENDS, word.as_str())
     });
     if excluded.is_empty() || !says_something {
         return None;
@@ -136,7 +133,7 @@ fn announces(word: &str, rest: &[&str]) -> bool {
 /// How many words the excluded part has.
 fn part_length(rest: &[&str]) -> usize {
     for (length, word) in rest.iter().enumerate() {
-        if length == LONGEST_PART || length > 0 && ENDS.contains(&plain(word).as_str()) {
+        if length == LONGEST_PART || length > 0 && is_listed(ENDS, plain(word).as_str()) {
             return length;
         }
         if hyphened(word).is_some() || announces(word, rest.get(length + 1..).unwrap_or_default()) {

@@ -20,9 +20,7 @@ use super::mix::Mix;
 use super::rewriter::Rewriter;
 use super::{Identity, QueryEnhancer, spelling};
 use crate::embed::TextEmbedder;
-use crate::english::{
-    Languages, Vocabulary, WordList, WordPairs, languages, vocabulary, word_list, word_pairs,
-};
+use crate::english::{Vocabulary, WordList, WordPairs, vocabulary, word_list, word_pairs};
 use crate::error::{Error, Result};
 use crate::knowledge::wordnet::{DEFAULT_DIRECTORY, WordNet};
 use crate::knowledge::{Knowledge, knowledge_base};
@@ -43,6 +41,23 @@ pub const NAMES: [&str; 12] = [
     arithmetic::NAME,
     spelling::NAME,
 ];
+
+/// What an enhancer cannot do without, where its name alone does not open it.
+const NEEDS: [(&str, &str); 4] = [
+    ("wordnet", "WordNet's files"),
+    ("adapter", "one that was trained for the retriever"),
+    ("retrieval_augmented", "a .toml file that names its pairs"),
+    ("llm", "a .toml file that names its records"),
+];
+
+/// Names as they are told to people: those that need something say what.
+pub fn told(names: &[&str]) -> String {
+    let told = |name: &&str| match NEEDS.iter().find(|(known, _)| known == name) {
+        Some((_, needed)) => format!("{name} (needs {needed})"),
+        None => (*name).to_owned(),
+    };
+    names.iter().map(told).collect::<Vec<_>>().join(", ")
+}
 
 /// What enhancers are opened with.
 #[derive(Clone, Default)]
@@ -111,7 +126,7 @@ pub(crate) fn unknown_enhancer(name: &str, available: &[&str]) -> Error {
     let name = name.to_owned();
     match in_place_of(&name) {
         Some(reason) => Error::Enhancer { enhancer: name, reason: reason.to_owned() },
-        None => Error::UnknownEnhancer { name, available: available.join(", ") },
+        None => Error::UnknownEnhancer { name, available: told(available) },
     }
 }
 
@@ -225,14 +240,6 @@ impl EnhancerTable {
                 None => Ok(WordPairs::default()),
             },
         }
-    }
-
-    /// Words of other languages.
-    pub(super) fn languages(&self, path: Option<&PathBuf>) -> Result<Languages> {
-        Languages::open(&match path {
-            Some(path) => self.path(path),
-            None => bundled::model(knowledge_base::BUNDLED)?.join(languages::BUNDLED_FILE),
-        })
     }
 
     pub(super) fn finder(

@@ -9,6 +9,8 @@ pub const LONGEST_QUERY: usize = 32 << 10;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Query {
     text: String,
+    /// In lower case.
+    kept: Vec<String>,
 }
 
 impl Query {
@@ -24,7 +26,33 @@ impl Query {
         if text.len() > LONGEST_QUERY {
             return Err(Error::QueryTooLong { limit: LONGEST_QUERY, found: text.len() });
         }
-        Ok(Self { text: text.to_owned() })
+        Ok(Self { text: text.to_owned(), kept: Vec::new() })
+    }
+
+    /// The same query, with words or phrases in it that no enhancer may touch.
+    #[must_use]
+    pub fn keeping<S: AsRef<str>>(self, words: impl IntoIterator<Item = S>) -> Self {
+        let kept = words.into_iter().map(|words| words.as_ref().trim().to_lowercase());
+        Self { kept: kept.filter(|words| !words.is_empty()).collect(), ..self }
+    }
+
+    /// Another text in place of this one's, with the same words to be kept.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    pub fn with_text(&self, text: &str) -> Result<Self> {
+        Ok(Self { kept: self.kept.clone(), ..Self::new(text)? })
+    }
+
+    /// Whether these words of the query are to stay as they are: they were named, or are part of what was, or have it in
+    /// them.
+    pub fn keeps(&self, words: &str) -> bool {
+        if self.kept.is_empty() {
+            return false;
+        }
+        let words = words.to_lowercase();
+        let holds = |phrase: &str, part: &str| format!(" {phrase} ").contains(&format!(" {part} "));
+        self.kept.iter().any(|kept| holds(kept, &words) || holds(&words, kept))
     }
 
     /// The text.
@@ -44,6 +72,15 @@ mod tests {
         }
         assert_eq!(Query::new(" a dog\n").unwrap().text(), "a dog");
         assert_eq!(Query::new("🐕").unwrap().text(), "🐕");
+    }
+
+    #[test]
+    fn words_to_be_kept_are_known_whole_and_in_phrases() {
+        let query = Query::new("a Pooch on a hot dog stand").unwrap().keeping(["Pooch", "hot dog", " "]);
+        assert!(query.keeps("pooch") && query.keeps("dog") && query.keeps("a pooch"));
+        assert!(!query.keeps("stand") && !query.keeps("pooches"));
+        assert!(query.with_text("a pooch").unwrap().keeps("Pooch"));
+        assert!(!Query::new("a pooch").unwrap().keeps("pooch"));
     }
 
     #[test]

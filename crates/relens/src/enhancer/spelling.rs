@@ -1,7 +1,9 @@
-//! Misspelt words and stray marks, corrected before anything else looks at the query.
+//! What was typed as English words that are spelled right, before anything else looks at the query.
 //!
 //! A retriever that has learned captions reads "climbign" as pieces that mean nothing, and so does every enhancer behind
-//! it. What the knowledge base has a name for is right; [`crate::english::spelling`] says what is wrong otherwise.
+//! it. What the knowledge base has a name for is right; [`crate::english::spelling`] says what is wrong otherwise. A query
+//! in another language is read word by word, where the knowledge base has a
+//! [`Lexicon`](crate::knowledge::words::Lexicon) of it, and left as it is otherwise: its words are no misspelt English.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -12,13 +14,14 @@ use serde::Deserialize;
 use super::open::{EnhancerContext, EnhancerTable};
 use super::{Query, TraceEntry};
 use crate::english::contractions::with_apostrophes;
-use crate::english::spelling::{Correction, Lexicon, corrected};
+use crate::english::spelling::{Correction, RightWords, corrected};
 use crate::english::stray_marks::without_stray_marks;
+use crate::english::word_pairs::Context;
 use crate::english::words::WordInText;
-use crate::english::{Languages, Vocabulary, WordList, WordPairs};
+use crate::english::{Vocabulary, WordList, WordPairs};
 use crate::error::Result;
 use crate::knowledge::Knowledge;
-use crate::knowledge::words::ENGLISH;
+use crate::knowledge::words::{ENGLISH, ForeignLanguage};
 
 /// What `--enhancer` calls corrections alone, and a file the section.
 pub const NAME: &str = "spelling";
@@ -33,9 +36,7 @@ pub struct SpellingConfig {
     pub pairs: Option<PathBuf>,
     /// Words that are spelled right, one a line, sorted; default: the bundled ones.
     pub words: Option<PathBuf>,
-    /// Words of other languages, sorted, each with its languages; default: the bundled ones.
-    pub languages: Option<PathBuf>,
-    /// The knowledge base, whose names are right.
+    /// The knowledge base, whose names are right, and whose words other languages are read by.
     pub knowledge: Option<PathBuf>,
 }
 
@@ -45,29 +46,18 @@ pub struct Spelling {
     knowledge: Arc<Knowledge>,
     words: Arc<WordList>,
     pairs: WordPairs,
-    languages: Arc<Languages>,
 }
 
 impl Spelling {
     /// Corrects towards `vocabulary` what neither `knowledge` nor `words` has.
     pub fn new(vocabulary: Arc<Vocabulary>, knowledge: Arc<Knowledge>, words: Arc<WordList>) -> Self {
-        Self { vocabulary, knowledge, words, pairs: WordPairs::default(), languages: Arc::default() }
+        Self { vocabulary, knowledge, words, pairs: WordPairs::default() }
     }
 
     /// The same, with what captions put beside words: it tells which word was meant.
     #[must_use]
     pub fn with_pairs(self, pairs: WordPairs) -> Self {
         Self { pairs, ..self }
-    }
-
-    /// The same, leaving queries in other languages as they are.
-    pub fn with_languages(self, languages: Arc<Languages>) -> Self {
-        Self { languages, ..self }
-    }
-
-    /// The English name of the language that `text` is in, if it is not English.
-    pub fn language(&self, text: &str) -> Option<&'static str> {
-        self.languages.of(text, &self.vocabulary)
     }
 
     /// Opens what the section says.
@@ -80,8 +70,7 @@ impl Spelling {
         let vocabulary = table.vocabulary(config.vocabulary.as_ref(), &knowledge)?;
         let words = Arc::new(table.word_list(config.words.as_ref())?);
         let pairs = table.word_pairs(config.pairs.as_ref(), config.vocabulary.as_ref())?;
-        let languages = Arc::new(table.languages(config.languages.as_ref())?);
-        Ok(Self::new(Arc::new(vocabulary), knowledge, words).with_pairs(pairs).with_languages(languages))
+        Ok(Self::new(Arc::new(vocabulary), knowledge, words).with_pairs(pairs))
     }
 
     /// The words that captions use.
@@ -91,41 +80,91 @@ impl Spelling {
 
     /// The text without misspelt words and stray marks, and what was corrected.
     pub fn corrected(&self, text: &str) -> (String, Vec<Correction>) {
-        if self.language(text).is_some() {
-            return (text.to_owned(), Vec::new());
-        }
+        self.corrected_but(text, |_| false)
+    }
+
+    /// The same, with words that are right whatever else is known of them.
+    fn corrected_but(&self, text: &str, is_right: impl Fn(&str) -> bool) -> (String, Vec<Correction>) {
         let (text, mut corrections) = without_stray_marks(text);
         let (text, apostrophes) = with_apostrophes(&text);
         corrections.extend(apostrophes);
-        let (text, misspelt) = self.spelled_right(&text);
+        let (text, misspelt) = self.spelled_right(&text, is_right);
         corrections.extend(misspelt);
         (text, corrections)
     }
 
-    fn spelled_right(&self, text: &str) -> (String, Vec<Correction>) {
+    fn spelled_right(&self, text: &str, is_right: impl Fn(&str) -> bool) -> (String, Vec<Correction>) {
         let named = self.knowledge.find(text);
         let is_known = |word: &WordInText<'_>| {
             let within =
                 |range: &Range<usize>| range.start <= word.range.start && word.range.end <= range.end;
-            named.iter().any(|mention| within(&mention.range))
+            is_right(&word.text)
+                || named.iter().any(|mention| within(&mention.range))
                 || self.knowledge.words().contains(&word.text, ENGLISH)
                 || !self.knowledge.find(&word.text).is_empty()
         };
-        let lexicon = Lexicon { vocabulary: &self.vocabulary, pairs: &self.pairs, listed: &self.words };
-        corrected(text, &lexicon, is_known)
+        let right = RightWords { vocabulary: &self.vocabulary, pairs: &self.pairs, listed: &self.words };
+        corrected(text, &right, is_known)
     }
 
-    /// The query without misspelt words, and a step for each of them.
+    /// The language of a query that is not in English. What the knowledge base has a name for as a whole is no foreign
+    /// word.
+    fn language(&self, query: &str) -> Result<Option<ForeignLanguage>> {
+        let is_english = |word: &str| {
+            self.vocabulary.count(word) > 0
+                || self.words.contains(word)
+                || self.knowledge.words().contains(word, ENGLISH)
+        };
+        let found = self.knowledge.languages().of_query(query, is_english)?;
+        let is_name = || {
+            self.knowledge.find(query).iter().any(|mention| query.get(mention.range.clone()) == Some(query))
+        };
+        Ok(found.filter(|_| !is_name()))
+    }
+
+    /// A query in another language word by word, and a step that says so; `None` for an English one. One that cannot be
+    /// read stays as it is.
     ///
     /// # Errors
-    /// Those of [`Query::new`].
+    /// Those of [`Query::new`] and of the files of words.
+    pub fn word_by_word(&self, query: &Query) -> Result<Option<(Query, TraceEntry)>> {
+        let Some(ForeignLanguage { name: language, lexicon }) = self.language(query.text())? else {
+            return Ok(None);
+        };
+        let read = lexicon.map(|lexicon| match self.pairs.is_empty() {
+            true => lexicon.english(query.text()),
+            false => {
+                let captions = Context::new(&self.vocabulary, &self.pairs);
+                lexicon.english_of_captions(query.text(), &captions)
+            }
+        });
+        let read = read.filter(|read| read.known > 0 && !read.text.trim().is_empty());
+        Ok(Some(match read {
+            Some(read) => {
+                let step = TraceEntry::ReadWordByWord { language, text: read.text.clone() };
+                (query.with_text(&read.text)?, step)
+            }
+            None => (query.clone(), TraceEntry::NotRead { language }),
+        }))
+    }
+
+    /// The query in English words that are spelled right, and a step for all that was done to it.
+    ///
+    /// # Errors
+    /// Those of [`Query::new`] and of the files of words.
     pub fn correct(&self, query: &Query) -> Result<(Query, Vec<TraceEntry>)> {
-        let (text, corrections) = self.corrected(query.text());
+        let (query, mut steps) = match self.word_by_word(query)? {
+            Some((query, step @ TraceEntry::NotRead { .. })) => return Ok((query, vec![step])),
+            Some((query, step)) => (query, vec![step]),
+            None => (query.clone(), Vec::new()),
+        };
+        let (text, corrections) = self.corrected_but(query.text(), |word| query.keeps(word));
         if corrections.is_empty() {
-            return Ok((query.clone(), Vec::new()));
+            return Ok((query, steps));
         }
         let step = |Correction { from, to }| TraceEntry::Replaced { from, to };
-        Ok((Query::new(&text)?, corrections.into_iter().map(step).collect()))
+        steps.extend(corrections.into_iter().map(step));
+        Ok((query.with_text(&text)?, steps))
     }
 }
 
@@ -152,20 +191,19 @@ mod tests {
     }
 
     #[test]
-    fn other_languages_and_contractions_stay() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        fs_err::write(file.path(), "benc\tdeu\n").unwrap();
-        let languages = Arc::new(Languages::open(file.path()).unwrap());
-        let spelling = spelling(&[]).with_languages(languages);
-        let text = |typed: &str| spelling.corrected(typed).0;
-        assert_eq!(text("Benc"), "Benc");
-        assert_eq!(spelling.language("benc"), Some("German"));
-        assert_eq!(
-            text("a girl climbing a benc"),
-            "a girl climbing a bench",
-            "one word of many is a mistake"
-        );
-        assert_eq!(text("a girl dont climb"), "a girl don't climb");
+    fn other_languages_are_read_word_by_word_or_left_alone() {
+        let knowledge = Knowledge::bundled().unwrap();
+        let vocabulary = Vocabulary::of_captions(["a girl climbing a bench"; 30]);
+        let spelling = Spelling::new(Arc::new(vocabulary), Arc::new(knowledge), Arc::default());
+        let correct = |typed: &str| spelling.correct(&Query::new(typed).unwrap()).unwrap();
+        let (query, trace) = correct("zwei Hunde");
+        let step = TraceEntry::ReadWordByWord { language: "German".into(), text: "two dogs".into() };
+        assert_eq!((query.text(), trace), ("two dogs", vec![step]));
+        let (query, trace) = correct("σκύλος στην παραλία");
+        assert_eq!(query.text(), "σκύλος στην παραλία");
+        assert_eq!(trace, [TraceEntry::NotRead { language: "Greek".into() }]);
+        assert_eq!(correct("a girl climbing a benc").0.text(), "a girl climbing a bench");
+        assert_eq!(correct("a girl dont climb").0.text(), "a girl don't climb");
     }
 
     #[test]
@@ -174,5 +212,7 @@ mod tests {
         let (corrected, trace) = spelling(&["wench"]).correct(&query).unwrap();
         assert_eq!((corrected, trace.len()), (query.clone(), 0));
         assert_eq!(spelling(&[]).correct(&query).unwrap().0.text(), "a bench beside Girb");
+        let kept = query.keeping(["wench"]);
+        assert_eq!(spelling(&[]).correct(&kept).unwrap().0, kept);
     }
 }

@@ -26,6 +26,18 @@ pub enum TraceEntry {
         /// Where it comes from.
         source: String,
     },
+    /// The query is in another language and was read word by word.
+    ReadWordByWord {
+        /// The language's English name.
+        language: String,
+        /// What it reads.
+        text: String,
+    },
+    /// The query is in another language of which no words are known.
+    NotRead {
+        /// The language's English name.
+        language: String,
+    },
     /// Words were replaced.
     Replaced {
         /// What stood there.

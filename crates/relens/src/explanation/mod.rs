@@ -3,12 +3,14 @@
 //! - [`integrated_gradients`]: how much of the score each pixel carries, compared with a picture that shows nothing;
 //! - [`mask`]: the smallest part of the picture that the score cannot do without (I-GOS);
 //! - [`words`]: how much each word of the query adds to the score (Shapley values);
+//! - [`heat`]: maps as colours over their pictures;
 //! - [`faithfulness`]: whether a map is right, by deleting and inserting what it calls important.
 //!
 //! The pixel methods ask a [`DifferentiableScore`] only; [`RetrievalScore`] is the one of a retriever, whatever its
 //! image tower.
 
 pub mod faithfulness;
+pub mod heat;
 pub mod integrated_gradients;
 pub mod mask;
 mod saliency;

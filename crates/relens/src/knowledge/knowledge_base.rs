@@ -9,7 +9,7 @@ use super::entity::{Entity, Sense, normalise_name};
 use super::json_lines::{self, NameCheck};
 use super::lookup::{Lookup, Mention};
 use super::store::KnowledgeStore;
-use super::words::{self, Words};
+use super::words::{self, Languages, Words};
 use super::{descriptors, records};
 use crate::error::{Error, Result};
 use crate::model_hub::bundled;
@@ -28,6 +28,7 @@ pub struct Knowledge {
     by_name: HashMap<String, usize>,
     lookup: Lookup,
     words: Words,
+    languages: Languages,
     source: String,
 }
 
@@ -63,7 +64,14 @@ impl Knowledge {
                 }
             }
         }
-        Ok(Self { entities, by_name, lookup, words: Words::default(), source: source.to_owned() })
+        Ok(Self {
+            entities,
+            by_name,
+            lookup,
+            words: Words::default(),
+            languages: Languages::default(),
+            source: source.to_owned(),
+        })
     }
 
     /// Loads a knowledge base from a database (`.db`, whose words go before the bundled ones), our JSON Lines (`.jsonl`), a descriptor file (`.json`), or a
@@ -73,7 +81,14 @@ impl Knowledge {
     /// Those of the formats.
     pub fn load(path: &Path) -> Result<Self> {
         let knowledge = Self::new(read_entities(path)?, &path.display().to_string())?;
-        Ok(Self { words: read_words(path)?, ..knowledge })
+        let words = read_words(path)?;
+        // Words of other languages come with those of English.
+        let languages = match words.is_empty() {
+            true => Languages::default(),
+            false if path.is_dir() => Languages::of_directory(path, words.taught_of_other_languages()),
+            false => Languages::bundled(words.taught_of_other_languages())?,
+        };
+        Ok(Self { words, languages, ..knowledge })
     }
 
     /// The same with other words.
@@ -85,6 +100,11 @@ impl Knowledge {
     /// What words mean that captions hardly use.
     pub fn words(&self) -> &Words {
         &self.words
+    }
+
+    /// The words of other languages.
+    pub fn languages(&self) -> &Languages {
+        &self.languages
     }
 
     /// The knowledge base that comes with relens.

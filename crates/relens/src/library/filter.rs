@@ -47,6 +47,17 @@ pub struct PictureFilter {
     pub kind: Option<MediaKind>,
 }
 
+/// What somebody typed, taken apart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SplitSearch {
+    /// Which pictures are looked among.
+    pub filter: PictureFilter,
+    /// What they should show.
+    pub words: String,
+    /// The first day of a date in words, and the day after its last, where one was taken.
+    pub spoken: Option<(NaiveDate, NaiveDate)>,
+}
+
 impl PictureFilter {
     /// Whether it lets everything through.
     pub fn is_empty(&self) -> bool {
@@ -109,6 +120,25 @@ impl PictureFilter {
             }
         }
         query.to_owned()
+    }
+
+    /// Takes apart what somebody typed: the conditions in it, which are added to these, and the words that are left. A date
+    /// in words is taken for one where `today` is given; alone it may as well be what is looked for.
+    ///
+    /// # Errors
+    /// Those of [`take_from`](Self::take_from).
+    pub fn split(mut self, query: &str, today: Option<NaiveDate>) -> Result<SplitSearch> {
+        let mut words = self.take_from(query)?;
+        let mut spoken = None;
+        if let Some(today) = today.filter(|_| self.after.is_none() && self.before.is_none()) {
+            let mut dated = self.clone();
+            let rest = dated.take_date_from(&words, today);
+            if rest != words && !rest.is_empty() {
+                spoken = dated.after.zip(dated.before);
+                (self, words) = (dated, rest);
+            }
+        }
+        Ok(SplitSearch { filter: self, words, spoken })
     }
 
     /// Refuses conditions that no picture meets.
@@ -339,6 +369,19 @@ mod tests {
         ] {
             let error = PictureFilter::default().take_from(query).unwrap_err().to_string();
             assert!(error.starts_with("filter: expected "), "{query}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_date_in_words_is_taken_where_something_else_is_left() {
+        let split = |query: &str, today| PictureFilter::default().split(query, today).unwrap();
+        let found = split("a dog last summer in:Holidays", Some(day("2026-11-29")));
+        assert_eq!((found.words.as_str(), found.filter.folders.len()), ("a dog", 1));
+        assert_eq!(found.spoken, Some((day("2026-06-01"), day("2026-09-01"))));
+        assert_eq!(found.filter.after, Some(day("2026-06-01")));
+        for (query, today) in [("last summer", Some(day("2026-11-29"))), ("a dog last summer", None)] {
+            let left = split(query, today);
+            assert_eq!((left.words.as_str(), left.spoken, left.filter.is_empty()), (query, None, true));
         }
     }
 

@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
+use relens_models::ModelError;
 
 use super::{KeptFolder, Library, PassedOver, ScannedFile, content};
 use crate::embed::embeddings::Embeddings;
@@ -73,8 +74,8 @@ pub struct IndexingSummary {
 }
 
 /// What a picture's file tells beside the picture.
-type Told = (Option<[u8; 32]>, PictureMetadata);
-type Prepared<P> = Result<(PreparedImage<P>, Told), SkippedFile>;
+type Origin = (Option<[u8; 32]>, PictureMetadata);
+type Prepared<P> = Result<(PreparedImage<P>, Origin), SkippedFile>;
 
 impl Library {
     /// Brings the library up to date with `root`: embeds what is new or changed, forgets what is gone.
@@ -228,13 +229,14 @@ fn prepare<E: ImageEmbedder>(embedder: &E, file: &ScannedFile) -> Prepared<E::Im
     }));
     match prepared {
         Ok(Ok(prepared)) => Ok(prepared),
-        Ok(Err(error)) => Err(skip((!is_io(&error)).then_some(file.state), error.to_string())),
+        Ok(Err(error)) => Err(skip((!may_change(&error)).then_some(file.state), error.to_string())),
         Err(_) => Err(skip(Some(file.state), format!("{}: the decoder failed", file.path.display()))),
     }
 }
 
-fn is_io(error: &Error) -> bool {
-    matches!(error, Error::Io(_) | Error::Model(relens_models::error::ModelError::Io(_)))
+/// Whether the next run may read what this one cannot: for another state of the disk, or a larger limit.
+fn may_change(error: &Error) -> bool {
+    matches!(error, Error::Io(_) | Error::Model(ModelError::Io(_) | ModelError::ImageTooLarge { .. }))
 }
 
 /// Embeds what could be decoded; if that fails, picture by picture, to find the one to blame.

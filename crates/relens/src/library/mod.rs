@@ -10,6 +10,7 @@ pub mod filter;
 mod index_lock;
 mod indexing;
 mod scan;
+mod selection;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 pub use index_lock::IndexLock;
 pub use indexing::{IndexingOptions, IndexingSummary};
 pub use scan::{KeptFolder, PassedOver, ScanPlan, ScanWarning, ScannedFile};
+pub use selection::{Selected, Selection};
 
 use crate::embed::{ModelIdentity, TextEmbedder};
 use crate::enhancer::Query;

@@ -34,6 +34,7 @@ pub use error::LlmError;
 pub use record_store::{RecordStore, RecordedReply};
 pub use request::{ChatReply, ChatRequest, Message, Part, ReplyForm, RequestKey, Role};
 pub use settings::{ClientSettings, ImageMode, JsonMode, RetrySettings};
+pub use transport::install_tls_provider;
 
 /// Takes the outcome of a request, on another thread.
 pub type Deliver = Box<dyn FnOnce(Result<ChatReply, LlmError>) + Send>;

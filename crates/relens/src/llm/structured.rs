@@ -177,7 +177,7 @@ pub fn repair_request(request: &ChatRequest, reply: &ChatReply, fault: &Fault) -
     let said = if reply.content.trim().is_empty() { "…" } else { reply.content.trim() };
     repair.messages.push(Message::text(Role::Assistant, said));
     let complaint = format!(
-        "This reply cannot be used: {fault}. Answer again with one JSON object of the schema that was asked for, and \
+        "This reply cannot be used: {fault}. RewriteReply again with one JSON object of the schema that was asked for, and \
          nothing before or after it."
     );
     repair.messages.push(Message::text(Role::User, complaint));
@@ -195,7 +195,7 @@ mod tests {
     use serde::Deserialize;
 
     #[derive(Debug, Deserialize, PartialEq)]
-    struct Answer {
+    struct RewriteReply {
         rewrite: String,
         #[serde(default)]
         words: Vec<u32>,
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn replies_are_read_as_far_as_they_can_be() {
-        let (answer, reading) = read::<Answer>(&reply(" {\"rewrite\": \"a dog\"}\n")).unwrap();
+        let (answer, reading) = read::<RewriteReply>(&reply(" {\"rewrite\": \"a dog\"}\n")).unwrap();
         assert_eq!((answer.rewrite.as_str(), reading), ("a dog", Reading::Valid));
         for text in [
             "Here it is:\n```json\n{\"rewrite\": \"a {dog\", \"words\": [1, 2]}\n```\nGood luck!",
@@ -224,15 +224,15 @@ mod tests {
             "{\"words\": [1, 2], \"rewrite\": \"a {dog",
             "<think>{\"rewrite\": 3}</think>{\"rewrite\": \"a {dog\", \"words\": [1, 2]}",
         ] {
-            let (answer, reading) = read::<Answer>(&reply(text)).unwrap();
-            assert_eq!(answer, Answer { rewrite: "a {dog".to_owned(), words: vec![1, 2] }, "{text}");
+            let (answer, reading) = read::<RewriteReply>(&reply(text)).unwrap();
+            assert_eq!(answer, RewriteReply { rewrite: "a {dog".to_owned(), words: vec![1, 2] }, "{text}");
             assert_eq!(reading, Reading::Mended, "{text}");
         }
     }
 
     #[test]
     fn every_fault_is_told_apart() {
-        let fault = |text: &str| read::<Answer>(&reply(text)).unwrap_err();
+        let fault = |text: &str| read::<RewriteReply>(&reply(text)).unwrap_err();
         assert_eq!(fault(" \n"), Fault::Empty);
         assert!(matches!(fault("I'm sorry, but no."), Fault::Refused(_)));
         assert!(matches!(fault("a dog"), Fault::NotJson(_)));
@@ -242,7 +242,7 @@ mod tests {
             Fault::WrongShape("field `rewrite`: invalid type: integer `7`, expected a string".into())
         );
         let refused = ChatReply { refusal: Some("no".into()), ..reply("") };
-        assert_eq!(read::<Answer>(&refused).unwrap_err(), Fault::Refused("no".into()));
+        assert_eq!(read::<RewriteReply>(&refused).unwrap_err(), Fault::Refused("no".into()));
         let request = ChatRequest::new("x", "q");
         let repair = repair_request(&request, &reply("a dog"), &fault("a dog"));
         assert_eq!((repair.messages.len(), repair.label.as_str()), (3, "x repair"));
@@ -251,7 +251,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_reply_panics(text in "[{}\\[\\]\",:\\\\a-c1ü \n]{0,60}") {
-            let _ = read::<Answer>(&reply(&text));
+            let _ = read::<RewriteReply>(&reply(&text));
         }
     }
 }

@@ -33,6 +33,15 @@ pub(super) enum Failure {
     Rejected { status: u16, message: String },
 }
 
+/// Chooses what encrypts connections of this process, which has to be done before the first client is made.
+pub fn install_tls_provider() {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| {
+        // Another part of the program may have chosen already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+}
+
 /// A connection pool to one endpoint.
 #[derive(Debug)]
 pub(super) struct Transport {
@@ -43,11 +52,7 @@ pub(super) struct Transport {
 
 impl Transport {
     pub(super) fn new(settings: &ClientSettings, key: &ApiKey) -> Result<Self, LlmError> {
-        static PROVIDER: Once = Once::new();
-        PROVIDER.call_once(|| {
-            // Another part of the program may have chosen already, which is as good.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        });
+        install_tls_provider();
         let refuse = |field, found: String| LlmError::Setting {
             field,
             expected: "one that requests can be made with".to_owned(),

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::pictures::image_files::has_image_extension;
 use crate::pictures::{external_program, video};
 
-/// Photographs as phones store them; a program takes them apart.
+/// Photographs as phones store them; libheif or a program takes them apart.
 const HEIF: [&str; 4] = ["avif", "heic", "heif", "hif"];
 /// Negatives of cameras: the JPEG preview inside is read.
 const RAW: [&str; 11] = ["arw", "cr2", "cr3", "dng", "nef", "nrw", "orf", "pef", "raf", "rw2", "srw"];
@@ -71,9 +71,10 @@ impl PictureFormat {
     pub(crate) fn obstacle(self) -> Option<&'static str> {
         match self {
             Self::Decoded | Self::Raw => None,
-            Self::Heif => external_program::heif_decoder()
-                .is_none()
-                .then_some("install `heif-convert` of libheif, or `ffmpeg`, and index again"),
+            Self::Heif if cfg!(feature = "heif") => None,
+            Self::Heif => external_program::heif_decoder().is_none().then_some(
+                "install `heif-convert` of libheif, or `ffmpeg`, or build relens with `--features heif`; then index again",
+            ),
             Self::Video => {
                 external_program::find("ffmpeg").is_none().then_some("install `ffmpeg`, and index again")
             }

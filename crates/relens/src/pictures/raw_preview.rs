@@ -22,7 +22,7 @@ const START: [u8; 3] = [0xff, 0xd8, 0xff];
 /// # Errors
 /// The file cannot be read, is too large, or has no preview that can be decoded.
 pub(crate) fn read(path: &Path) -> Result<RgbImage> {
-    let limits = DecodeLimits::default();
+    let limits = DecodeLimits::of_process();
     let bytes = regular_file::read_at_most(path, limits.max_file_bytes)?;
     let mut previews = previews(&bytes);
     previews.sort_by_key(|preview| std::cmp::Reverse(preview.pixels));

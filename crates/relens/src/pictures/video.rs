@@ -74,9 +74,9 @@ pub fn read_frames(path: &Path) -> Result<Vec<RgbImage>> {
         _ => {}
     }
     if let Some(content) = archive::read(path)? {
-        return Ok(vec![decode_image_bytes(&content, &path.to_string_lossy(), &DecodeLimits::default())?]);
+        return Ok(vec![decode_image_bytes(&content, &path.to_string_lossy(), &DecodeLimits::of_process())?]);
     }
-    match decode_animation(path, FRAMES, &DecodeLimits::default())? {
+    match decode_animation(path, FRAMES, &DecodeLimits::of_process())? {
         Some(frames) => Ok(frames),
         None => Ok(vec![decode_image(path)?]),
     }

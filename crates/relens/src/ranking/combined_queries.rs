@@ -107,6 +107,24 @@ impl CombinedQueries {
         cosines.fold(f32::NEG_INFINITY, f32::max)
     }
 
+    /// One vector a query, for programs that can carry no more: where rankings of several vectors are merged, the mean of
+    /// those vectors.
+    ///
+    /// # Shapes
+    /// - result: `[queries, dim]`, L2-normalised
+    ///
+    /// # Errors
+    /// [`Error::Enhancer`] if the vectors of a query cancel each other.
+    pub fn one_vector_each(&self) -> Result<Embeddings> {
+        let mut vectors = Embeddings::new(self.dim());
+        for bounds in self.offsets.windows(2) {
+            let rows: Vec<(f32, &[f32])> =
+                (bounds[0]..bounds[1]).map(|row| (1.0, self.vectors.row(row))).collect();
+            vectors.append(&weighted_sum(&rows, self.dim(), "one_vector_each")?)?;
+        }
+        Ok(vectors)
+    }
+
     /// The scores of the queries in `range` with every image, merged.
     ///
     /// # Shapes
@@ -222,7 +240,7 @@ impl CombinedQueries {
 const CANCELLED: f32 = 1e-3;
 
 /// Σ wᵢ·eᵢ, scaled to length 1, `[1, dim]`.
-fn weighted_sum(weighted: &[(f32, &[f32])], dim: usize, enhancer: &str) -> Result<Embeddings> {
+pub(super) fn weighted_sum(weighted: &[(f32, &[f32])], dim: usize, enhancer: &str) -> Result<Embeddings> {
     let mut sum = vec![0.0; dim];
     for (weight, row) in weighted {
         sum.iter_mut().zip(*row).for_each(|(sum, value)| *sum += weight * value);

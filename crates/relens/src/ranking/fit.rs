@@ -4,12 +4,13 @@
 //! from what is known when a query is answered how likely each hit is the picture that was meant:
 //!
 //! ```text
-//! P(anything fits) = σ(bias + w₁·similarity of the best hit + w₂·familiarity + w₃·unseen words)
-//! P(a hit fits)    = P(anything fits) · σ(hit bias + w₄·lead of the hit)
+//! P(anything fits) = σ(bias + w₁·similarity of the best hit + w₂·familiarity + w₃·unseen words + w₄·ln pictures)
+//! P(a hit fits)    = P(anything fits) · σ(hit bias + w₅·lead of the hit + w₆·ln pictures)
 //! ```
 //!
-//! `relens train calibration` fits both on captions that a retriever has not learned and on queries that no picture
-//! fits; `[fit]` in `enhancer.toml` holds what it found.
+//! The number of pictures counts because the best of many is near to any query. `relens train calibration` fits both on
+//! captions and queries for pictures that a retriever has not learned, and on queries that no picture fits, in libraries
+//! of several sizes; `[fit]` in `enhancer.toml` holds what it found.
 
 use std::sync::Arc;
 
@@ -42,10 +43,16 @@ pub struct FitConfig {
     pub familiarity: f64,
     /// The weight of [`QueryFeatures::unseen`].
     pub unseen: f64,
+    /// The weight of [`QueryFeatures::pictures`]. Default 0.
+    #[serde(default)]
+    pub pictures: f64,
     /// The logit that a hit fits, if anything does, where it leads by nothing.
     pub hit_bias: f64,
     /// The weight of a hit's lead.
     pub lead: f64,
+    /// The weight of [`QueryFeatures::pictures`] for a hit. Default 0.
+    #[serde(default)]
+    pub hit_pictures: f64,
     /// Where anything fits with a probability below this, all hits stand below the line: 0 to 1.
     pub anything_line: f64,
     /// Where a hit and all behind it fit with a probability below this, they stand below the line: 0 to 1.
@@ -61,12 +68,14 @@ pub struct QueryFeatures {
     pub familiarity: f64,
     /// The share of the query's words that captions hardly use.
     pub unseen: f64,
+    /// The natural logarithm of the number of pictures that were searched.
+    pub pictures: f64,
 }
 
 impl QueryFeatures {
     /// In the order of the weights.
-    pub fn values(&self) -> [f64; 3] {
-        [self.similarity, self.familiarity, self.unseen]
+    pub fn values(&self) -> [f64; 4] {
+        [self.similarity, self.familiarity, self.unseen, self.pictures]
     }
 }
 
@@ -88,20 +97,20 @@ pub struct FitEstimate {
 impl FitConfig {
     /// The probability that anything fits.
     pub fn anything(&self, features: &QueryFeatures) -> f64 {
-        let weights = [self.similarity, self.familiarity, self.unseen];
+        let weights = [self.similarity, self.familiarity, self.unseen, self.pictures];
         let weighted = weights.iter().zip(features.values()).map(|(weight, value)| weight * value);
         logistic(self.bias + weighted.sum::<f64>())
     }
 
-    /// The probability that a hit is meant, if anything fits.
-    pub fn hit(&self, lead: f64) -> f64 {
-        logistic(self.hit_bias + self.lead * lead)
+    /// The probability that a hit is meant, if anything fits, from its lead and the logarithm of the number of pictures.
+    pub fn hit(&self, lead: f64, pictures: f64) -> f64 {
+        logistic(self.hit_bias + self.lead * lead + self.hit_pictures * pictures)
     }
 
     /// The estimates of an answer from its query and the leads of its hits.
     pub fn estimate(&self, features: QueryFeatures, leads: Vec<f64>) -> FitEstimate {
         let anything = self.anything(&features);
-        let hits: Vec<f64> = leads.iter().map(|&lead| anything * self.hit(lead)).collect();
+        let hits: Vec<f64> = leads.iter().map(|&lead| anything * self.hit(lead, features.pictures)).collect();
         let above_line = match anything < self.anything_line {
             true => 0,
             false => hits.iter().rposition(|&fits| fits >= self.hit_line).map_or(0, |last| last + 1),
@@ -110,9 +119,10 @@ impl FitConfig {
     }
 
     fn ensure_usable(&self) -> Result<()> {
-        let Self { bias, similarity, familiarity, unseen, hit_bias, lead, .. } = *self;
-        let finite =
-            [bias, similarity, familiarity, unseen, hit_bias, lead].iter().all(|number| number.is_finite());
+        let Self { bias, similarity, familiarity, unseen, pictures, .. } = *self;
+        let Self { hit_bias, lead, hit_pictures, .. } = *self;
+        let weights = [bias, similarity, familiarity, unseen, pictures, hit_bias, lead, hit_pictures];
+        let finite = weights.iter().all(|number| number.is_finite());
         let lines = [self.anything_line, self.hit_line];
         if finite && lines.iter().all(|line| (0.0..=1.0).contains(line)) {
             return Ok(());
@@ -142,6 +152,15 @@ pub fn leads(hits: &[Hit]) -> Vec<f64> {
     hits.iter().enumerate().map(lead).collect()
 }
 
+/// Among what a query was answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Searched<'a> {
+    /// The vector of the best hit, if there is one.
+    pub best: Option<&'a [f32]>,
+    /// How many pictures were searched.
+    pub pictures: usize,
+}
+
 /// Estimates whether hits fit.
 #[derive(Debug)]
 pub struct Fit {
@@ -165,8 +184,7 @@ impl Fit {
         &self.config
     }
 
-    /// What is known about the query number `query` of `queries`, whose words are `text` and whose best hit, if there is
-    /// one, has the vector `best`.
+    /// What is known about the query number `query` of `queries`, whose words are `text`, from how it was answered.
     ///
     /// # Errors
     /// [`Error::Argument`] if the dimensions differ.
@@ -175,7 +193,7 @@ impl Fit {
         text: &str,
         queries: &CombinedQueries,
         query: usize,
-        best: Option<&[f32]>,
+        searched: Searched<'_>,
     ) -> Result<QueryFeatures> {
         if queries.dim() != self.captions.dim() {
             return Err(Error::Argument {
@@ -186,9 +204,10 @@ impl Fit {
         }
         let familiarity = queries.vectors_of(query).map(|vector| self.familiarity(vector));
         Ok(QueryFeatures {
-            similarity: best.map_or(0.0, |best| f64::from(queries.similarity(query, best))),
+            similarity: searched.best.map_or(0.0, |best| f64::from(queries.similarity(query, best))),
             familiarity: familiarity.fold(f64::NEG_INFINITY, f64::max),
             unseen: self.vocabulary.unseen_share(text, SEEN),
+            pictures: (searched.pictures.max(1) as f64).ln(),
         })
     }
 
@@ -213,8 +232,10 @@ mod tests {
         similarity: 6.0,
         familiarity: 2.0,
         unseen: -8.0,
+        pictures: 0.0,
         hit_bias: -2.0,
         lead: 20.0,
+        hit_pictures: 0.0,
         anything_line: 0.4,
         hit_line: 0.05,
     };
@@ -234,7 +255,7 @@ mod tests {
     #[test]
     fn unseen_words_and_distance_make_a_fit_unlikely() {
         let anything = |similarity, familiarity, unseen| {
-            CONFIG.anything(&QueryFeatures { similarity, familiarity, unseen })
+            CONFIG.anything(&QueryFeatures { similarity, familiarity, unseen, pictures: 3.0 })
         };
         assert!((anything(0.5, 0.5, 0.0) - 0.5).abs() < 1e-12);
         assert!(anything(0.6, 0.5, 0.0) > 0.5 && anything(0.5, 0.9, 0.0) > 0.5);
@@ -243,7 +264,7 @@ mod tests {
 
     #[test]
     fn the_line_stands_behind_the_last_hit_that_may_fit() {
-        let features = |unseen| QueryFeatures { similarity: 0.8, familiarity: 0.9, unseen };
+        let features = |unseen| QueryFeatures { similarity: 0.8, familiarity: 0.9, unseen, pictures: 3.0 };
         let leads = leads(&hits(&[0.5, 0.4, 0.2]));
         assert!((leads[0] - 0.2).abs() < 1e-6 && (leads[2] + 0.25).abs() < 1e-6, "{leads:?}");
         let estimate = CONFIG.estimate(features(0.0), leads.clone());
@@ -257,14 +278,24 @@ mod tests {
     #[test]
     fn familiar_is_what_captions_are_near_to_and_say() {
         let queries = CombinedQueries::single(Embeddings::from_rows(2, vec![1.0, 0.0, 0.0, -1.0]).unwrap());
-        let best: Option<&[f32]> = Some(&[0.6, 0.8]);
+        let best = Searched { best: Some(&[0.6, 0.8]), pictures: 100 };
         let known = fit().features("the dogs", &queries, 0, best).unwrap();
+        assert!((known.pictures - 100f64.ln()).abs() < 1e-12);
         assert!((known.similarity - 0.6).abs() < 1e-6 && (known.familiarity - 0.9).abs() < 1e-6, "{known:?}");
         assert_eq!(known.unseen, 0.0);
         let unknown = fit().features("a sextant on grass", &queries, 1, best).unwrap();
         assert!((unknown.familiarity + 0.3).abs() < 1e-6 && unknown.unseen == 0.5, "{unknown:?}");
         let wide = CombinedQueries::single(Embeddings::from_rows(1, vec![1.0]).unwrap());
-        assert!(fit().features("dog", &wide, 0, None).is_err());
+        assert!(fit().features("dog", &wide, 0, Searched { best: None, pictures: 0 }).is_err());
+    }
+
+    #[test]
+    fn the_best_of_many_pictures_has_to_be_nearer() {
+        let config = FitConfig { pictures: -0.5, hit_pictures: 0.25, ..CONFIG };
+        let among =
+            |pictures: f64| QueryFeatures { similarity: 0.6, familiarity: 0.9, unseen: 0.0, pictures };
+        assert!(config.anything(&among(7.0)) < config.anything(&among(3.0)));
+        assert!((config.hit(0.1, 8.0) - logistic(2.0)).abs() < 1e-9);
     }
 
     #[test]

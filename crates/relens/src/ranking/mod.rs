@@ -6,6 +6,7 @@ pub mod hubness;
 mod merge;
 pub mod pipeline;
 pub mod pipeline_config;
+pub mod relevance_feedback;
 
 pub use combined_queries::CombinedQueries;
 pub use merge::Merge;

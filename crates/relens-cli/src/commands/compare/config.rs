@@ -20,7 +20,7 @@ pub(super) struct Comparison {
     /// What the differences are to; default `identity`.
     pub(super) baseline: Option<RowEnhancer>,
     /// Where shares are fitted.
-    pub(super) fit: Option<Fit>,
+    pub(super) fit: Option<ShareFitting>,
     /// Queries in the captions' place, for all rows that name none; beside the configuration.
     queries: Option<PathBuf>,
     /// Its fields that hold a query, each of them a kind.
@@ -81,7 +81,7 @@ impl QueryFields {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Fit {
+pub(super) struct ShareFitting {
     /// The split, or the part of one, on which shares are fitted.
     pub(super) split: String,
     /// A retriever that has not seen the split, a name or a directory, for rows with `fit = "held_out_retriever"`. One

@@ -13,7 +13,7 @@ use relens::evaluation::{Evaluation, evaluate};
 use relens::ranking::Pipeline;
 
 use super::RECALL_AT;
-use super::config::{Fit, FitWith, Row};
+use super::config::{FitWith, Row, ShareFitting};
 use crate::image_embedding::embed_dataset_once;
 
 /// A split as a retriever sees it, the measured one or the one kept aside.
@@ -25,7 +25,7 @@ pub(super) struct Embedded {
 
 /// What shares are fitted on.
 pub(super) struct Aside<'a> {
-    fit: &'a Fit,
+    fit: &'a ShareFitting,
     held_out: Option<Embedded>,
     measured: Option<Embedded>,
 }
@@ -57,7 +57,7 @@ impl Embedded {
 impl<'a> Aside<'a> {
     /// Embeds the part that is kept aside with the retrievers that rows ask for.
     pub(super) fn new(
-        fit: &'a Fit,
+        fit: &'a ShareFitting,
         rows: &[Row],
         dataset: &Dataset,
         measured: &Arc<Retriever>,

@@ -69,11 +69,11 @@ pub(crate) struct CompareArguments {
 
     /// With --perturb: captions that were translated to another language and back, JSON Lines of {"image", "caption",
     /// "query"} (or "imgid"), `query` being what became of the caption.
-    #[arg(long, value_name = "FILE", requires = "perturb")]
+    #[arg(long, value_name = "FILE", requires = "perturb", conflicts_with = "queries")]
     back_translated: Option<PathBuf>,
 
     /// With --perturb: the part of the dataset to measure. Default: all of it.
-    #[arg(long, value_name = "NAME", requires = "perturb")]
+    #[arg(long, value_name = "NAME", requires = "perturb", conflicts_with = "queries")]
     split: Option<String>,
 
     #[command(flatten)]

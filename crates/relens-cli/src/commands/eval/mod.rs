@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use relens::dataset::Dataset;
 use relens::embed::embeddings::Embeddings;
@@ -120,10 +120,14 @@ impl EvalArguments {
             dataset.ensure_images_exist().context("--skip-broken leaves such pictures out")?;
         }
         let retriever = Arc::new(self.model.open()?);
-        let (dataset, broken) = match self.skip_broken {
-            true => without_broken(dataset, &retriever),
-            false => (dataset, Vec::new()),
-        };
+        let count = dataset.images.len();
+        let (dataset, broken) = without_broken(dataset, &retriever);
+        if let Some(first) = broken.first().filter(|_| !self.skip_broken) {
+            let broken = broken.len();
+            bail!(
+                "{broken} of {count} pictures cannot be read (first: {first}); --skip-broken leaves them out"
+            );
+        }
         tell_broken(&broken);
         let queries = match self.perturb {
             Some(perturbation) => {

@@ -2,12 +2,10 @@
 
 use image::{Rgb, RgbImage, imageops};
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
-
-pub(super) type Color = Rgb<u8>;
+use relens::explanation::heat::{Color, WHITE, mixed};
 
 pub(super) const BLACK: Color = Rgb([20, 20, 20]);
 pub(super) const GREY: Color = Rgb([110, 110, 110]);
-pub(super) const WHITE: Color = Rgb([255, 255, 255]);
 
 /// A place on the sheet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,13 +108,6 @@ impl Canvas {
             *pixel = mixed(*pixel, color, f32::from(coverage) / 255.0);
         }
     }
-}
-
-/// `share` of `over`, the rest of `under`.
-pub(super) fn mixed(under: Color, over: Color, share: f32) -> Color {
-    let mix =
-        |under: u8, over: u8| (f32::from(under) + share * (f32::from(over) - f32::from(under))).round() as u8;
-    Rgb([0, 1, 2].map(|channel: usize| mix(under.0[channel], over.0[channel])))
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! The sheet: the picture, then a column for each side with its heat map and its words.
 
 use image::RgbImage;
+use relens::explanation::heat;
 
 use super::canvas::{BLACK, Canvas, GREY, Lettering, Place};
-use super::{Side, WeightedAttribution, heat};
+use super::{Side, WeightedAttribution};
 use crate::pixel_explanation::{Detail, Method};
 
 /// A picture's longer side on the sheet.
@@ -11,10 +12,6 @@ const PANEL: u32 = 380;
 const MARGIN: u32 = 16;
 /// Around a word's colour.
 const PADDING: u32 = 3;
-/// Gradients of single pixels are noise to the eye: shown is the mean over this radius, as a share of the side.
-const SMOOTHING: f32 = 0.015;
-/// How often the mean is taken: a few times, and it falls off like a bell instead of a box.
-const SMOOTHINGS: usize = 3;
 
 /// One line of a column: words with a colour each, or plain text.
 enum SheetLine {
@@ -24,12 +21,11 @@ enum SheetLine {
 
 /// Draws everything.
 pub(super) fn draw(query: &str, picture: &RgbImage, sides: &[Side], method: Method) -> RgbImage {
-    let radius = match method {
-        Method::IntegratedGradients => (SMOOTHING * picture.width() as f32).round() as usize,
-        Method::Mask => 0,
+    let shown = |side: &Side| match method {
+        Method::IntegratedGradients => heat::smoothed(&side.pixels.map),
+        Method::Mask => side.pixels.map.clone(),
     };
-    let smoothed = |side: &Side| (0..SMOOTHINGS).fold(side.pixels.map.clone(), |map, _| map.smoothed(radius));
-    let maps: Vec<_> = sides.iter().map(smoothed).collect();
+    let maps: Vec<_> = sides.iter().map(shown).collect();
     let scale = match method {
         Method::IntegratedGradients => heat::common_scale(maps.iter()),
         Method::Mask => 1.0,

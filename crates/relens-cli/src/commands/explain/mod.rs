@@ -1,7 +1,6 @@
 //! `relens explain`: which pixels and which words a score comes from.
 
 mod canvas;
-mod heat;
 mod layout;
 
 use std::io::{Cursor, Write};

@@ -1,6 +1,6 @@
 //! `relens kb build`: a knowledge base from captions and what a language model answers.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -13,12 +13,13 @@ use relens::knowledge::collection::{
     AnswerPrompts, Asking, AskingUsage, ChatAnswers, CollectionSettings, Recorded, Replies,
 };
 use relens::knowledge::knowledge_base::BUNDLED_FILE;
+use relens::knowledge::words::{Lexicon, languages, lexicon};
 use relens::knowledge::{Entity, builder, collection, json_lines, records, words};
 use relens::llm::{Budget, ClientSettings, LlmClient, Prices};
 
 use crate::interrupt;
 use crate::llm_endpoint::EndpointArguments;
-use crate::output_file::write_streaming;
+use crate::output_file::{check_output, write_streaming};
 use crate::progress;
 use crate::reporter::Reporter;
 use crate::usage::usage_error;
@@ -27,7 +28,9 @@ use crate::usage::usage_error;
 ///
 /// Entities, their senses and descriptions come from the answers, their frequencies from the captions. Writes
 /// knowledge.jsonl, vocabulary.tsv (the captions' words and their counts), links.tsv (what captions put between two
-/// words), word-pairs.tsv (how often one word is behind another) and, with --words, words.tsv (what uncommon words mean) into the output directory.
+/// words), word-pairs.tsv (how often one word is behind another), with --words words.tsv (what uncommon words mean), and
+/// with --forms languages/CODE.tsv (what people type in other languages) and other-languages.tsv (which languages have a
+/// word) into the output directory.
 ///
 /// With --llm a language model is asked which entities the captions name and what they look like. Every reply is
 /// recorded before it is used: a stopped run goes on with what is missing, and with --replay (or --replies alone) the
@@ -54,6 +57,11 @@ pub(crate) struct BuildArguments {
     #[arg(long, value_name = "FILE")]
     words: Vec<PathBuf>,
 
+    /// What people type for captions' words in another language, under its two-letter code, {"word", "forms"} a line; may
+    /// be repeated, also for one language, whose files are put together.
+    #[arg(long, value_name = "CODE=FILE", value_parser = language_file)]
+    forms: Vec<(String, PathBuf)>,
+
     /// Other names, {"entity": ["alias", …]} as JSON.
     #[arg(long, value_name = "FILE")]
     aliases: Option<PathBuf>,
@@ -73,6 +81,7 @@ pub(crate) struct BuildArguments {
 
 impl BuildArguments {
     pub(crate) fn run(self) -> Result<()> {
+        self.check_outputs()?;
         let dataset = Dataset::open(&self.captions, Path::new(""))?.split(&self.split)?;
         let records: Vec<&Path> = self.records.iter().map(PathBuf::as_path).collect();
         let mut recorded = records::read(&records)?;
@@ -88,7 +97,6 @@ impl BuildArguments {
         let vocabulary = Vocabulary::of_captions(captions());
         let taught: Vec<&Path> = self.words.iter().map(PathBuf::as_path).collect();
         let meanings = words::records::read(&taught, words::ENGLISH, &vocabulary)?;
-        fs_err::create_dir_all(&self.output)?;
         write_streaming(&self.output.join(BUNDLED_FILE), |writer| Ok(json_lines::write(&entities, writer)?))?;
         write_streaming(&self.output.join(vocabulary::BUNDLED_FILE), |writer| {
             Ok(vocabulary.write(self.word_floor, writer)?)
@@ -105,6 +113,7 @@ impl BuildArguments {
             })?;
             progress::note(&format!("{} words with their meanings", meanings.len()));
         }
+        self.write_languages()?;
         let visual = entities.iter().filter(|entity| entity.visual);
         let (count, descriptions) =
             (visual.clone().count(), visual.map(|entity| entity.descriptions().count()).sum::<usize>());
@@ -113,6 +122,55 @@ impl BuildArguments {
             "{count} visual entities, {descriptions} descriptions; counted in {captions} captions"
         ));
         Ok(())
+    }
+
+    /// What people type in other languages, and the list by which these are told.
+    fn write_languages(&self) -> Result<()> {
+        if self.forms.is_empty() {
+            return Ok(());
+        }
+        let directory = self.output.join(lexicon::DIRECTORY);
+        fs_err::create_dir_all(&directory)?;
+        let mut lexica = Vec::new();
+        let mut files: BTreeMap<&str, Vec<&Path>> = BTreeMap::new();
+        for (language, file) in &self.forms {
+            files.entry(language).or_default().push(file);
+        }
+        for (language, files) in files {
+            let rows = words::records::read_forms(&files, language)?;
+            write_streaming(&directory.join(format!("{language}.tsv")), |writer| {
+                Ok(lexicon::write(&rows, writer)?)
+            })?;
+            lexica.push(Lexicon::of_rows(language, rows));
+        }
+        write_streaming(&self.output.join(languages::BUNDLED_FILE), |writer| {
+            Ok(languages::write_list(&lexica, writer)?)
+        })
+    }
+
+    /// Makes the directory, and refuses to build over what is built from.
+    fn check_outputs(&self) -> Result<()> {
+        fs_err::create_dir_all(&self.output)?;
+        let read = self.records.iter().chain(&self.words).chain(&self.aliases).chain(&self.asking.replies);
+        let read = read.chain(self.forms.iter().map(|(_, file)| file));
+        let inputs: Vec<&Path> = std::iter::once(&self.captions).chain(read).map(PathBuf::as_path).collect();
+        let mut written =
+            vec![BUNDLED_FILE, vocabulary::BUNDLED_FILE, keywords::BUNDLED_FILE, word_pairs::BUNDLED_FILE];
+        written.extend((!self.words.is_empty()).then_some(words::BUNDLED_FILE));
+        written.extend((!self.forms.is_empty()).then_some(languages::BUNDLED_FILE));
+        written.into_iter().try_for_each(|name| check_output(&self.output.join(name), &inputs))
+    }
+}
+
+/// `de=words-de.jsonl`.
+fn language_file(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((code, file))
+            if code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_lowercase()) && !file.is_empty() =>
+        {
+            Ok((code.to_owned(), PathBuf::from(file)))
+        }
+        _ => Err("expected a language's two letters and a file, as `de=words-de.jsonl`".to_owned()),
     }
 }
 

@@ -47,7 +47,14 @@ pub(crate) struct AddArguments {
     means: Vec<String>,
 
     /// The language of a word that is given --means.
-    #[arg(long, value_name = "CODE", requires = "means", default_value = "en")]
+    // What conflicts with `means` lifts the requirement, so that it has to be named again.
+    #[arg(
+        long,
+        value_name = "CODE",
+        requires = "means",
+        conflicts_with_all = ["is", "has", "sense", "alias"],
+        default_value = "en"
+    )]
     language: String,
 }
 

@@ -120,7 +120,7 @@ pub(crate) struct KnowledgeImportArguments {
     words: bool,
 
     /// The language of the words.
-    #[arg(long, value_name = "CODE", requires = "words", default_value = "en")]
+    #[arg(long, value_name = "CODE", requires = "words", conflicts_with = "replace", default_value = "en")]
     language: String,
 }
 

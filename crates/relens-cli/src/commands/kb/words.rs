@@ -41,7 +41,19 @@ pub(super) fn listed(filter: &str, language: Option<&str>) -> Result<Vec<Word>> 
         word.word.contains(filter) || word.meanings.iter().any(|meaning| meaning.text.contains(filter))
     };
     let of_language = |word: &Word| language.is_none_or(|language| word.language == language);
-    Ok(knowledge()?.words().iter().filter(|word| holds(word) && of_language(word)).collect())
+    let knowledge = knowledge()?;
+    let other = language.filter(|language| *language != ENGLISH);
+    let other = other.map(|language| knowledge.languages().lexicon(language)).transpose()?.flatten();
+    let Some(lexicon) = other else {
+        return Ok(knowledge.words().iter().filter(|word| holds(word) && of_language(word)).collect());
+    };
+    let word = |(form, meanings): (&str, &[String])| {
+        let meaning =
+            |text: &String| Meaning { text: text.clone(), kind: MeaningKind::Name, source: Source::Llm };
+        let meanings = meanings.iter().map(meaning).collect();
+        Word { word: form.to_owned(), language: lexicon.language().to_owned(), meanings }
+    };
+    Ok(lexicon.iter().map(word).filter(holds).collect())
 }
 
 /// One JSON object a line.

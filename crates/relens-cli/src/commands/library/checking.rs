@@ -18,7 +18,7 @@ pub(crate) struct CheckArguments {
 
 impl CheckArguments {
     pub(crate) fn run(self) -> Result<()> {
-        let library = Library::open(&self.library.directory()?)?;
+        let library = self.library.open()?;
         let found = library.catalog().check()?;
         let mut output = Output::new();
         let writer = &mut output.writer;

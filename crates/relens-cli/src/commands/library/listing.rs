@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use clap::Args;
-use relens::library::{DATABASE_FILE, Library};
+use relens::library::DATABASE_FILE;
 use serde::Serialize;
 
 use crate::library_location::LibraryArguments;
@@ -34,7 +34,7 @@ struct Folder {
 
 impl ListArguments {
     pub(crate) fn run(self) -> Result<()> {
-        let library = Library::open(&self.library.directory()?)?;
+        let library = self.library.open()?;
         let folders: Vec<Folder> = library
             .catalog()
             .folders()?
@@ -102,7 +102,7 @@ struct Info {
 impl InfoArguments {
     pub(crate) fn run(self) -> Result<()> {
         let directory = self.library.directory()?;
-        let library = Library::open(&directory)?;
+        let library = self.library.open()?;
         let catalog = library.catalog();
         let info = Info {
             library: directory.to_string_lossy().into_owned(),

@@ -24,7 +24,7 @@ pub(crate) struct ForgetArguments {
 impl ForgetArguments {
     pub(crate) fn run(self) -> Result<()> {
         let folder = absolute(&self.directory)?;
-        let mut library = Library::open_to_change(&self.library.directory()?)?;
+        let mut library = self.library.open_to_change()?;
         ensure_known(&library, &folder)?;
         let forgotten = library.catalog_mut().forget_folder(&folder)?;
         tell(forgotten, &format!("forgotten, of {}", folder.display()))
@@ -55,7 +55,7 @@ impl MoveArguments {
         if !new.is_dir() {
             bail!("{}: expected the folder's new place, found no directory", new.display());
         }
-        let mut library = Library::open_to_change(&self.library.directory()?)?;
+        let mut library = self.library.open_to_change()?;
         ensure_known(&library, &old)?;
         let there = library.catalog().images_under(&new)?.len();
         if there > 0 {

@@ -3,6 +3,7 @@
 mod asking;
 mod compose;
 mod import;
+mod judged;
 mod llm_strategies;
 mod preferences;
 mod run;
@@ -27,6 +28,7 @@ pub(crate) enum MineCommand {
     Compose(compose::ComposeArguments),
     Import(import::RecordedRewritesArguments),
     Preferences(preferences::PreferencesArguments),
+    Judged(judged::JudgedArguments),
 }
 
 impl MineCommand {
@@ -39,6 +41,7 @@ impl MineCommand {
             Self::Eqr(arguments) => arguments.run(),
             Self::Compose(arguments) => arguments.run(),
             Self::Import(arguments) => arguments.run(),
+            Self::Judged(arguments) => arguments.run(),
             Self::Preferences(arguments) => arguments.run(),
         }
     }

@@ -20,7 +20,7 @@ use crate::reporter::Reporter;
 pub(crate) struct CalibrationArguments {
     /// The configuration (TOML): `[[sample]]` to fit on, `[measure]`, or `[fit]` with numbers to measure.
     #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    pub(super) config: PathBuf,
 
     /// Print one JSON object: {"fit", "fitted", "measured"}, with reliability diagrams.
     #[arg(long)]

@@ -23,7 +23,7 @@ use crate::reporter::{Reporter, recalls};
 #[derive(Debug, Args)]
 pub(crate) struct AdapterArguments {
     #[command(flatten)]
-    run: DescriptionRunArguments,
+    pub(super) run: DescriptionRunArguments,
 }
 
 /// Learn what each description is worth, for the enhancer `selection`, with the retriever frozen (LaBo).
@@ -32,14 +32,14 @@ pub(crate) struct AdapterArguments {
 #[derive(Debug, Args)]
 pub(crate) struct SelectionArguments {
     #[command(flatten)]
-    run: DescriptionRunArguments,
+    pub(super) run: DescriptionRunArguments,
 }
 
 #[derive(Debug, Args)]
-struct DescriptionRunArguments {
+pub(super) struct DescriptionRunArguments {
     /// The configuration. Relative paths in it are taken from the working directory.
     #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    pub(super) config: PathBuf,
 
     /// The run directory, in place of the configuration's `output`.
     #[arg(long, value_name = "DIR")]

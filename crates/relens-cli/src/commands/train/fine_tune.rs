@@ -24,7 +24,7 @@ use crate::{interrupt, model_choice};
 pub(crate) struct FineTuneArguments {
     /// The configuration. Relative paths in it are taken from the working directory.
     #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    pub(super) config: PathBuf,
 
     /// The retriever to tune: a bundled model's name, a model directory, hf-hub:ORGANISATION/NAME or MODEL/WEIGHTS.
     #[arg(long, value_name = "NAME|DIR")]

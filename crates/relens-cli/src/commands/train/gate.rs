@@ -19,7 +19,7 @@ use crate::reporter::Reporter;
 pub(crate) struct GateArguments {
     /// The configuration (TOML): `rewriter`, `output`, `data` with `held_out`, `retriever`.
     #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    pub(super) config: PathBuf,
 
     /// The rewriter's directory, in place of the configuration's `rewriter`.
     #[arg(long, value_name = "DIR")]

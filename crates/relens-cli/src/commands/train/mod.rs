@@ -25,6 +25,7 @@ use gate::GateArguments;
 use retriever::RetrieverArguments;
 use rewriter::RewriterArguments;
 
+use crate::missing_step::with_missing_steps;
 use crate::usage::usage_error;
 
 /// Train models from a configuration file.
@@ -67,6 +68,31 @@ pub(crate) enum TrainCommand {
 
 impl TrainCommand {
     pub(crate) fn run(self) -> Result<()> {
+        let config = self.config().map(Path::to_owned);
+        self.run_stage().map_err(|error| match config {
+            Some(config) => with_missing_steps(&config, error),
+            None => error,
+        })
+    }
+
+    fn config(&self) -> Option<&Path> {
+        Some(match self {
+            Self::Retriever(arguments) => &arguments.config,
+            Self::FineTune(arguments) => &arguments.config,
+            Self::Adapter(arguments) => &arguments.run.config,
+            Self::Selection(arguments) => &arguments.run.config,
+            Self::Denoise(arguments)
+            | Self::Sft(arguments)
+            | Self::Pro(arguments)
+            | Self::Ppo(arguments)
+            | Self::Grpo(arguments) => &arguments.config,
+            Self::Gate(arguments) => &arguments.config,
+            Self::Calibration(arguments) => &arguments.config,
+            Self::Soft { .. } => return None,
+        })
+    }
+
+    fn run_stage(self) -> Result<()> {
         match self {
             Self::Retriever(arguments) => arguments.run(),
             Self::FineTune(arguments) => arguments.run(),

@@ -24,7 +24,7 @@ use crate::reporter::{Reporter, recalls};
 pub(crate) struct RetrieverArguments {
     /// The configuration. Relative paths in it are taken from the working directory.
     #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    pub(super) config: PathBuf,
 
     /// The run directory, in place of the configuration's `output`.
     #[arg(long, value_name = "DIR")]

@@ -21,7 +21,7 @@ use crate::{interrupt, model_choice};
 pub(crate) struct RewriterArguments {
     /// The configuration (TOML); configs/ has examples. Relative paths in it are taken from the working directory.
     #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    pub(super) config: PathBuf,
 
     /// The run directory, in place of the configuration's `output`.
     #[arg(long, value_name = "DIR")]

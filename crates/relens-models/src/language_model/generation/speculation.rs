@@ -17,6 +17,8 @@ struct Copying<'a> {
     right: usize,
     /// What is fed next: the last token, then the guesses.
     fed: Vec<u32>,
+    /// How many tokens can be written: an encoder may read more of them.
+    writable: usize,
 }
 
 impl Copying<'_> {
@@ -36,7 +38,8 @@ impl Copying<'_> {
         let length = config.draft_tokens.min(self.right + 2).min(room);
         self.fed.clear();
         self.fed.push(last);
-        self.fed.extend(self.source[self.cursor..].iter().take(length));
+        let copied = self.source[self.cursor..].iter().take(length);
+        self.fed.extend(copied.take_while(|&&token| (token as usize) < self.writable));
     }
 
     /// Takes the scores after each token that was fed: guesses are right as long as they are what greedy search
@@ -74,8 +77,9 @@ pub(super) fn generate(
         let fed = Vec::with_capacity(copy.draft_tokens + 1);
         // At first the guess is trusted: a rewrite mostly begins as its prompt does.
         let right = copy.draft_tokens;
-        let mut copying =
-            Copying { row: GrowingRow::new(prompt, most), source, cursor: copy.first, right, fed };
+        let row = GrowingRow::new(prompt, most);
+        let writable = model.vocabulary_size();
+        let mut copying = Copying { row, source, cursor: copy.first, right, fed, writable };
         copying.guess(decoder.first_token(prompt)?, copy);
         live.push(copying);
     }

@@ -63,7 +63,7 @@ impl<'a> T5Pass<'a> {
         let adapter_dropout = dropout.clone();
         let _dropping = model.adapter().map(|adapter| adapter.training_dropout(dropout.as_mut()));
         let (prompts, targets) = (&batch.prompts, &batch.targets);
-        let ids = [prompts.ids.as_slice(), &model.decoder_inputs(targets)].concat();
+        let ids = [prompts.ids.as_slice(), &model.writer().inputs(targets)].concat();
         let embedded = model.embed(&ids)?.detach();
         let (stack, parts) = (model.encoder(), prompts.ids.len());
         let mut encoder = KeptStack::default();

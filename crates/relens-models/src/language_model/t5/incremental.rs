@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use candle_core::Tensor;
 
 use super::attention::RelativePositionBias;
-use super::model::T5Model;
-use crate::language_model::{Decoder, KeyValueCache, LanguageModel};
+use super::writer::{Memory, Writer};
+use crate::language_model::{Decoder, KeyValueCache};
 use crate::ops;
 use crate::tokenizer::TokenBatch;
 use crate::{ModelError, Result};
@@ -15,10 +15,12 @@ use crate::{ModelError, Result};
 const FIRST_REACH: usize = 64;
 
 /// A batch of rows that grow.
-pub(super) struct T5Decoder<'a> {
-    model: Cow<'a, T5Model>,
+pub(in crate::language_model) struct T5Decoder<'a> {
+    writer: Cow<'a, Writer>,
     /// Of every layer, what its cross-attention looks at: one row for every prompt.
     memory: Vec<KeyValueCache>,
+    /// What copying looks at: one row for every prompt.
+    copied: Option<KeyValueCache>,
     /// Of every layer, what its self-attention looks at: one row for every row.
     cache: Vec<KeyValueCache>,
     /// Which prompt a row belongs to.
@@ -28,23 +30,38 @@ pub(super) struct T5Decoder<'a> {
 }
 
 impl<'a> T5Decoder<'a> {
-    pub(super) fn new(model: &'a T5Model, prompts: &TokenBatch) -> Result<Self> {
-        let model = if model.is_trainable() { Cow::Owned(model.detached()?) } else { Cow::Borrowed(model) };
-        let encoded = model.encode(prompts)?;
-        let layers = &model.decoder_stack().layers;
-        let width = model.config.inner_width();
-        let mut memory = Vec::with_capacity(layers.len());
-        for layer in layers {
-            let (keys, values) = layer.cross_attention.keys_and_values(&encoded)?;
+    /// Stands at the beginning of a row for every prompt; a copy of a writer in `training` keeps the weights of this
+    /// moment.
+    pub(in crate::language_model) fn new(
+        writer: &'a Writer,
+        training: bool,
+        memory: &Memory,
+        prompts: &TokenBatch,
+    ) -> Result<Self> {
+        let writer = if training { Cow::Owned(writer.detached()?) } else { Cow::Borrowed(writer) };
+        let layers = &writer.stack().layers;
+        let width = writer.config().inner_width();
+        let kept = |keys: &Tensor, values: &Tensor, width: usize| {
             let mut cache = KeyValueCache::new(prompts.len(), width);
             // Keys and values of the prompt never change, so they are projected once; rows of one prompt share them.
             cache.append(&Tensor::cat(&[keys, values], 1)?, 0, &prompts.offsets)?;
-            memory.push(cache);
+            Ok::<_, ModelError>(cache)
+        };
+        let mut memories = Vec::with_capacity(layers.len());
+        for layer in layers {
+            let (keys, values) = layer.cross_attention.keys_and_values(&memory.states)?;
+            memories.push(kept(&keys, &values, width)?);
         }
+        let copied = match (writer.copying(), &memory.written) {
+            (Some(copying), Some(written)) => {
+                Some(kept(&copying.keys(&memory.states)?, written, writer.config().d_model)?)
+            }
+            _ => None,
+        };
         let cache = vec![KeyValueCache::new(prompts.len(), width); layers.len()];
-        let bias = model.decoder_stack().bias.by_distance(FIRST_REACH)?;
+        let bias = writer.stack().bias.by_distance(FIRST_REACH)?;
         let prompts = (0..prompts.len()).collect();
-        Ok(Self { model, memory, cache, prompts, bias, reach: FIRST_REACH })
+        Ok(Self { writer, memory: memories, copied, cache, prompts, bias, reach: FIRST_REACH })
     }
 
     fn fed_to(&self, row: usize) -> usize {
@@ -63,7 +80,7 @@ impl<'a> T5Decoder<'a> {
         let mut offsets = vec![0];
         let mut longest = 0;
         for (row, tokens) in tokens.iter().enumerate() {
-            let (fed, most) = (self.fed_to(row), self.model.context_length());
+            let (fed, most) = (self.fed_to(row), self.writer.config().n_positions);
             if fed + tokens.len() > most {
                 return Err(ModelError::Sample {
                     sample: self.prompts[row],
@@ -82,7 +99,7 @@ impl<'a> T5Decoder<'a> {
     }
 
     fn relative_position_bias(&self) -> &RelativePositionBias {
-        &self.model.decoder_stack().bias
+        &self.writer.stack().bias
     }
 
     fn check_row(&self, row: usize) -> Result<()> {
@@ -104,7 +121,7 @@ impl Decoder for T5Decoder<'_> {
 
     fn first_token(&self, row: usize) -> Result<u32> {
         self.check_row(row)?;
-        Ok(self.model.config.decoder_start())
+        Ok(self.writer.config().decoder_start())
     }
 
     fn fed(&self, row: usize) -> usize {
@@ -113,9 +130,9 @@ impl Decoder for T5Decoder<'_> {
 
     fn step(&mut self, tokens: &[&[u32]]) -> Result<Tensor> {
         let offsets = self.check(tokens)?;
-        let stack = self.model.decoder_stack();
-        let mut hidden = self.model.embed(&tokens.concat())?;
-        let width = self.model.config.inner_width();
+        let stack = self.writer.stack();
+        let mut hidden = self.writer.embed(&tokens.concat())?;
+        let width = self.writer.config().inner_width();
         for ((layer, cache), memory) in stack.layers.iter().zip(&mut self.cache).zip(&self.memory) {
             hidden = layer.self_attention.forward_mixed_by(&hidden, None, |qkv, config| {
                 cache.append(qkv, width, &offsets)?;
@@ -128,7 +145,13 @@ impl Decoder for T5Decoder<'_> {
             })?;
             hidden = layer.feed_forward.forward(&hidden, None)?;
         }
-        self.model.logits(&stack.norm.forward(&hidden)?)
+        let mut states = stack.norm.forward(&hidden)?;
+        if let (Some(copying), Some(copied)) = (self.writer.copying(), &self.copied) {
+            states = copying.forward_mixed_by(&states, |query, config| {
+                ops::cached_attention(query, &offsets, &copied.sequences_of(&self.prompts), None, config)
+            })?;
+        }
+        self.writer.logits(&states)
     }
 
     fn reorder(&mut self, rows: &[usize]) -> Result<()> {

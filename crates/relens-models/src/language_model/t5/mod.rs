@@ -8,12 +8,16 @@
 mod attention;
 mod checkpointing;
 mod config;
+mod copying;
 mod decoder;
 mod encoder;
 mod feed_forward;
 mod incremental;
 mod language_model;
 mod model;
+mod writer;
 
 pub use config::T5Config;
+pub(super) use incremental::T5Decoder;
 pub use model::T5Model;
+pub(super) use writer::{Memory, Writer};

@@ -91,7 +91,10 @@ impl BertConfig {
     }
 
     /// Says which field cannot be, if one cannot.
-    fn check(&self) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// The field, what was expected and what was found.
+    pub fn check(&self) -> Result<(), String> {
         let sizes = [
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),

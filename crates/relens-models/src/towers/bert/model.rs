@@ -70,6 +70,17 @@ impl BertModel {
         self.encode(batch, Some(generator))
     }
 
+    /// What the words table has for the ids, without positions.
+    ///
+    /// # Shapes
+    /// - output: `[ids, hidden_size]`
+    ///
+    /// # Errors
+    /// When an id is outside of the vocabulary.
+    pub fn word_embeddings(&self, ids: &[u32]) -> Result<Tensor> {
+        self.embeddings.words.forward(ids)
+    }
+
     fn encode(&self, batch: &TokenBatch, mut generator: Option<&mut DropoutGenerator>) -> Result<Tensor> {
         let mut hidden = self.embeddings.forward(batch, generator.as_deref_mut())?;
         for layer in &self.layers {

@@ -1,16 +1,20 @@
 //! Fitting the estimate of whether what was found is what was asked for ([`relens::ranking::fit`]).
 //!
-//! Captions that a retriever has not learned have a picture that fits; queries of things that no picture shows have
-//! none. One logistic regression tells the two apart by what is known of a query, another tells the right hits of a
-//! caption from the others by how far they lead. What comes out belongs into `[fit]` of the retriever's `enhancer.toml`.
+//! Captions that a retriever has not learned have a picture that fits, and so has what people ask for these pictures;
+//! queries of things that no picture shows have none. One logistic regression tells the two apart by what is known of a
+//! query, another tells the right hits of a caption from the others by how far they lead. The same pictures are searched
+//! as libraries of several sizes. What comes out belongs into `[fit]` of the retriever's `enhancer.toml`.
 
 mod reliability;
 
+use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use relens::dataset::Dataset;
+use relens::dataset::{AskedQueries, Dataset, DatasetImage};
 use relens::embed::embedding_cache::EmbeddingCache;
+use relens::embed::embeddings::Embeddings;
 use relens::embed::reference_pairs::ReferencePairs;
 use relens::embed::retriever::Retriever;
 use relens::english::{Vocabulary, vocabulary};
@@ -60,6 +64,13 @@ pub struct CalibrationSample {
     /// How many captions of each picture are asked. Default 2.
     #[serde(default = "captions")]
     pub captions: usize,
+    /// What people ask for the pictures, in a format that [`AskedQueries`] reads; asked beside the captions.
+    pub queries: Option<PathBuf>,
+    /// The fields of `queries` that hold a query each. Default: `query`.
+    #[serde(default)]
+    pub query_field: Vec<String>,
+    /// The split is cut into libraries of so many pictures, and each query asked in its own. Default: one library.
+    pub pictures: Option<NonZeroUsize>,
 }
 
 fn default_enhancer() -> String {
@@ -123,6 +134,8 @@ struct Observation {
     leads: Vec<f64>,
     /// Whether a picture fits.
     present: bool,
+    /// Whether it is a caption: of what people ask, fewer pictures are found, and hits would seem less sure than they are.
+    caption: bool,
     /// Which of the hits is the right one.
     right: Option<usize>,
 }
@@ -163,39 +176,88 @@ fn observe(
     let pairs = Arc::new(ReferencePairs::open(&sample.pairs)?);
     pipeline.fit = Some(Fit::new(&pairs, vocabulary, FitConfig::default())?);
 
+    let questions = Questions::read(sample, &dataset)?;
+    let size = sample.pictures.map_or(dataset.images.len(), NonZeroUsize::get).max(1);
+    let libraries = dataset.images.len().div_ceil(size);
     let paths: Vec<PathBuf> = dataset.images.iter().map(|image| image.path.clone()).collect();
-    let images = cache.images(retriever.as_ref(), &paths, progress)?;
-    let ids = (0..images.rows() as u64).collect();
-    let index = ExactIndex::from_parts(retriever.fingerprint(), ids, images)?;
-
-    let mut queries: Vec<(Query, Option<u64>)> = Vec::new();
-    for (id, image) in (0..).zip(&dataset.images) {
-        for caption in image.captions.iter().take(sample.captions) {
-            queries.push((Query::new(caption)?, Some(id)));
+    let vectors = cache.images(retriever.as_ref(), &paths, progress)?;
+    progress.begin("queries", questions.count() as u64);
+    let mut observations = Vec::with_capacity(questions.count());
+    for number in 0..libraries {
+        let pictures = number * size..(number * size + size).min(vectors.rows());
+        let rows = pictures.clone().flat_map(|row| vectors.row(row)).copied().collect();
+        let ids = pictures.clone().map(|id| id as u64).collect();
+        let rows = Embeddings::from_rows(vectors.dim(), rows)?;
+        let index = ExactIndex::from_parts(retriever.fingerprint(), ids, rows)?;
+        for batch in questions.of_library(pictures, number, libraries).chunks(QUERIES_PER_BATCH) {
+            let texts: Vec<Query> = batch.iter().map(|question| question.query.clone()).collect();
+            let rankings = pipeline.search_batch(&texts, COMPARED_HITS, retriever.as_ref(), &index)?;
+            for (ranking, question) in rankings.into_iter().zip(batch) {
+                let Some(estimate) = ranking.fit else { continue };
+                let image = question.image.map(|image| image as u64);
+                observations.push(Observation {
+                    features: estimate.features,
+                    leads: estimate.leads,
+                    present: image.is_some(),
+                    caption: question.caption,
+                    right: image.and_then(|image| ranking.hits.iter().position(|hit| hit.id == image)),
+                });
+            }
+            progress.advance(observations.len() as u64);
         }
-    }
-    let absent = regular_file::read_to_string(&sample.absent, FileKind::Settings)?;
-    for line in absent.lines().filter(|line| !line.trim().is_empty()) {
-        queries.push((Query::new(line)?, None));
-    }
-    progress.begin("queries", queries.len() as u64);
-    let mut observations = Vec::with_capacity(queries.len());
-    for batch in queries.chunks(QUERIES_PER_BATCH) {
-        let texts: Vec<Query> = batch.iter().map(|(query, _)| query.clone()).collect();
-        let rankings = pipeline.search_batch(&texts, COMPARED_HITS, retriever.as_ref(), &index)?;
-        for (ranking, (_, image)) in rankings.into_iter().zip(batch) {
-            let Some(estimate) = ranking.fit else { continue };
-            observations.push(Observation {
-                features: estimate.features,
-                leads: estimate.leads,
-                present: image.is_some(),
-                right: image.and_then(|image| ranking.hits.iter().position(|hit| hit.id == image)),
-            });
-        }
-        progress.advance(observations.len() as u64);
     }
     progress.end();
     Ok(observations)
+}
+
+/// A query, and the picture of the dataset that it is for.
+#[derive(Debug, Clone)]
+struct Question {
+    query: Query,
+    image: Option<usize>,
+    caption: bool,
+}
+
+/// What is asked of a sample.
+#[derive(Debug)]
+struct Questions {
+    present: Vec<Question>,
+    absent: Vec<Question>,
+}
+
+impl Questions {
+    fn read(sample: &CalibrationSample, dataset: &Dataset) -> Result<Self> {
+        let mut present = Vec::new();
+        let mut ask = |images: &[DatasetImage], most: usize, caption: bool| -> Result<()> {
+            for (number, image) in images.iter().enumerate() {
+                for text in image.captions.iter().take(most) {
+                    present.push(Question { query: Query::new(text)?, image: Some(number), caption });
+                }
+            }
+            Ok(())
+        };
+        ask(&dataset.images, sample.captions, true)?;
+        if let Some(path) = &sample.queries {
+            for asked in AskedQueries::open(path, dataset, &sample.query_field)?.kinds.values() {
+                ask(&asked.images, usize::MAX, false)?;
+            }
+        }
+        let lines = regular_file::read_to_string(&sample.absent, FileKind::Settings)?;
+        let lines = lines.lines().filter(|line| !line.trim().is_empty());
+        let absent = lines.map(|line| Ok(Question { query: Query::new(line)?, image: None, caption: false }));
+        Ok(Self { present, absent: absent.collect::<Result<_>>()? })
+    }
+
+    fn count(&self) -> usize {
+        self.present.len() + self.absent.len()
+    }
+
+    /// What is asked of the library of these pictures: queries for them, and its share of those that nothing fits.
+    fn of_library(&self, pictures: Range<usize>, number: usize, libraries: usize) -> Vec<Question> {
+        let inside = |question: &&Question| question.image.is_some_and(|image| pictures.contains(&image));
+        let absent = self.absent.iter().skip(number).step_by(libraries.max(1));
+        self.present.iter().filter(inside).chain(absent).cloned().collect()
+    }
 }
 
 fn fitted(observations: &[Observation]) -> Result<FitConfig> {
@@ -218,26 +280,30 @@ fn fitted(observations: &[Observation]) -> Result<FitConfig> {
         rows.map(|(one, fits)| (one.features.values().to_vec(), fits)).unzip();
     let (bias, weights) = logistic::fit(&rows, &fits, RIDGE).raw();
 
-    let hits = present.iter().flat_map(|one| {
-        one.leads.iter().enumerate().map(move |(rank, lead)| (vec![*lead], one.right == Some(rank)))
+    let hits = present.iter().filter(|one| one.caption).flat_map(|one| {
+        let row =
+            move |(rank, lead): (usize, &f64)| (vec![*lead, one.features.pictures], one.right == Some(rank));
+        one.leads.iter().enumerate().map(row)
     });
     let (rows, right): (Vec<Vec<f64>>, Vec<bool>) = hits.unzip();
-    let (hit_bias, lead) = logistic::fit(&rows, &right, RIDGE).raw();
+    let (hit_bias, of_hit) = logistic::fit(&rows, &right, RIDGE).raw();
     let weight = |weights: &[f64], place: usize| weights.get(place).copied().unwrap_or(0.0);
     let mut fit = FitConfig {
         bias,
         similarity: weight(&weights, 0),
         familiarity: weight(&weights, 1),
         unseen: weight(&weights, 2),
+        pictures: weight(&weights, 3),
         hit_bias,
-        lead: weight(&lead, 0),
+        lead: weight(&of_hit, 0),
+        hit_pictures: weight(&of_hit, 1),
         anything_line: 0.0,
         hit_line: 0.0,
     };
     fit.anything_line = quantile(absent.iter().map(|one| fit.anything(&one.features)).collect(), REFUSED);
     let right = present.iter().filter_map(|one| {
         let lead = one.leads.get(one.right?)?;
-        Some(fit.anything(&one.features) * fit.hit(*lead))
+        Some(fit.anything(&one.features) * fit.hit(*lead, one.features.pictures))
     });
     fit.hit_line = quantile(right.collect(), LOST);
     Ok(fit)

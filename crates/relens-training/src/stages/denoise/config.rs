@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use relens::enhancer::rewriter::RewriterModelConfig;
 use serde::{Deserialize, Serialize};
 
+use super::trunk::TrunkConfig;
 use crate::config_file::ConfigTable;
 use crate::data::noise::NoiseConfig;
 use crate::stages::rewriter::config::in_range;
@@ -77,6 +78,11 @@ pub struct FreshModel {
     /// Write an induction head into the initial weights, which copies the prompt (see `copying_head`). A rewriter repeats
     /// most of its query, and a small T5 finds out how only late, if ever. Default false.
     pub copying_head: bool,
+    /// Read with a text trunk that knows words, and leave it as it is; then of the sizes only those of the decoder count,
+    /// its width is the trunk's, and its vocabulary those of the trunk's tokens that the texts consist of. Default none:
+    /// an encoder from scratch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trunk: Option<TrunkConfig>,
 }
 
 impl Default for FreshModel {
@@ -93,7 +99,61 @@ impl Default for FreshModel {
             dropout: 0.1,
             positions: 128,
             copying_head: false,
+            trunk: None,
         }
+    }
+}
+
+impl FreshModel {
+    /// Checks every range.
+    ///
+    /// # Errors
+    /// [`TrainingError::Setting`] naming the field.
+    pub fn check(&self) -> Result<()> {
+        in_range("fresh.dropout", self.dropout, 0.0, 0.9)?;
+        let sizes = [
+            ("d_model", self.d_model),
+            ("d_kv", self.d_kv),
+            ("d_ff", self.d_ff),
+            ("layers", self.layers),
+            ("decoder_layers", self.decoder_layers),
+            ("heads", self.heads),
+            ("positions", self.positions),
+        ];
+        for (field, size) in sizes {
+            if !(1..=65_536).contains(&size) {
+                return Err(TrainingError::setting(format!("fresh.{field}"), "in [1, 65536]", &size));
+            }
+        }
+        if self.copying_head && self.trunk.is_some() {
+            let expected = "false beside `fresh.trunk`, whose decoder copies anyway";
+            return Err(TrainingError::setting("fresh.copying_head", expected, &true));
+        }
+        if self.copying_head {
+            super::copying_head::check(self)?;
+        }
+        Ok(())
+    }
+
+    /// What a run that begins with such a model will need.
+    ///
+    /// # Errors
+    /// A trunk's configuration that is missing or malformed.
+    pub(crate) fn plan<M: RewritingMethod>(
+        &self,
+        config: &RewriterConfig<M>,
+        shape: PlanShape,
+    ) -> Result<Plan> {
+        // A fresh model has no directory yet: its sizes are written where nobody looks, and read as any other's.
+        let sizes = tempfile::tempdir()?;
+        let expected = match &self.trunk {
+            Some(trunk) => super::trunk::expected_config(trunk, self)?,
+            None => super::fresh::model_config(self),
+        };
+        fs_err::write(sizes.path().join("config.json"), expected)?;
+        let found = plan(config, &PolicyConfig::of(sizes.path()), shape)?;
+        let model = if self.trunk.is_some() { "a fresh decoder on a trunk" } else { "a fresh T5" };
+        Ok(Plan { model: model.to_owned(), ..found })
     }
 }
 
@@ -124,46 +184,19 @@ impl RewritingMethod for DenoiseMethod {
         in_range("paraphrase", self.paraphrase, 0.0, 1.0)?;
         in_range("random_words", self.random_words, 0.0, 1.0)?;
         in_range("embedding_rate", self.embedding_rate, 0.0, 100.0)?;
-        in_range("fresh.dropout", self.fresh.dropout, 0.0, 0.9)?;
-        let sizes = [
-            ("d_model", self.fresh.d_model),
-            ("d_kv", self.fresh.d_kv),
-            ("d_ff", self.fresh.d_ff),
-            ("layers", self.fresh.layers),
-            ("decoder_layers", self.fresh.decoder_layers),
-            ("heads", self.fresh.heads),
-            ("positions", self.fresh.positions),
-        ];
-        for (field, size) in sizes {
-            if !(1..=65_536).contains(&size) {
-                return Err(TrainingError::setting(format!("fresh.{field}"), "in [1, 65536]", &size));
-            }
-        }
-        if self.fresh.copying_head {
-            super::copying_head::check(&self.fresh)?;
-        }
+        self.fresh.check()?;
         self.rewriter.check("rewriter")?;
         Ok(())
     }
 
     fn plan(config: &DenoiseConfig) -> Result<Plan> {
-        // A fresh model has no directory yet: its sizes are written where nobody looks, and read as any other's.
-        let sizes = tempfile::tempdir()?;
         let method = &config.method;
-        let policy = match &method.start_from {
-            Some(directory) => PolicyConfig::of(directory),
-            None => {
-                fs_err::write(sizes.path().join("config.json"), super::fresh::model_config(&method.fresh))?;
-                PolicyConfig::of(sizes.path())
-            }
-        };
         let examples = queries_at_hand(None, &config.run.data)?;
-        let mut found =
-            plan(config, &policy, PlanShape { examples, targets: 1, updates: 1, samples: false })?;
-        if method.start_from.is_none() {
-            found.model = "a fresh T5".to_owned();
+        let shape = PlanShape { examples, targets: 1, updates: 1, samples: false };
+        match &method.start_from {
+            Some(directory) => plan(config, &PolicyConfig::of(directory), shape),
+            None => method.fresh.plan(config, shape),
         }
-        Ok(found)
     }
 
     fn run(config: &DenoiseConfig, progress: &mut dyn Progress) -> Result<RunSummary> {

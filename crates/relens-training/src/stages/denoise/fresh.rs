@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
+use relens::enhancer::rewriter::RewriterModelConfig;
+use relens::enhancer::rewriter::glosses::plain;
 use relens::enhancer::rewriter::settings::SETTINGS_FILE;
 use relens_models::atomic_file::write_atomically;
 use relens_models::weights::{ElementType, tensors_to_bytes};
 use serde_json::json;
 
-use super::config::{DenoiseConfig, FreshModel};
-use super::copying_head;
-use crate::data::corpus::RewritingCorpus;
-use crate::data::{candidates, vocabulary};
+use super::config::FreshModel;
+use super::{copying_head, trunk};
+use crate::data::corpus::{CorpusConfig, RewritingCorpus};
+use crate::data::vocabulary;
 use crate::random::{fill_normal, stream};
 use crate::stages::rewriter::PolicyConfig;
 use crate::{Result, TrainingError};
@@ -23,60 +25,114 @@ const INITIAL: &str = "initial";
 /// The directory while it is written.
 const PARTIAL: &str = ".partial-initial";
 /// Buckets of relative positions, T5's number.
-const BUCKETS: usize = 32;
+pub(super) const BUCKETS: usize = 32;
 
-/// The directory that training starts from: the one that the settings name, or a fresh model in the run's directory.
-pub(super) fn starting_point(config: &DenoiseConfig, progress: &mut dyn Progress) -> Result<PolicyConfig> {
-    let start_from = match &config.method.start_from {
-        Some(directory) => directory.clone(),
-        None => {
-            let directory = config.run.output.join(INITIAL);
-            if !directory.exists() {
-                progress.message("learning a vocabulary and drawing initial weights");
-                write(config, &directory)?;
-            }
-            directory
-        }
-    };
-    let rewriter = Some(config.method.rewriter.clone());
-    Ok(PolicyConfig { rewriter, ..PolicyConfig::of(&start_from) })
+/// What training from scratch starts with.
+pub(crate) struct FreshStart<'a> {
+    /// The run's directory, which gets the initial model.
+    pub(crate) output: &'a Path,
+    /// Its sizes.
+    pub(crate) fresh: &'a FreshModel,
+    /// How it is used.
+    pub(crate) rewriter: &'a RewriterModelConfig,
+    /// The corpus whose captions it will write.
+    pub(crate) data: &'a CorpusConfig,
+    /// Draws the weights.
+    pub(crate) seed: u64,
 }
 
-fn write(config: &DenoiseConfig, directory: &Path) -> Result<()> {
-    let partial = config.run.output.join(PARTIAL);
-    if partial.exists() {
-        fs_err::remove_dir_all(&partial)?;
+impl FreshStart<'_> {
+    /// The policy that begins in the run's directory; `texts` beside the training captions are what it should be able to
+    /// write.
+    ///
+    /// # Errors
+    /// The corpus or a trunk cannot be read; the texts cannot; a full disk.
+    pub(crate) fn policy(
+        &self,
+        texts: impl FnOnce(&RewritingCorpus) -> Result<Vec<String>>,
+        progress: &mut dyn Progress,
+    ) -> Result<PolicyConfig> {
+        let directory = self.output.join(INITIAL);
+        if !directory.exists() {
+            progress.message("learning a vocabulary and drawing initial weights");
+            let corpus = RewritingCorpus::read(self.data)?;
+            let texts = texts(&corpus)?;
+            self.write(&directory, &corpus, &texts)?;
+        }
+        let frozen = match self.fresh.trunk {
+            Some(_) => vec![trunk::PREFIX.to_owned()],
+            None => Vec::new(),
+        };
+        Ok(PolicyConfig { rewriter: Some(self.rewriter.clone()), frozen, ..PolicyConfig::of(&directory) })
     }
-    fs_err::create_dir_all(&partial)?;
-    let corpus = RewritingCorpus::read(&config.run.data)?;
-    let extra = candidates::read_records(&config.method.extra_texts, &corpus)?;
-    let captions = corpus.training.iter().flat_map(|picture| &picture.captions).map(String::as_str);
-    let recorded = extra.iter().flat_map(|query| {
-        std::iter::once(query.query.as_str())
-            .chain(query.candidates.iter().map(|candidate| candidate.text.as_str()))
-    });
-    let texts: Vec<&str> = captions.chain(recorded).collect();
-    let tokenizer = vocabulary::train(texts.into_iter(), config.method.fresh.vocabulary_size)?;
-    let tensors = initial_weights(&config.method.fresh, config.run.seed)?;
-    let files = [
-        ("tokenizer.json", tokenizer.clone()),
-        ("tokenizer_config.json", vocabulary::tokenizer_config(config.method.fresh.positions).into_bytes()),
-        ("config.json", model_config(&config.method.fresh).into_bytes()),
-        (
-            "generation_config.json",
-            generation_config(config.method.rewriter.decoding.max_tokens).into_bytes(),
-        ),
-        ("model.safetensors", tensors_to_bytes(&tensors, ElementType::F32)?),
-        (SETTINGS_FILE, config.method.rewriter.to_json()?.into_bytes()),
-    ];
-    for (name, bytes) in files {
-        write_atomically(&partial.join(name), &bytes)?;
+
+    fn write(&self, directory: &Path, corpus: &RewritingCorpus, texts: &[String]) -> Result<()> {
+        let partial = self.output.join(PARTIAL);
+        if partial.exists() {
+            fs_err::remove_dir_all(&partial)?;
+        }
+        fs_err::create_dir_all(&partial)?;
+        let captions = corpus.training.iter().flat_map(|picture| &picture.captions);
+        let texts = captions.chain(texts).map(String::as_str);
+        let settings = self.rewriter.to_json()?.into_bytes();
+        let generation = generation_config(self.rewriter.decoding.max_tokens).into_bytes();
+        for (name, bytes) in [(SETTINGS_FILE, settings), ("generation_config.json", generation)] {
+            write_atomically(&partial.join(name), &bytes)?;
+        }
+        match &self.fresh.trunk {
+            Some(trunk) => {
+                // Such a rewriter writes words only.
+                let words: Vec<String> = texts.map(plain).collect();
+                let words = words.iter().map(String::as_str);
+                trunk::write(trunk, self.fresh, words, self.seed, &partial)?;
+            }
+            None => self.write_t5(&partial, corpus, texts)?,
+        }
+        Ok(fs_err::rename(&partial, directory)?)
     }
-    if config.method.fresh.copying_head {
-        let captions = spread_captions(&corpus, &tokenizer, config.method.fresh.positions)?;
-        give_copying_head(config, &partial, tensors, &captions)?;
+
+    fn write_t5<'t>(
+        &self,
+        partial: &Path,
+        corpus: &RewritingCorpus,
+        texts: impl Iterator<Item = &'t str> + Send,
+    ) -> Result<()> {
+        let fresh = self.fresh;
+        let tokenizer = vocabulary::train(texts, fresh.vocabulary_size)?;
+        let tensors = initial_weights(fresh, self.seed)?;
+        let files = [
+            ("tokenizer.json", tokenizer.clone()),
+            ("tokenizer_config.json", vocabulary::tokenizer_config(fresh.positions).into_bytes()),
+            ("config.json", model_config(fresh).into_bytes()),
+            ("model.safetensors", tensors_to_bytes(&tensors, ElementType::F32)?),
+        ];
+        for (name, bytes) in files {
+            write_atomically(&partial.join(name), &bytes)?;
+        }
+        if fresh.copying_head {
+            let captions = spread_captions(corpus, &tokenizer, fresh.positions)?;
+            self.give_copying_head(partial, tensors, &captions)?;
+        }
+        Ok(())
     }
-    Ok(fs_err::rename(&partial, directory)?)
+
+    /// Writes the weights in `directory` anew, with a head that copies.
+    fn give_copying_head(
+        &self,
+        directory: &Path,
+        mut tensors: BTreeMap<String, Tensor>,
+        captions: &[Vec<u32>],
+    ) -> Result<()> {
+        let path = directory.join("model.safetensors");
+        let save = |tensors: &BTreeMap<String, Tensor>| -> Result<()> {
+            Ok(write_atomically(&path, &tensors_to_bytes(tensors, ElementType::F32)?)?)
+        };
+        let subspaces = copying_head::write_previous_token_head(&mut tensors, self.fresh, self.seed)?;
+        // The second head is fitted to what the first makes of captions.
+        save(&tensors)?;
+        copying_head::write_copying_head(&mut tensors, self.fresh, &subspaces, directory, captions)?;
+        save(&tensors)
+    }
 }
 
 /// Captions that the copying head is fitted on.
@@ -96,25 +152,6 @@ fn spread_captions(corpus: &RewritingCorpus, tokenizer: &[u8], most: usize) -> R
         Ok(ids)
     };
     captions.map(encode).collect()
-}
-
-/// Writes the weights in `directory` anew, with a head that copies.
-fn give_copying_head(
-    config: &DenoiseConfig,
-    directory: &Path,
-    mut tensors: BTreeMap<String, Tensor>,
-    captions: &[Vec<u32>],
-) -> Result<()> {
-    let path = directory.join("model.safetensors");
-    let save = |tensors: &BTreeMap<String, Tensor>| -> Result<()> {
-        Ok(write_atomically(&path, &tensors_to_bytes(tensors, ElementType::F32)?)?)
-    };
-    let subspaces =
-        copying_head::write_previous_token_head(&mut tensors, &config.method.fresh, config.run.seed)?;
-    // The second head is fitted to what the first makes of captions.
-    save(&tensors)?;
-    copying_head::write_copying_head(&mut tensors, &config.method.fresh, &subspaces, directory, captions)?;
-    save(&tensors)
 }
 
 /// Hugging Face's `config.json`.
@@ -159,37 +196,50 @@ fn generation_config(max_tokens: usize) -> String {
 /// The initialisation of T5 (transformers' `T5PreTrainedModel._init_weights` with factor 1): deviations such that
 /// attention scores need no scaling.
 pub(super) fn initial_weights(model: &FreshModel, seed: u64) -> Result<BTreeMap<String, Tensor>> {
-    let mut weights = Initial { tensors: BTreeMap::new(), seed };
-    let width = model.d_model;
-    weights.normal("shared.weight", &[model.vocabulary_size, width], 1.0)?;
-    for (stack, layers) in [("encoder", model.layers), ("decoder", model.decoder_layers)] {
-        for layer in 0..layers {
-            let block = format!("{stack}.block.{layer}.layer");
-            weights.attention(&format!("{block}.0"), "SelfAttention", model)?;
-            if layer == 0 {
-                let name = format!("{block}.0.SelfAttention.relative_attention_bias.weight");
-                weights.normal(&name, &[BUCKETS, model.heads], (width as f64).powf(-0.5))?;
-            }
-            let feed_forward = if stack == "decoder" {
-                weights.attention(&format!("{block}.1"), "EncDecAttention", model)?;
-                2
-            } else {
-                1
-            };
-            weights.feed_forward(&format!("{block}.{feed_forward}"), model)?;
-        }
-        weights.ones(&format!("{stack}.final_layer_norm.weight"), width)?;
-    }
-    Ok(weights.tensors)
+    let mut weights = Initial::new(seed);
+    weights.normal("shared.weight", &[model.vocabulary_size, model.d_model], 1.0)?;
+    weights.stack("encoder", model.layers, model)?;
+    weights.stack("decoder", model.decoder_layers, model)?;
+    Ok(weights.into_tensors())
 }
 
-struct Initial {
+/// Initial weights while they are drawn.
+pub(super) struct Initial {
     tensors: BTreeMap<String, Tensor>,
     seed: u64,
 }
 
 impl Initial {
-    fn normal(&mut self, name: &str, shape: &[usize], deviation: f64) -> Result<()> {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { tensors: BTreeMap::new(), seed }
+    }
+
+    pub(super) fn into_tensors(self) -> BTreeMap<String, Tensor> {
+        self.tensors
+    }
+
+    /// The layers of the encoder or of the decoder.
+    pub(super) fn stack(&mut self, stack: &str, layers: usize, model: &FreshModel) -> Result<()> {
+        let width = model.d_model;
+        for layer in 0..layers {
+            let block = format!("{stack}.block.{layer}.layer");
+            self.attention(&format!("{block}.0"), "SelfAttention", model)?;
+            if layer == 0 {
+                let name = format!("{block}.0.SelfAttention.relative_attention_bias.weight");
+                self.normal(&name, &[BUCKETS, model.heads], (width as f64).powf(-0.5))?;
+            }
+            let feed_forward = if stack == "decoder" {
+                self.attention(&format!("{block}.1"), "EncDecAttention", model)?;
+                2
+            } else {
+                1
+            };
+            self.feed_forward(&format!("{block}.{feed_forward}"), model)?;
+        }
+        self.ones(&format!("{stack}.final_layer_norm.weight"), width)
+    }
+
+    pub(super) fn normal(&mut self, name: &str, shape: &[usize], deviation: f64) -> Result<()> {
         let mut values = vec![0f32; shape.iter().product()];
         fill_normal(&mut values, &mut stream(self.seed, &format!("initial {name}"), 0));
         values.iter_mut().for_each(|value| *value *= deviation as f32);
@@ -197,7 +247,7 @@ impl Initial {
         Ok(())
     }
 
-    fn ones(&mut self, name: &str, width: usize) -> Result<()> {
+    pub(super) fn ones(&mut self, name: &str, width: usize) -> Result<()> {
         self.tensors.insert(name.to_owned(), Tensor::from_vec(vec![1f32; width], width, &Device::Cpu)?);
         Ok(())
     }

@@ -7,15 +7,19 @@
 
 mod config;
 mod copying_head;
-mod fresh;
+pub(super) mod fresh;
+mod trunk;
 
 use rand::RngExt;
 
 pub use config::{DenoiseConfig, DenoiseMethod, FreshModel};
+pub use trunk::TrunkConfig;
+
+use fresh::FreshStart;
 
 use super::rewriter::{
-    Environment, EpochBatches, Example, LearningStep, Policy, RunSummary, StepReport, encode_pairs, learn,
-    mean_loss, supervised_gradients, supervised_metrics,
+    Environment, EpochBatches, Example, LearningStep, Policy, PolicyConfig, RunSummary, StepReport,
+    encode_pairs, learn, mean_loss, supervised_gradients, supervised_metrics,
 };
 use crate::Result;
 use crate::data::candidates;
@@ -32,10 +36,33 @@ use relens::progress::Progress;
 /// Those of every stage; see [`crate::stages::sft::run`].
 pub fn run(config: &DenoiseConfig, progress: &mut dyn Progress) -> Result<RunSummary> {
     config.check()?;
-    let policy = fresh::starting_point(config, progress)?;
+    let policy = starting_point(config, progress)?;
     learn(config, &policy, progress, |policy, environment, _| {
         Denoising::prepare(config.clone(), policy, environment)
     })
+}
+
+/// The directory that training starts from: the one that the settings name, or a fresh model in the run's directory.
+fn starting_point(config: &DenoiseConfig, progress: &mut dyn Progress) -> Result<PolicyConfig> {
+    let method = &config.method;
+    if let Some(directory) = &method.start_from {
+        return Ok(PolicyConfig { rewriter: Some(method.rewriter.clone()), ..PolicyConfig::of(directory) });
+    }
+    let start = FreshStart {
+        output: &config.run.output,
+        fresh: &method.fresh,
+        rewriter: &method.rewriter,
+        data: &config.run.data,
+        seed: config.run.seed,
+    };
+    let recorded = |corpus: &RewritingCorpus| {
+        let queries = candidates::read_records(&method.extra_texts, corpus)?;
+        let texts = queries.into_iter().flat_map(|query| {
+            std::iter::once(query.query).chain(query.candidates.into_iter().map(|candidate| candidate.text))
+        });
+        Ok(texts.collect())
+    };
+    start.policy(recorded, progress)
 }
 
 /// A text, and the captions that say the same.

@@ -24,7 +24,8 @@ use relens::progress::Progress;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyConfig {
-    /// The directory to start from, in Hugging Face's layout.
+    /// The directory to start from, in Hugging Face's layout. Default none, where a fresh rewriter begins.
+    #[serde(default)]
     pub start_from: PathBuf,
     /// Prompt, decoding and combination. Default: those of the directory.
     pub rewriter: Option<RewriterModelConfig>,
@@ -35,16 +36,32 @@ pub struct PolicyConfig {
     /// are. The exported model has it merged, and beside it lies the adapter in PEFT's files. Default: all weights
     /// are trained.
     pub lora: Option<LoraConfig>,
+    /// Leave the tensors as they are whose names begin with one of these: `encoder.` for a trunk that knows words
+    /// already. Default none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub frozen: Vec<String>,
 }
 
 fn yes() -> bool {
     true
 }
 
+impl Default for PolicyConfig {
+    fn default() -> Self {
+        Self::of(Path::new(""))
+    }
+}
+
 impl PolicyConfig {
     /// The rewriter in `directory`, used as it says itself.
     pub(crate) fn of(directory: &Path) -> Self {
-        Self { start_from: directory.to_owned(), rewriter: None, dropout: true, lora: None }
+        Self {
+            start_from: directory.to_owned(),
+            rewriter: None,
+            dropout: true,
+            lora: None,
+            frozen: Vec::new(),
+        }
     }
 }
 

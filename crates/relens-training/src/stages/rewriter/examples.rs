@@ -33,7 +33,7 @@ impl Example {
 }
 
 /// Turns (prompt, target) texts into examples; `None` for a prompt or a target that is empty or does not
-/// fit: half of a prompt would ask for something else.
+/// fit, and for a target with tokens that the model cannot write: half of a prompt would ask for something else.
 pub(crate) fn encode_pairs(policy: &Policy, pairs: &[(String, String)]) -> Result<Vec<Option<Example>>> {
     let prompts: Vec<&str> = pairs.iter().map(|(prompt, _)| prompt.as_str()).collect();
     let targets: Vec<&str> = pairs.iter().map(|(_, target)| target.as_str()).collect();
@@ -45,7 +45,8 @@ pub(crate) fn encode_pairs(policy: &Policy, pairs: &[(String, String)]) -> Resul
             let most = policy.most_target_tokens(prompt.len());
             let lost = |batch: &TokenBatch| batch.truncated.get(index).copied().unwrap_or(true);
             let whole = !lost(&prompts) && !lost(&targets);
-            let fits = whole && (2..=most).contains(&target.len()) && !prompt.is_empty();
+            let writable = target.iter().all(|&id| (id as usize) < policy.model().vocabulary_size());
+            let fits = whole && writable && (2..=most).contains(&target.len()) && !prompt.is_empty();
             fits.then_some(Example { prompt, target })
         })
         .collect())

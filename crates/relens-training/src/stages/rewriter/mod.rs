@@ -33,4 +33,4 @@ pub(crate) use plan::PlanShape;
 pub(crate) use policy::{Policy, PolicyPass};
 pub(crate) use reinforcement::{LearnedStep, Reinforcement, RolloutLearner};
 pub(crate) use rollouts::ReferencePolicy;
-pub(crate) use scoring::scored_candidates;
+pub(crate) use scoring::{score, scored_candidates};

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use relens_models::language_model::bert_t5::BertT5Config;
 use relens_models::language_model::t5::T5Config;
 use relens_models::lora::LoraConfig;
 use relens_models::regular_file::{self, FileKind};
@@ -14,6 +15,8 @@ use crate::{Result, TrainingError};
 pub(super) enum ModelSizes {
     /// An encoder and a decoder.
     T5(T5Config),
+    /// A trunk that reads and a T5's decoder.
+    BertT5(BertT5Config),
     /// A decoder alone, of the Llama or Qwen family.
     Decoder(DecoderSizes),
 }
@@ -47,6 +50,9 @@ impl ModelSizes {
             reason: error.to_string(),
         };
         let ModelType { model_type } = serde_json::from_str(&text).map_err(refuse)?;
+        if model_type == BertT5Config::MODEL_TYPE {
+            return Ok(Self::BertT5(BertT5Config::from_json(&text, &path)?));
+        }
         if model_type.ends_with("t5") {
             return Ok(Self::T5(T5Config::from_json(&text, &path)?));
         }
@@ -55,13 +61,14 @@ impl ModelSizes {
 
     /// Whether each token passes only one of two stacks.
     pub(super) fn has_encoder(&self) -> bool {
-        matches!(self, Self::T5(_))
+        matches!(self, Self::T5(_) | Self::BertT5(_))
     }
 
     /// The number of parameters.
     pub(super) fn parameters(&self) -> u64 {
         match self {
             Self::T5(config) => t5_parameters(config),
+            Self::BertT5(config) => bert_t5_parameters(config),
             Self::Decoder(sizes) => sizes.parameters(),
         }
     }
@@ -70,6 +77,8 @@ impl ModelSizes {
     pub(super) fn adapter_parameters(&self, adapter: &LoraConfig) -> u64 {
         let maps: Vec<(&str, u64, u64, u64)> = match self {
             Self::T5(config) => t5_maps(config),
+            // An adapter beside a frozen trunk: the decoder's maps.
+            Self::BertT5(config) => t5_maps(&T5Config { num_layers: 0, ..decoder_of(config) }),
             Self::Decoder(sizes) => sizes.maps(),
         };
         let targeted = maps.iter().filter(|(name, ..)| adapter.targets(name));
@@ -88,6 +97,10 @@ impl ModelSizes {
         let (layers, width, vocabulary) = match self {
             // A token passes one stack of the two.
             Self::T5(config) => (config.num_layers as f64, config.d_model as f64, config.vocab_size as f64),
+            Self::BertT5(config) => {
+                let decoder = &config.decoder;
+                (decoder.decoder_layers() as f64, decoder.d_model as f64, decoder.vocab_size as f64)
+            }
             Self::Decoder(sizes) => {
                 (sizes.num_hidden_layers as f64, sizes.hidden_size as f64, sizes.vocab_size as f64)
             }
@@ -96,6 +109,25 @@ impl ModelSizes {
         let units = if checkpointing { layers * 4.0 + per_unit } else { layers * per_unit };
         (tokens * width * units + logits) as u64
     }
+}
+
+/// The decoder's configuration, its number of layers written out.
+fn decoder_of(config: &BertT5Config) -> T5Config {
+    T5Config { num_decoder_layers: Some(config.decoder.decoder_layers()), ..config.decoder.clone() }
+}
+
+fn bert_t5_parameters(config: &BertT5Config) -> u64 {
+    let (bert, decoder) = (&config.encoder, decoder_of(config));
+    let (read, width) = (bert.hidden_size as u64, decoder.d_model as u64);
+    let inner = bert.intermediate_size as u64;
+    let rows = (bert.vocab_size + bert.max_position_embeddings + bert.type_vocab_size) as u64;
+    let layer = 4 * read * (read + 1) + 2 * read * inner + inner + read + 4 * read;
+    let trunk = rows * read + 2 * read + bert.num_hidden_layers as u64 * layer;
+    let memory = 3 * read * width + width;
+    let copying = 2 * width * width + width + 1;
+    // A T5 without encoder layers still counts an encoder's norm and its table of positions.
+    let unused = width + (decoder.relative_attention_num_buckets * decoder.num_heads) as u64;
+    trunk + memory + copying + t5_parameters(&T5Config { num_layers: 0, ..decoder }) - unused
 }
 
 fn t5_parameters(config: &T5Config) -> u64 {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use relens::enhancer::Query;
 use relens::enhancer::rewriter::settings::SETTINGS_FILE;
-use relens::enhancer::rewriter::{PromptBuilder, RewriterModelConfig};
+use relens::enhancer::rewriter::{Glosses, PromptBuilder, RewriterModelConfig};
 use relens::knowledge::Knowledge;
 use relens_models::dual_encoder::architecture::open_weights;
 use relens_models::language_model::{self, CheckpointedPass, LanguageModel, PromptTargetBatch};
@@ -19,10 +19,10 @@ use relens_models::weights::{TrainableParameters, Weights};
 
 use super::config::PolicyConfig;
 use super::model_sizes::ModelSizes;
-use crate::Result;
 use crate::optimizer::{Gradients, NamedParameter};
 use crate::random::stream;
 use crate::run::trainer::set_variable;
+use crate::{Result, TrainingError};
 
 /// Files of a rewriter's directory that training hands on as they are.
 const HANDED_ON: [&str; 5] = [
@@ -50,12 +50,16 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    /// Opens the directory that a stage starts from; all of its weights are trained, or an adapter of them.
+    /// Opens the directory that a stage starts from; all of its weights but the
+    /// frozen ones are trained, or an adapter of them.
     ///
     /// `seed` decides dropout and an adapter's initial weights; `checkpointing` says whether the inside of layers is
     /// computed anew on the way back.
     pub(crate) fn open(config: &PolicyConfig, seed: u64, checkpointing: bool) -> Result<Self> {
         let directory = &config.start_from;
+        if directory.as_os_str().is_empty() {
+            return Err(TrainingError::setting("policy.start_from", "a rewriter's directory", &"none"));
+        }
         let rewriter = match &config.rewriter {
             Some(rewriter) => rewriter.clone(),
             None => RewriterModelConfig::open(directory)?,
@@ -71,7 +75,11 @@ impl Policy {
                 let parameters = Parameters::frozen(weights.clone()).with_adapter(adapter.clone());
                 (parameters, adapter.parameters().clone())
             }
-            None => Parameters::trainable(weights.clone(), |_| true),
+            None => {
+                let frozen = config.frozen.clone();
+                let learns = move |name: &str| !frozen.iter().any(|prefix| name.starts_with(prefix));
+                Parameters::trainable(weights.clone(), learns)
+            }
         };
         let model = language_model::load(directory, &parameters)?;
         if let Some(adapter) = &adapter {
@@ -161,6 +169,16 @@ impl Policy {
     pub(crate) fn prompts(&self, queries: &[&str]) -> Result<Vec<String>> {
         let queries: Vec<Query> = queries.iter().map(|query| Query::new(query)).collect::<Result<_, _>>()?;
         Ok(self.prompts.prompts(&queries)?)
+    }
+
+    /// What says what a query's unfamiliar words mean, where prompts have that.
+    pub(crate) fn glosses(&self) -> Option<&Glosses> {
+        self.prompts.glosses()
+    }
+
+    /// The prompt of a text that stands in the query's place as it is.
+    pub(crate) fn prompt_around(&self, text: &str) -> String {
+        self.prompts.around(text)
     }
 
     /// Prompts as ids; what is too long loses its end.

@@ -32,7 +32,16 @@ pub(crate) fn scored_candidates(
     environment: &mut Environment,
     progress: &mut dyn Progress,
 ) -> Result<Vec<CandidateQuery>> {
-    let mut queries = candidates::read(config, &environment.corpus)?;
+    score(candidates::read(config, &environment.corpus)?, reward, environment, progress)
+}
+
+/// Gives those candidates of `queries` that have no reward theirs, from the cache where an earlier run has kept it.
+pub(crate) fn score(
+    mut queries: Vec<CandidateQuery>,
+    reward: &RewardConfig,
+    environment: &mut Environment,
+    progress: &mut dyn Progress,
+) -> Result<Vec<CandidateQuery>> {
     let unscored =
         |query: &CandidateQuery| query.candidates.iter().any(|candidate| candidate.reward.is_none());
     if !queries.iter().any(unscored) {

@@ -70,6 +70,11 @@ pub enum Rewording {
 }
 
 impl Rewording {
+    /// Whether it leaves out words that are to stay.
+    pub(super) fn drops_kept(&self, query: &Query) -> bool {
+        matches!(self, Self::Dropped { words } if query.keeps(words))
+    }
+
     /// What a trace says of it.
     pub fn trace(&self) -> TraceEntry {
         match self {
@@ -129,6 +134,14 @@ impl Generator {
         self.spelling.vocabulary()
     }
 
+    /// A query in another language word by word, unless queries come with that done.
+    ///
+    /// # Errors
+    /// Those of [`Spelling::word_by_word`].
+    pub(super) fn word_by_word(&self, query: &Query) -> Result<Option<(Query, TraceEntry)>> {
+        if self.corrects { self.spelling.word_by_word(query) } else { Ok(None) }
+    }
+
     /// What it knows of things and words.
     pub fn knowledge(&self) -> &Knowledge {
         self.finder.knowledge()
@@ -143,9 +156,9 @@ impl Generator {
         let mut cleaned = Vec::with_capacity(queries.len());
         for query in queries {
             let mut candidates = Candidates::new(query.text(), self.config.max_candidates);
-            let clean = self.clean(query.text(), &mut candidates);
+            let clean = self.clean(query, &mut candidates);
             // Cleaning keeps a word at least, so that this is a query again.
-            cleaned.push(Query::new(&clean.text)?);
+            cleaned.push(query.with_text(&clean.text)?);
             candidates.base = clean.changes;
             all.push(candidates);
         }
@@ -158,13 +171,14 @@ impl Generator {
     }
 
     /// Offers the corrected text, then that without filler, and returns the cleanest.
-    fn clean(&self, text: &str, candidates: &mut Candidates) -> Candidate {
+    fn clean(&self, query: &Query, candidates: &mut Candidates) -> Candidate {
+        let text = query.text();
         let (corrected, corrections) =
             if self.corrects { self.spelling.corrected(text) } else { (text.to_owned(), Vec::new()) };
         let change = |Correction { from, to }| Rewording::Corrected { from, to };
         let mut changes: Vec<Rewording> = corrections.into_iter().map(change).collect();
         candidates.offer(corrected.clone(), changes.clone());
-        let (short, dropped) = clean::without_filler(&corrected);
+        let (short, dropped) = clean::without_unkept_filler(&corrected, query);
         changes.extend(dropped);
         candidates.offer(short.clone(), changes.clone());
         Candidate { text: short, changes }

@@ -76,19 +76,16 @@ pub(super) fn without_chat(text: &str) -> (String, Vec<Rewording>) {
     if kept.is_empty() {
         return unchanged();
     }
-    let mut dropped: Vec<String> = talk.into_iter().map(|part| part.trim().to_owned()).collect();
-    let joined = kept.into_iter().map(str::trim).collect::<Vec<_>>().join(" ");
-    let all = words(&joined);
-    let is_opening = |word: &str| is_listed(OPENING, word);
-    let opening = all.iter().take_while(|word| is_opening(&word.text)).count();
-    let opening_words: Vec<&str> = all.iter().take(opening).map(|word| word.text.as_ref()).collect();
-    let together = |pair: &[&str]| matches!(pair, [left, right] if ASKING.contains(&(*left, *right)));
-    let asks =
-        opening_words.iter().any(|word| !is_listed(WEAK, word)) || opening_words.windows(2).any(together);
-    let opening = if asks { opening } else { 0 };
-    let start = if opening == 0 { 0 } else { all.get(opening).map_or(joined.len(), |word| word.range.start) };
-    let (before, rest) = joined.split_at_checked(start).unwrap_or(("", &joined));
-    let mut rest = rest.trim_end_matches([' ', ',', ';', '?', '!']);
+    let mut dropped: Vec<String> = Vec::new();
+    let mut told: Vec<&str> = Vec::new();
+    for part in kept.into_iter().map(str::trim) {
+        let (opening, rest) = part.split_at_checked(opening(part)).unwrap_or(("", part));
+        dropped.extend(Some(opening.trim().to_owned()).filter(|opening| !opening.is_empty()));
+        told.push(rest);
+    }
+    dropped.extend(talk.into_iter().map(|part| part.trim().to_owned()));
+    let joined = told.join(" ");
+    let mut rest = joined.trim_end_matches([' ', ',', ';', '?', '!']);
     if let Some(shorter) =
         AFTERWARDS.iter().find_map(|talk| rest.strip_suffix(talk)?.strip_suffix([' ', ',']))
     {
@@ -97,12 +94,19 @@ pub(super) fn without_chat(text: &str) -> (String, Vec<Rewording>) {
     if words(rest).len() < FEWEST_LEFT {
         return unchanged();
     }
-    if !before.trim().is_empty() {
-        dropped.insert(0, before.trim().to_owned());
-    }
     // A question mark alone is no talk that anybody wants to hear of.
     let changes = dropped.into_iter().map(|words| Rewording::Dropped { words }).collect();
     (rest.to_owned(), changes)
+}
+
+/// How many bytes of a part ask or guess, "I think it was", before what it tells of.
+fn opening(part: &str) -> usize {
+    let all = words(part);
+    let opening: Vec<&str> =
+        all.iter().map(|word| word.text.as_ref()).take_while(|word| is_listed(OPENING, word)).collect();
+    let together = |pair: &[&str]| matches!(pair, [left, right] if ASKING.contains(&(*left, *right)));
+    let asks = opening.iter().any(|word| !is_listed(WEAK, word)) || opening.windows(2).any(together);
+    if asks { all.get(opening.len()).map_or(0, |word| word.range.start) } else { 0 }
 }
 
 /// The parts between marks that end or part sentences, each with its mark.
@@ -150,6 +154,7 @@ mod tests {
             ("look up two dogs nose to nose, so cute", "two dogs nose to nose"),
             ("get a brown dog with a frisbee for me", "a brown dog with a frisbee"),
             ("any chance you've got the girl on a swing", "the girl on a swing"),
+            ("can you find me the girl on a swing, I think it was evening", "the girl on a swing, evening"),
         ] {
             let (text, changes) = without_chat(typed);
             assert_eq!(text, expected);

@@ -2,6 +2,8 @@
 
 use super::candidates::Rewording;
 use crate::english::article::indefinite;
+use crate::english::words::is_listed;
+use crate::enhancer::Query;
 
 /// Beginnings that ask for a picture instead of saying what it shows, the longest first.
 const REQUESTS: &[&str] = &[
@@ -30,6 +32,10 @@ const REQUESTS: &[&str] = &[
     "image of",
     "photos of",
     "photo of",
+    "snapshots of",
+    "snapshot of",
+    "pics of",
+    "pic of",
     "a view of",
     "some kind of",
     "there is",
@@ -39,51 +45,11 @@ const REQUESTS: &[&str] = &[
 ];
 
 /// Words that judge or stress, and leave no trace in a picture.
-const FILLER: &[&str] = &[
-    "absolutely",
-    "actually",
-    "amazing",
-    "apparently",
-    "awesome",
-    "basically",
-    "beautiful",
-    "certainly",
-    "clearly",
-    "cool",
-    "definitely",
-    "extremely",
-    "fantastic",
-    "famous",
-    "gorgeous",
-    "great",
-    "interesting",
-    "just",
-    "kinda",
-    "lovely",
-    "nice",
-    "obviously",
-    "perfect",
-    "please",
-    "possibly",
-    "pretty",
-    "probably",
-    "quite",
-    "rather",
-    "really",
-    "seemingly",
-    "simply",
-    "so",
-    "some",
-    "somewhat",
-    "stunning",
-    "such",
-    "super",
-    "totally",
-    "truly",
-    "typical",
-    "very",
-    "wonderful",
-];
+const FILLER: &str = "\
+    absolutely actually amazing apparently awesome basically beautiful certainly clearly cool definitely extremely \
+    fantastic famous gorgeous great interesting just kinda lovely nice obviously perfect please possibly pretty \
+    probably quite rather really seemingly simply so some somewhat stunning such super totally truly typical very \
+    wonderful";
 
 /// The text without what shows nothing.
 pub(super) fn without_filler(text: &str) -> (String, Vec<Rewording>) {
@@ -91,7 +57,7 @@ pub(super) fn without_filler(text: &str) -> (String, Vec<Rewording>) {
     let mut kept = Vec::new();
     let mut articles_to_mend = false;
     for word in rest.split_whitespace() {
-        if FILLER.contains(&word.to_lowercase().as_str()) {
+        if is_listed(FILLER, word.to_lowercase().as_str()) {
             changes.push(Rewording::Dropped { words: word.to_owned() });
             articles_to_mend = true;
             continue;
@@ -110,6 +76,16 @@ pub(super) fn without_filler(text: &str) -> (String, Vec<Rewording>) {
     let (rest, requests) = without_request(&kept);
     changes.extend(requests);
     (rest.to_owned(), changes)
+}
+
+/// The same for `text`, which `query` became; all of it where some of what shows nothing is to be kept.
+pub(super) fn without_unkept_filler(text: &str, query: &Query) -> (String, Vec<Rewording>) {
+    match without_filler(text) {
+        (_, dropped) if dropped.iter().any(|change| change.drops_kept(query)) => {
+            (text.to_owned(), Vec::new())
+        }
+        cleaned => cleaned,
+    }
 }
 
 /// What is left when all requests at the beginning are taken off.

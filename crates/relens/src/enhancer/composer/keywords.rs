@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::english::SortedLines;
-use crate::english::words::{FUNCTION_WORDS, words};
+use crate::english::words::{FUNCTION_WORDS, is_listed, words};
 use crate::error::Result;
 
 /// The links inside the bundled knowledge base's directory.
@@ -28,7 +28,7 @@ impl Links {
     pub(super) fn phrase(&self, text: &str) -> Option<String> {
         let keywords = words(text);
         let is_list = keywords.len() > 1
-            && keywords.iter().all(|word| !FUNCTION_WORDS.contains(&word.text.as_ref()))
+            && keywords.iter().all(|word| !is_listed(FUNCTION_WORDS, word.text.as_ref()))
             && keywords.iter().skip(1).all(|word| word.joins);
         if !is_list {
             return None;

@@ -5,9 +5,10 @@
 //! another name, and 0 to 3 descriptions of each entity woven in where they read naturally. The retriever's feedback may
 //! choose among the candidates (mining does); the enhancer [`Composer`] chooses by what captions use.
 //!
-//! Before that, talk around the request is dropped (`chat`) and keywords become a phrase ([`keywords`]); words that the
-//! retriever has hardly seen are replaced by words that it knows ([`wording`]), in two ways where a word has two
-//! meanings, and the more of a query that is, the less the query itself counts.
+//! Before that, a query in another language is read word by word, talk around the request is dropped (`chat`) and
+//! keywords become a phrase ([`keywords`]); words that the retriever has hardly seen are replaced by words that it knows
+//! ([`wording`]), in two ways where a word has two meanings, and the more of a query that is, the less the query itself
+//! counts.
 
 mod candidates;
 mod chat;
@@ -116,20 +117,27 @@ impl Composer {
         Self { generator, language, choice, mix }
     }
 
-    /// The query without talk, keywords as a phrase; with what was done to it.
+    /// The query in English words, without talk, keywords as a phrase; with what was done to it.
     fn asked_for(&self, query: &Query) -> Result<(Query, Vec<TraceEntry>)> {
+        let (query, mut trace) = match self.generator.word_by_word(query)? {
+            Some((query, step)) => (query, vec![step]),
+            None => (query.clone(), Vec::new()),
+        };
         let (text, dropped) = chat::without_chat(query.text());
-        let mut trace: Vec<TraceEntry> = dropped.iter().map(Rewording::trace).collect();
+        if dropped.iter().any(|change| change.drops_kept(&query)) {
+            return Ok((query, trace));
+        }
+        trace.extend(dropped.iter().map(Rewording::trace));
         let text = if dropped.is_empty() { text } else { with_article(&text) };
         let text = match self.language.links.phrase(&text) {
-            Some(phrase) => {
+            Some(phrase) if !query.keeps(&text) => {
                 let phrase = with_article(&phrase);
                 trace.push(TraceEntry::Replaced { from: text, to: phrase.clone() });
                 phrase
             }
-            None => text,
+            _ => text,
         };
-        if trace.is_empty() { Ok((query.clone(), trace)) } else { Ok((Query::new(&text)?, trace)) }
+        if trace.is_empty() { Ok((query, trace)) } else { Ok((query.with_text(&text)?, trace)) }
     }
 
     /// The query reworded, beside what the generator's best candidates add to it.
@@ -284,14 +292,17 @@ impl QueryEnhancer for Composer {
     fn enhance_batch(&self, queries: &[Query], _: Option<&dyn Index>) -> Result<Vec<EnhancedQuery>> {
         let asked = queries.iter().map(|query| self.asked_for(query)).collect::<Result<Vec<_>>>()?;
         let words = self.generator.knowledge().words();
-        let reword = |query: &Query| {
-            let (text, _) = clean::without_filler(query.text());
-            self.language.wording.as_ref().and_then(|wording| wording.reword(&text, words))
+        let reword = |query: &Query| match &self.language.wording {
+            Some(wording) => {
+                let (text, _) = clean::without_unkept_filler(query.text(), query);
+                Ok(wording.reword(&query.with_text(&text)?, words))
+            }
+            None => Ok(None),
         };
-        let reworded: Vec<Option<Reworded>> = asked.iter().map(|(query, _)| reword(query)).collect();
+        let reworded = asked.iter().map(|(query, _)| reword(query)).collect::<Result<Vec<_>>>()?;
         // What a query calls by another name once it is reworded is not described as well.
         let named = asked.iter().zip(&reworded).map(|((query, _), reworded)| match reworded {
-            Some(reworded) => Query::new(&reworded.renamed),
+            Some(reworded) => query.with_text(&reworded.renamed),
             None => Ok(query.clone()),
         });
         let named = named.collect::<Result<Vec<Query>>>()?;

@@ -1,26 +1,24 @@
 //! Where a description goes, and how it reads there.
 
 use crate::english::article::with_article;
+use crate::english::words::is_listed;
 use crate::knowledge::Mention;
 
 /// Words before which a noun phrase ends.
-const ENDS_PHRASE: &[&str] = &[
-    "above", "across", "against", "along", "and", "around", "at", "behind", "beside", "between", "by", "for",
-    "from", "hanging", "held", "in", "into", "near", "of", "on", "or", "over", "through", "to", "under",
-    "with", "without",
-];
-const STATES: &[&str] = &["held", "laid", "set", "seen", "worn", "spread", "hung", "made"];
-const PREPOSITIONS: &[&str] = &[
-    "above", "against", "along", "around", "at", "behind", "beside", "between", "by", "from", "in", "inside",
-    "into", "near", "of", "on", "onto", "over", "through", "to", "under", "with",
-];
+const ENDS_PHRASE: &str = "\
+    above across against along and around at behind beside between by for from hanging held in into near of on or \
+    over through to under with without";
+const STATES: &str = "held laid set seen worn spread hung made";
+const PREPOSITIONS: &str = "\
+    above against along around at behind beside between by from in inside into near of on onto over through to \
+    under with";
 
 /// What tells, behind a participle, of a state and not of a thing.
-const AFTER_A_STATE: &[&str] = &["low", "still", "together", "upright", "weightless"];
+const AFTER_A_STATE: &str = "low still together upright weightless";
 
 /// Whether a noun phrase ends before this word.
 pub(super) fn ends_phrase(word: &str) -> bool {
-    ENDS_PHRASE.contains(&word)
+    is_listed(ENDS_PHRASE, word)
 }
 
 /// The text with descriptions right behind the mentions, which stand in it from left to right.
@@ -63,9 +61,9 @@ fn is_kind(description: &str) -> bool {
 fn is_state(description: &str) -> bool {
     let mut words = description.split_whitespace();
     let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let participle = first.ends_with("ing") || first.ends_with("ed") || STATES.contains(&first);
-    PREPOSITIONS.contains(&first)
-        || participle && (PREPOSITIONS.contains(&second) || AFTER_A_STATE.contains(&second))
+    let participle = first.ends_with("ing") || first.ends_with("ed") || is_listed(STATES, first);
+    is_listed(PREPOSITIONS, first)
+        || participle && (is_listed(PREPOSITIONS, second) || is_listed(AFTER_A_STATE, second))
 }
 
 #[cfg(test)]

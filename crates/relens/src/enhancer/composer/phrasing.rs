@@ -5,42 +5,26 @@ use std::borrow::Cow;
 
 use super::clean::mend;
 use super::phrases::ends_phrase;
-use crate::english::article::{is_determiner, is_plural, missing};
+use crate::english::article::{is_determiner, is_plural, may_begin_noun_phrase, missing};
+use crate::english::words::is_listed;
 
 /// Meanings that begin so read better behind the word that they tell of: "bespectacled man" is a man in glasses.
-const BEHIND_THE_NOUN: &[&str] = &["in", "with", "on", "without"];
+const BEHIND_THE_NOUN: &str = "in with on without";
+/// Words that may stand between a quality and its noun.
+const QUALITIES: &str = "big large little long old short small tall tiny young";
+/// What belongs to a verb: "picking up".
+const PARTICLES: &str = "along around away back down in off on out over through up";
+/// Verbs that say nothing without their objects: who is "making sparks" is not making the metal.
+const SAYS_NOTHING_ALONE: &str = "\
+    being doing getting giving going having holding making putting showing taking using wearing does gets gives goes \
+    has holds makes puts shows takes uses wears";
 /// What a garment is like: "blue-hatted" is in a blue hat.
-const OF_GARMENTS: &[&str] = &[
-    "beige",
-    "black",
-    "blue",
-    "brown",
-    "checkered",
-    "dark",
-    "denim",
-    "floral",
-    "gold",
-    "golden",
-    "gray",
-    "green",
-    "grey",
-    "leather",
-    "light",
-    "orange",
-    "pink",
-    "plaid",
-    "purple",
-    "red",
-    "silk",
-    "silver",
-    "striped",
-    "tan",
-    "white",
-    "yellow",
-];
+const OF_GARMENTS: &str = "\
+    beige black blue brown checkered dark denim floral gold golden gray green grey leather light orange pink plaid \
+    purple red silk silver striped tan white yellow";
 
 /// A stretch of the new text: what stands before it in the old one, and itself.
-pub(super) struct Unit<'a> {
+pub(super) struct Passage<'a> {
     /// What parts it from the unit before.
     pub(super) gap: &'a str,
     /// The words.
@@ -52,20 +36,21 @@ pub(super) struct Unit<'a> {
 }
 
 /// The units as a text.
-pub(super) fn fluent(mut units: Vec<Unit<'_>>) -> String {
+pub(super) fn fluent(mut units: Vec<Passage<'_>>) -> String {
     wear_colours(&mut units);
     put_behind_nouns(&mut units);
+    leave_objects(&mut units);
     say_once(&mut units);
     assembled(&units)
 }
 
 /// "blue-in a hat girl" becomes "in a blue hat girl", and "blue-clad girl" "in blue girl", where the colour or the
 /// garment is new.
-fn wear_colours(units: &mut Vec<Unit<'_>>) {
+fn wear_colours(units: &mut Vec<Passage<'_>>) {
     let mut position = 1;
     while position < units.len() {
         let (Some(colour), Some(garment)) = (units.get(position - 1), units.get(position)) else { break };
-        let worn = garment.gap == "-" && OF_GARMENTS.contains(&colour.text.to_lowercase().as_str());
+        let worn = garment.gap == "-" && is_listed(OF_GARMENTS, colour.text.to_lowercase().as_str());
         let worn = if !worn {
             None
         } else if garment.new {
@@ -80,7 +65,7 @@ fn wear_colours(units: &mut Vec<Unit<'_>>) {
                 phrase.push(article);
             }
             phrase.extend([colour.text.to_string(), noun.to_owned()]);
-            (BEHIND_THE_NOUN.contains(&preposition) && !noun.is_empty()).then(|| phrase.join(" "))
+            (is_listed(BEHIND_THE_NOUN, preposition) && !noun.is_empty()).then(|| phrase.join(" "))
         } else {
             (colour.new && garment.text == "clad").then(|| format!("in {}", colour.text))
         };
@@ -96,34 +81,95 @@ fn wear_colours(units: &mut Vec<Unit<'_>>) {
     }
 }
 
-/// "in a hat girl" reads "girl in a hat".
-fn put_behind_nouns(units: &mut [Unit<'_>]) {
+/// "in a hat girl" reads "girl in a hat", and "a showing its teeth dog" "a dog showing its teeth".
+fn put_behind_nouns(units: &mut Vec<Passage<'_>>) {
     let mut position = 0;
     while position + 1 < units.len() {
         let before = position.checked_sub(1).and_then(|before| units.get(before));
-        let (Some(this), Some(next)) = (units.get(position), units.get(position + 1)) else { break };
-        let first = this.text.split(' ').next().unwrap_or_default();
-        let may_follow = |before: &Unit<'_>| {
+        let Some(this) = units.get(position) else { break };
+        let determined = |before: &Passage<'_>| {
             let word = before.text.to_lowercase();
-            !this.joins || is_determiner(&word) || word == "of"
+            is_determiner(&word) || word == "of"
         };
-        let in_front = before.is_none_or(may_follow);
-        let noun = next.joins && !next.text.split(' ').any(ends_phrase);
-        let behind = this.new && this.text.contains(' ') && BEHIND_THE_NOUN.contains(&first);
-        if behind && in_front && noun {
-            if let Some([this, next]) = units.get_mut(position..position + 2) {
-                std::mem::swap(&mut this.text, &mut next.text);
-                // The article before both fits the noun now.
-                (this.new, next.new) = (true, true);
+        let mut parts = this.text.split(' ');
+        let (first, second) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let tells = this.new && !second.is_empty();
+        // "Showing its teeth" and "picking up trash" are what a noun does; "herding dog" is a noun itself.
+        let acts = first.ends_with("ing") && (is_determiner(second) || is_listed(PARTICLES, second));
+        // At the beginning of a text "showing its teeth" may have what follows as its object.
+        let behind = tells
+            && (is_listed(BEHIND_THE_NOUN, first)
+                && before.is_none_or(|before| !this.joins || determined(before))
+                || acts && this.joins && before.is_some_and(determined));
+        let qualities =
+            units.iter().skip(position + 1).take_while(|unit| unit.joins && is_quality(&unit.text)).count();
+        let noun = position + 1 + qualities;
+        // A number is no noun: in "two bespectacled two" there is none.
+        let is_head = |noun: &Passage<'_>| {
+            noun.joins && head_length(&noun.text) > 0 && !is_determiner(&noun.text.to_lowercase())
+        };
+        if behind && units.get(noun).is_some_and(is_head) {
+            let this = units.remove(position);
+            let Some(noun) = units.get_mut(noun - 1) else { break };
+            // What the noun's own meaning has behind its head, "man talking to students", stays behind.
+            let words: Vec<&str> = noun.text.split(' ').collect();
+            let (head, rest) = words.split_at(head_length(&noun.text));
+            noun.text = [head, &[&*this.text], rest].concat().join(" ").into();
+            noun.new = true;
+            // The article before fits the word that stands behind it now.
+            if let Some(next) = units.get_mut(position) {
+                (next.gap, next.joins, next.new) = (this.gap, this.joins, true);
             }
-            position += 1;
+            position += qualities;
         }
         position += 1;
     }
 }
 
+fn is_quality(word: &str) -> bool {
+    is_listed(OF_GARMENTS, word) || is_listed(QUALITIES, word)
+}
+
+/// How many words the noun and what stands before it are; 0 if no noun comes first.
+fn head_length(text: &str) -> usize {
+    text.split(' ').take_while(|word| !ends_phrase(word) && !word.ends_with("ing")).count()
+}
+
+/// "playing guitar an instrument" reads "playing an instrument": an object of its own goes where the text has one.
+fn leave_objects(units: &mut [Passage<'_>]) {
+    for position in 1..units.len() {
+        let Some([before, this, next]) =
+            units.get_mut(position - 1..).and_then(|rest| rest.first_chunk_mut::<3>())
+        else {
+            break;
+        };
+        let words: Vec<&str> = this.text.split(' ').collect();
+        let Some((verb, rest)) = words.split_first() else { continue };
+        let object = rest.iter().skip_while(|word| is_listed(PARTICLES, word)).count();
+        let (next_word, before) =
+            (next.text.split(' ').next().unwrap_or_default(), before.text.to_lowercase());
+        let acts = verb.ends_with("ing") || verb.ends_with('s');
+        let has_object = this.new
+            && acts
+            && !is_listed(SAYS_NOTHING_ALONE, verb)
+            && object > 0
+            && !rest
+                .iter()
+                .skip(rest.len() - object)
+                .any(|word| ends_phrase(word) || is_listed(PARTICLES, word));
+        if has_object
+            && this.joins
+            && !is_determiner(&before)
+            && next.joins
+            && may_begin_noun_phrase(next_word)
+        {
+            this.text = words.get(..words.len() - object).unwrap_or_default().join(" ").into();
+        }
+    }
+}
+
 /// "colorful flower flower" reads "colorful flower": what a meaning says that stands beside it is left out of it.
-fn say_once(units: &mut Vec<Unit<'_>>) {
+fn say_once(units: &mut Vec<Passage<'_>>) {
     let same = |left: &str, right: &str| {
         let bare = |word: &str| word.to_lowercase().trim_end_matches('s').to_owned();
         bare(left) == bare(right)
@@ -163,7 +209,7 @@ fn say_once(units: &mut Vec<Unit<'_>>) {
 }
 
 /// The units one after the other; compounds are parted where something in them was replaced, and articles fit.
-fn assembled(units: &[Unit<'_>]) -> String {
+fn assembled(units: &[Passage<'_>]) -> String {
     let mut result = String::new();
     let mut last: Option<(usize, bool)> = None;
     for (position, unit) in units.iter().enumerate() {
@@ -192,7 +238,7 @@ fn assembled(units: &[Unit<'_>]) -> String {
 }
 
 /// Whether "a" can stay before a meaning: not before "three" or, unless it tells of the noun behind it, "stairs".
-fn takes_article(unit: &Unit<'_>, next: Option<&Unit<'_>>) -> bool {
+fn takes_article(unit: &Passage<'_>, next: Option<&Passage<'_>>) -> bool {
     if !unit.new {
         return true;
     }
@@ -217,7 +263,7 @@ mod tests {
             let new = word.strip_prefix('_');
             let text = new.unwrap_or(word).replace('.', " ");
             let gap = if units.is_empty() { "" } else { &marked[marked.len() - rest.len() - 1..][..1] };
-            units.push(Unit { gap, text: text.into(), new: new.is_some(), joins: !units.is_empty() });
+            units.push(Passage { gap, text: text.into(), new: new.is_some(), joins: !units.is_empty() });
             rest = after.get(1..).unwrap_or_default();
         }
         fluent(units)
@@ -239,6 +285,17 @@ mod tests {
             ("on a _stairs railing", "on a stairs railing"),
             ("A _owl", "An owl"),
             ("a snow-_covered tree", "a snow covered tree"),
+            ("a _showing.its.teeth dog barks", "a dog showing its teeth barks"),
+            ("a _herding.dog barks", "a herding dog barks"),
+            ("an _in.glasses old man", "an old man in glasses"),
+            ("an _in.glasses _man.talking.to.students", "a man in glasses talking to students"),
+            ("showing dogs a _showing.its.teeth black dog", "showing dogs a black dog showing its teeth"),
+            ("man _playing.guitar a banjo", "man playing a banjo"),
+            ("dog _moves.animals sheep", "dog moves sheep"),
+            ("dog _moves.animals in a field", "dog moves animals in a field"),
+            ("man _picking.up.trash cans", "man picking up cans"),
+            ("man _making.sparks metal", "man making sparks metal"),
+            ("dog _moving.fast uphill", "dog moving fast uphill"),
             ("", ""),
         ] {
             assert_eq!(text(marked), expected, "{marked}");

@@ -212,7 +212,7 @@ proptest! {
     #[test]
     fn no_rewrite_is_empty_or_too_long_or_loses_what_counts(
         words in proptest::collection::vec(
-            "two|five|7|red|green|not|without|no|pooch|azure|hatted|trio|of|square|zeppelin|a|in|,|-|snarling|é", 1..24,
+            "two|five|7|red|green|not|without|no|pooch|azure|hatted|trio|of|square|zeppelin|a|in|,|-|snarling|œ", 1..24,
         ),
     ) {
         let typed = words.join(" ");
@@ -243,3 +243,15 @@ proptest! {
 }
 
 static BUNDLED: OnceLock<Composer> = OnceLock::new();
+#[test]
+fn filler_and_entities_that_are_to_be_kept_stay() {
+    let generate = |query: Query| generator(None).generate(&[query]).unwrap().remove(0);
+    let query = || Query::new("Show me a dog with a frisbee").unwrap();
+    let texts = |candidates: Vec<Candidate>| {
+        candidates.into_iter().map(|candidate| candidate.text).collect::<Vec<_>>().join("\n")
+    };
+    let all = texts(generate(query()));
+    assert!(all.contains("plastic disc") && all.lines().any(|text| text == "a dog with a frisbee"), "{all}");
+    let kept = texts(generate(query().keeping(["Show me", "frisbee"])));
+    assert!(!kept.contains("plastic disc") && kept.lines().all(|text| text.starts_with("Show me")), "{kept}");
+}

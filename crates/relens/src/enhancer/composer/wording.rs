@@ -8,12 +8,12 @@ use std::sync::Arc;
 use crate::english::Vocabulary;
 use crate::english::article::with_article;
 use crate::english::inflection::readings;
-use crate::english::words::{WordInText, words};
-use crate::enhancer::LONGEST_QUERY;
+use crate::english::words::{WordInText, is_apostrophe, is_listed, words};
+use crate::enhancer::{LONGEST_QUERY, Query};
 use crate::knowledge::words::{ENGLISH, Form, LONGEST_PHRASE, MeaningKind};
 use crate::knowledge::{Source, Words};
 
-use super::phrasing::{Unit, fluent};
+use super::phrasing::{Passage, fluent};
 use super::preferences::Preferences;
 
 /// Beside a retriever: how well it knows words, `word<TAB>count` a line.
@@ -22,11 +22,9 @@ pub const FAMILIARITY_FILE: &str = "familiarity.tsv";
 /// Words that every sentence has, by their count in some 30,000 captions: they are not what a query is about.
 const EVERYWHERE: u64 = 2000;
 /// What no rewrite may lose: numbers, colours, negations.
-const PROTECTED: &[&str] = &[
-    "black", "blue", "brown", "eight", "five", "four", "gold", "gray", "green", "grey", "neither", "never",
-    "nine", "no", "nobody", "none", "nor", "not", "one", "orange", "pink", "purple", "red", "seven",
-    "silver", "six", "tan", "ten", "three", "two", "white", "without", "yellow",
-];
+const PROTECTED: &str = "\
+    black blue brown eight five four gold gray green grey neither never nine no nobody none nor not one orange \
+    pink purple red seven silver six tan ten three two white without yellow";
 
 /// A phrase that was replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,11 +60,14 @@ pub struct Wording {
 }
 
 /// A phrase that can be replaced.
-struct Replaceable {
-    first: usize,
-    length: usize,
+pub(in crate::enhancer) struct Replaceable {
+    /// The place of its first word.
+    pub(in crate::enhancer) first: usize,
+    /// How many words it has.
+    pub(in crate::enhancer) length: usize,
     seen: u64,
-    meanings: Vec<Form>,
+    /// What it means, what is liked best first.
+    pub(in crate::enhancer) meanings: Vec<Form>,
 }
 
 impl Wording {
@@ -76,9 +77,15 @@ impl Wording {
     }
 
     /// The query in other words; `None` if all its words are familiar or nothing is known of the others.
-    pub fn reword(&self, text: &str, knowledge: &Words) -> Option<Reworded> {
+    pub fn reword(&self, query: &Query, knowledge: &Words) -> Option<Reworded> {
+        let text = query.text();
         let words = words(text);
-        let replaceable = self.replaceable(&words, knowledge);
+        let mut replaceable = self.replaceable(text, &words, knowledge);
+        // "snarling at" is not replaced where "pooch snarling" is to be kept.
+        replaceable.retain(|phrase| {
+            let mut own = words.iter().skip(phrase.first).take(phrase.length);
+            !query.keeps(typed(text, &words, phrase)) && !own.any(|word| query.keeps(&word.text))
+        });
         if replaceable.is_empty() {
             return None;
         }
@@ -92,9 +99,7 @@ impl Wording {
         // What is longer than a query may be is none.
         let best = Some(best).filter(|best| best.len() <= LONGEST_QUERY && !best.trim().is_empty())?;
         let other = Some(other).filter(|other| other.len() <= LONGEST_QUERY).unwrap_or_else(|| best.clone());
-        let about = words.iter().filter(|word| self.familiarity.count(&word.text) < EVERYWHERE).count();
-        let replaced: usize = replaceable.iter().map(|phrase| phrase.length).sum();
-        let unfamiliarity = (replaced as f32 / about.max(1) as f32).min(1.0);
+        let unfamiliarity = self.unfamiliarity(&words, &replaceable);
         let told = replaceable.iter().filter_map(|phrase| {
             let to = phrase.meanings.first()?.text.clone();
             Some(Replaced { from: typed(text, &words, phrase).to_owned(), to, seen: phrase.seen })
@@ -104,13 +109,35 @@ impl Wording {
         Some(Reworded { text: best, other, renamed, replaced: told.collect(), unfamiliarity })
     }
 
+    /// How much of what a query is about can be replaced, 0 to 1.
+    pub(in crate::enhancer) fn unfamiliarity(
+        &self,
+        words: &[WordInText<'_>],
+        replaceable: &[Replaceable],
+    ) -> f32 {
+        let about = words.iter().filter(|word| self.familiarity.count(&word.text) < EVERYWHERE).count();
+        let replaced: usize = replaceable.iter().map(|phrase| phrase.length).sum();
+        (replaced as f32 / about.max(1) as f32).min(1.0)
+    }
+
     /// The phrases of a query that can be replaced, the longer before the shorter, from left to right.
-    fn replaceable(&self, words: &[WordInText<'_>], knowledge: &Words) -> Vec<Replaceable> {
+    pub(in crate::enhancer) fn replaceable(
+        &self,
+        text: &str,
+        words: &[WordInText<'_>],
+        knowledge: &Words,
+    ) -> Vec<Replaceable> {
+        // The "don" of "don't" is no word.
+        let is_cut = |end: usize| {
+            let (before, behind) = (end.checked_sub(1).and_then(|last| words.get(last)), words.get(end));
+            before.zip(behind).is_some_and(|(before, behind)| is_contracted(text, before, behind))
+        };
         let mut found = Vec::new();
         let mut first = 0;
         while first < words.len() {
             let longest = LONGEST_PHRASE.min(words.len() - first);
-            let phrase = (1..=longest).rev().find_map(|length| self.phrase(words, first, length, knowledge));
+            let mut lengths = (1..=longest).rev().filter(|length| !is_cut(first) && !is_cut(first + length));
+            let phrase = lengths.find_map(|length| self.phrase(words, first, length, knowledge));
             first += phrase.as_ref().map_or(1, |phrase| phrase.length);
             found.extend(phrase);
         }
@@ -153,7 +180,7 @@ impl Wording {
         }
         let mut meanings = knowledge.meanings(&joined, &self.familiarity);
         let lost = |text: &str| {
-            let mut kept = phrase.iter().filter(|word| PROTECTED.contains(&word.text.as_ref()));
+            let mut kept = phrase.iter().filter(|word| is_listed(PROTECTED, word.text.as_ref()));
             kept.any(|word| !text.split(' ').any(|other| other == word.text))
         };
         meanings.retain(|form| !lost(&form.text));
@@ -170,6 +197,12 @@ impl Wording {
     }
 }
 
+/// Whether nothing but an apostrophe stands between two words.
+fn is_contracted(text: &str, before: &WordInText<'_>, behind: &WordInText<'_>) -> bool {
+    let gap = text.get(before.range.end..behind.range.start).unwrap_or_default();
+    !gap.is_empty() && gap.chars().all(is_apostrophe)
+}
+
 fn typed<'a>(text: &'a str, words: &[WordInText<'_>], phrase: &Replaceable) -> &'a str {
     let start = words.get(phrase.first).map_or(0, |word| word.range.start);
     let end = words.get(phrase.first + phrase.length - 1).map_or(start, |word| word.range.end);
@@ -183,7 +216,7 @@ fn written<'a>(
     phrases: &'a [Replaceable],
     choose: impl Fn(&'a Replaceable) -> Option<&'a Form>,
 ) -> String {
-    let mut units: Vec<Unit<'_>> = Vec::new();
+    let mut units: Vec<Passage<'_>> = Vec::new();
     let mut phrases = phrases.iter().peekable();
     let (mut position, mut copied) = (0, 0);
     while let Some(word) = words.get(position) {
@@ -193,7 +226,7 @@ fn written<'a>(
         let end = words.get(position + length - 1).map_or(word.range.end, |last| last.range.end);
         let own = text.get(word.range.start..end).unwrap_or_default();
         let new = phrase.and_then(&choose).map(|form| form.text.as_str());
-        units.push(Unit { gap, text: new.unwrap_or(own).into(), new: new.is_some(), joins: word.joins });
+        units.push(Passage { gap, text: new.unwrap_or(own).into(), new: new.is_some(), joins: word.joins });
         copied = end;
         position += length;
     }
@@ -248,7 +281,15 @@ mod tests {
     }
 
     fn text(typed: &str) -> Option<String> {
-        wording().reword(typed, &knowledge()).map(|reworded| reworded.text)
+        wording().reword(&Query::new(typed).ok()?, &knowledge()).map(|reworded| reworded.text)
+    }
+
+    #[test]
+    fn a_contraction_is_one_word() {
+        assert_eq!(text("a boy who isn't a cur"), Some("a boy who isn't a pooch".to_owned()));
+        for kept in ["lad't", "boy'lad", "a lad\u{2019}d"] {
+            assert_eq!(text(kept), None, "{kept}");
+        }
     }
 
     #[test]
@@ -268,7 +309,7 @@ mod tests {
 
     #[test]
     fn the_second_meaning_stands_in_the_other_text_and_the_share_is_told() {
-        let reworded = wording().reword("lad in the hat", &knowledge()).unwrap();
+        let reworded = wording().reword(&Query::new("lad in the hat").unwrap(), &knowledge()).unwrap();
         assert_eq!(
             (reworded.text.as_str(), reworded.other.as_str()),
             ("a boy in the hat", "a son in the hat")
@@ -288,8 +329,16 @@ mod tests {
     fn what_a_person_taught_counts_however_familiar_the_word() {
         let meaning = Meaning { text: "puppy".into(), kind: MeaningKind::Name, source: Source::Person };
         let dog = Known { word: "dog".into(), language: ENGLISH.into(), meanings: vec![meaning] };
-        let reworded = wording().reword("a dog", &knowledge().with([dog])).unwrap();
+        let reworded = wording().reword(&Query::new("a dog").unwrap(), &knowledge().with([dog])).unwrap();
         assert_eq!(reworded.text, "a puppy");
+    }
+
+    #[test]
+    fn words_that_are_to_be_kept_stay_and_the_others_do_not() {
+        let query = Query::new("pooch snarling at a lad").unwrap().keeping(["Pooch"]);
+        let reworded = wording().reword(&query, &knowledge()).unwrap();
+        assert_eq!(reworded.text, "a pooch showing teeth at a boy");
+        assert!(wording().reword(&query.keeping(["pooch snarling", "lad"]), &knowledge()).is_none());
     }
 
     proptest! {
@@ -303,7 +352,8 @@ mod tests {
             words in proptest::collection::vec("two|red|not|without|lad|pooch|azure|bespectacled|no|quarter|7|-|,|a|é", 0..20),
         ) {
             let typed = words.join(" ");
-            if let Some(reworded) = wording().reword(&typed, &knowledge()) {
+            let query = Query::new(&typed);
+            if let Some(reworded) = query.ok().and_then(|query| wording().reword(&query, &knowledge())) {
                 for new in [&reworded.text, &reworded.other] {
                     prop_assert!(!new.trim().is_empty() && new.len() <= LONGEST_QUERY);
                     for kept in ["two", "red", "not", "without", "no", "7"] {

@@ -6,6 +6,7 @@
 
 pub mod cache;
 pub mod gate;
+pub mod glosses;
 pub mod model;
 pub mod prompt;
 pub mod settings;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 
 pub use cache::RewriteCache;
 pub use gate::{Gate, GateFeatures};
+pub use glosses::{GlossConfig, GlossedQuery, Glosses};
 pub use model::{Rewrite, RewriterModel};
 pub use prompt::PromptBuilder;
 pub use settings::{DecodingConfig, DecodingMethod, PromptConfig, RewriterModelConfig};
@@ -76,6 +78,7 @@ pub struct RewriterOptions {
 pub struct Rewriter {
     model: RewriterModel,
     mix: Mix,
+    familiar_share: Option<f32>,
     cache: RewriteCache,
     gate: Option<OpenGate>,
 }
@@ -97,6 +100,8 @@ impl Rewriter {
         knowledge: impl FnOnce() -> Result<Arc<Knowledge>>,
     ) -> Result<Self> {
         let mut settings = RewriterModelConfig::open(directory)?;
+        // Who sets the combination means it for every query.
+        settings.familiar_share = settings.familiar_share.filter(|_| options.mix.is_none());
         settings.mix = options.mix.unwrap_or(settings.mix);
         settings.decoding = options.decoding.unwrap_or(settings.decoding);
         settings.check("rewriter")?;
@@ -112,7 +117,7 @@ impl Rewriter {
             _ => None,
         };
         let model = RewriterModel::open(directory, &settings, knowledge, options.embedder)?;
-        Ok(Self { model, mix: settings.mix, cache, gate })
+        Ok(Self { model, mix: settings.mix, familiar_share: settings.familiar_share, cache, gate })
     }
 
     pub(super) fn open_table(table: &EnhancerTable, context: &EnhancerContext) -> Result<Self> {
@@ -162,6 +167,28 @@ impl Rewriter {
             }
         }
         Ok(found.into_iter().map(Option::unwrap_or_default).collect())
+    }
+
+    /// How much a query counts beside its rewrites.
+    fn mix_of(&self, query: &Query) -> Mix {
+        let unfamiliarity = self.familiar_share.zip(self.model.unfamiliarity(query));
+        unfamiliarity.map_or(self.mix, |(share, unfamiliar)| Mix {
+            original_share: share * (1.0 - unfamiliar),
+            ..self.mix
+        })
+    }
+
+    /// Why a query stays as it was typed, though the gate kept only `out` rewrites away.
+    fn why_unchanged(&self, query: &Query, out: usize) -> Result<&'static str> {
+        if out > 0 {
+            return Ok("its rewrite is predicted to hurt");
+        }
+        for prompt in self.model.prompts(std::slice::from_ref(query))? {
+            if !self.model.can_read(&prompt)? {
+                return Ok("it is longer than the rewriter reads, or has characters that it does not know");
+            }
+        }
+        Ok("the rewriter wrote nothing")
     }
 
     /// The rewrites that the gate lets through, and how many it keeps out, for every query. Without `images` it judges by
@@ -244,20 +271,18 @@ impl QueryEnhancer for Rewriter {
     fn enhance_batch(&self, queries: &[Query], images: Option<&dyn Index>) -> Result<Vec<EnhancedQuery>> {
         let rewrites = self.rewrites(queries)?;
         let gated = self.gated(queries, rewrites, images)?;
-        let enhance = |(query, (rewrites, out)): (&Query, (Vec<Rewrite>, usize))| {
+        let enhance = |(query, (rewrites, out)): (&Query, (Vec<Rewrite>, usize))| -> Result<EnhancedQuery> {
             let mut trace: Vec<TraceEntry> = Vec::new();
             if rewrites.is_empty() {
-                let reason =
-                    if out > 0 { "its rewrite is predicted to hurt" } else { "the rewriter wrote nothing" };
-                return EnhancedQuery::unchanged(query, reason);
+                return Ok(EnhancedQuery::unchanged(query, self.why_unchanged(query, out)?));
             }
             trace.extend(rewrites.iter().map(|rewrite| TraceEntry::TextAdded {
                 text: rewrite.text.clone(),
                 source: "rewriter".to_owned(),
             }));
             let texts = rewrites.into_iter().map(|rewrite| rewrite.text).collect();
-            self.mix.with_rewrites(query, equally_weighted(texts), trace)
+            Ok(self.mix_of(query).with_rewrites(query, equally_weighted(texts), trace))
         };
-        Ok(queries.iter().zip(gated).map(enhance).collect())
+        queries.iter().zip(gated).map(enhance).collect()
     }
 }

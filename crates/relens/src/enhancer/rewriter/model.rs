@@ -7,7 +7,7 @@ use relens_models::language_model::generation::{
     BeamConfig, CopySpeculation, GeneratedSequence, GenerationConfig, SamplingConfig, Strategy, generate,
 };
 use relens_models::language_model::{self, LanguageModel};
-use relens_models::tokenizer::Tokenizer;
+use relens_models::tokenizer::{TokenBatch, Tokenizer};
 use serde::{Deserialize, Serialize};
 
 use super::super::Query;
@@ -17,6 +17,8 @@ use crate::embed::TextEmbedder;
 use crate::error::Result;
 use crate::knowledge::Knowledge;
 
+/// What vocabularies call a piece that they lack.
+const UNKNOWN: [&str; 2] = ["[UNK]", "<unk>"];
 /// Prompts that are continued at once.
 const PROMPTS: usize = 128;
 
@@ -33,6 +35,8 @@ pub struct Rewrite {
 pub struct RewriterModel {
     model: Box<dyn LanguageModel>,
     tokenizer: Tokenizer,
+    /// The tokens for what the vocabulary lacks.
+    unknown: Vec<u32>,
     prompts: PromptBuilder,
     decoding: DecodingConfig,
 }
@@ -50,8 +54,10 @@ impl RewriterModel {
     ) -> Result<Self> {
         let (model, _) = language_model::open(directory)?;
         let context = settings.prompt.max_tokens.min(model.context_length());
+        let tokenizer = Tokenizer::open(directory, context)?;
         Ok(Self {
-            tokenizer: Tokenizer::open(directory, context)?,
+            unknown: UNKNOWN.iter().filter_map(|token| tokenizer.token_id(token)).collect(),
+            tokenizer,
             model,
             prompts: PromptBuilder::new(&settings.prompt, knowledge, embedder)?,
             decoding: settings.decoding,
@@ -66,8 +72,28 @@ impl RewriterModel {
         self.prompts.prompts(queries)
     }
 
+    /// How much of what a query is about is unfamiliar to the retriever, 0 to 1; none where prompts have no glosses.
+    pub fn unfamiliarity(&self, query: &Query) -> Option<f32> {
+        Some(self.prompts.glosses()?.of(query.text()).unfamiliarity)
+    }
+
+    /// Whether the vocabulary has every character of a prompt.
+    ///
+    /// # Errors
+    /// Those of the tokenizer.
+    pub fn can_read(&self, prompt: &str) -> Result<bool> {
+        Ok(self.readable(&self.tokenizer.encode_batch(&[prompt])?, 0))
+    }
+
+    /// Whether a text of a batch is whole and has no token that stands for something unknown.
+    fn readable(&self, tokens: &TokenBatch, index: usize) -> bool {
+        let cut = tokens.truncated.get(index).copied().unwrap_or(true);
+        let unknown = |id: &u32| self.unknown.contains(id);
+        !cut && tokens.sequence(index).is_some_and(|ids| !ids.iter().any(unknown))
+    }
+
     /// The rewrites of prompts, in order, best first; different ones only, and none where the model wrote
-    /// nothing or the prompt is longer than the context.
+    /// nothing, the prompt is longer than the context, or the vocabulary lacks its characters.
     ///
     /// A prompt's rewrites do not depend on the others.
     ///
@@ -80,10 +106,10 @@ impl RewriterModel {
         let mut rewrites = Vec::with_capacity(prompts.len());
         for prompts in prompts.chunks(at_once) {
             let tokens = self.tokenizer.encode_batch(prompts)?;
-            let cut = tokens.truncated.clone();
-            for (sequences, cut) in generate(&*self.model, &tokens, &config)?.into_iter().zip(cut) {
-                // What lost its end asks for something else than the person did.
-                rewrites.push(if cut { Vec::new() } else { self.texts(&sequences)? });
+            for (index, sequences) in generate(&*self.model, &tokens, &config)?.into_iter().enumerate() {
+                // What lost its end, or a word of it, asks for something else than the person did.
+                let whole = self.readable(&tokens, index);
+                rewrites.push(if whole { self.texts(&sequences)? } else { Vec::new() });
             }
         }
         Ok(rewrites)

@@ -1,22 +1,27 @@
 //! From queries to what the language model reads; training and search build prompts by the same code.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::super::Query;
 use super::super::entity_finder::{EntityFinder, FoundEntity};
+use super::glosses::Glosses;
 use super::settings::{DESCRIPTIONS_PLACE, PromptConfig, QUERY_PLACE};
 use crate::embed::TextEmbedder;
+use crate::english::{Vocabulary, vocabulary};
 use crate::error::{Error, Result};
-use crate::knowledge::Knowledge;
+use crate::knowledge::{Knowledge, knowledge_base};
+use crate::model_hub::bundled;
 
 /// Fills a template.
 pub struct PromptBuilder {
     template: String,
     finder: Option<EntityFinder>,
+    glosses: Option<Glosses>,
 }
 
 impl PromptBuilder {
-    /// A builder; `knowledge` is asked for only if the template has a place for descriptions.
+    /// A builder; `knowledge` is asked for only if the template has a place for descriptions, or words are glossed.
     ///
     /// # Errors
     /// [`Error::Enhancer`] for a template without the query; the knowledge base cannot be opened.
@@ -34,12 +39,31 @@ impl PromptBuilder {
                 ),
             });
         }
-        let finder = settings
-            .template
-            .contains(DESCRIPTIONS_PLACE)
-            .then(|| Ok::<_, Error>(EntityFinder::new(knowledge()?, embedder, settings.entities)))
+        let template = settings.template.clone();
+        let describes = template.contains(DESCRIPTIONS_PLACE);
+        if !describes && settings.glosses.is_none() {
+            return Ok(Self { template, finder: None, glosses: None });
+        }
+        let knowledge = knowledge()?;
+        let finder = describes.then(|| EntityFinder::new(knowledge.clone(), embedder, settings.entities));
+        let glosses = settings
+            .glosses
+            .map(|glosses| {
+                let captions = bundled::model(knowledge_base::BUNDLED)?.join(vocabulary::BUNDLED_FILE);
+                Ok::<_, Error>(Glosses::new(glosses, Arc::new(Vocabulary::open(&captions)?), knowledge))
+            })
             .transpose()?;
-        Ok(Self { template: settings.template.clone(), finder })
+        Ok(Self { template, finder, glosses })
+    }
+
+    /// What says what unfamiliar words mean, if the prompt has that.
+    pub fn glosses(&self) -> Option<&Glosses> {
+        self.glosses.as_ref()
+    }
+
+    /// The prompt of a text that stands in the query's place as it is, without descriptions.
+    pub fn around(&self, text: &str) -> String {
+        self.fill(text, "")
     }
 
     /// The prompts of queries, in order.
@@ -48,16 +72,26 @@ impl PromptBuilder {
     /// The senses of entities cannot be told apart.
     pub fn prompts(&self, queries: &[Query]) -> Result<Vec<String>> {
         let Some(finder) = &self.finder else {
-            return Ok(queries.iter().map(|query| self.fill(query, "")).collect());
+            return Ok(queries.iter().map(|query| self.fill(&self.glossed(query), "")).collect());
         };
         let found = finder.find(queries)?;
-        Ok(queries.iter().zip(&found).map(|(query, found)| self.fill(query, &described(found))).collect())
+        let filled = |(query, found): (&Query, &Vec<FoundEntity<'_>>)| {
+            self.fill(&self.glossed(query), &described(found))
+        };
+        Ok(queries.iter().zip(&found).map(filled).collect())
     }
 
-    fn fill(&self, query: &Query, descriptions: &str) -> String {
+    fn glossed<'a>(&self, query: &'a Query) -> Cow<'a, str> {
+        match &self.glosses {
+            Some(glosses) => Cow::Owned(glosses.of(query.text()).text()),
+            None => Cow::Borrowed(query.text()),
+        }
+    }
+
+    fn fill(&self, query: &str, descriptions: &str) -> String {
         // The query comes last: braces in it are text.
         let filled = self.template.replace(DESCRIPTIONS_PLACE, descriptions);
-        filled.replacen(QUERY_PLACE, query.text(), 1).trim().to_owned()
+        filled.replacen(QUERY_PLACE, query, 1).trim().to_owned()
     }
 }
 

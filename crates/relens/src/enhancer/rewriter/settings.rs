@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::entity_finder::EntityConfig;
 use super::super::mix::Mix;
+use super::glosses::GlossConfig;
 use crate::error::{Error, Result};
 use crate::model_hub::bundled;
 
@@ -35,6 +36,10 @@ pub struct RewriterModelConfig {
     pub decoding: DecodingConfig,
     /// How query and rewrites make one score.
     pub mix: Mix,
+    /// With glosses in the prompt: the share of a query of which hardly anything is unfamiliar; it falls to nothing where
+    /// all is, for what the retriever cannot read is noise. In place of `mix.original_share`. Range [0, 1]; default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub familiar_share: Option<f32>,
     /// The gate's file in the same directory; without it every rewrite is used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gate: Option<PathBuf>,
@@ -48,13 +53,22 @@ pub struct PromptConfig {
     pub template: String,
     /// Which entities are described, where the template asks for it.
     pub entities: EntityConfig,
+    /// What unfamiliar words mean is said behind them, and the query stands in lower case without punctuation. Default:
+    /// the query stands as it was typed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub glosses: Option<GlossConfig>,
     /// Most tokens of a prompt; what is longer loses its end. Default 128, range [8, 4096].
     pub max_tokens: usize,
 }
 
 impl Default for PromptConfig {
     fn default() -> Self {
-        Self { template: QUERY_PLACE.to_owned(), entities: EntityConfig::default(), max_tokens: 128 }
+        Self {
+            template: QUERY_PLACE.to_owned(),
+            entities: EntityConfig::default(),
+            glosses: None,
+            max_tokens: 128,
+        }
     }
 }
 
@@ -159,6 +173,12 @@ impl RewriterModelConfig {
         if !(top_p > 0.0 && top_p <= 1.0) {
             return refuse("decoding.top_p", "in (0, 1]", top_p.to_string());
         }
+        if let Some(share) = self.familiar_share.filter(|share| !(0.0..=1.0).contains(share)) {
+            return refuse("familiar_share", "in [0, 1]", share.to_string());
+        }
+        if self.familiar_share.is_some() && self.prompt.glosses.is_none() {
+            return refuse("prompt.glosses", "beside `familiar_share`", "none".to_owned());
+        }
         self.mix.ensure_valid(source)
     }
 
@@ -191,6 +211,8 @@ mod tests {
             (r#"{"decoding": {"beams": 64, "max_tokens": 4096}}"#, "`decoding.max_tokens` of at most 8192"),
             (r#"{"decoding": {"temperature": 0}}"#, "`decoding.temperature` above 0"),
             (r#"{"decoding": {"beam": 2}}"#, "unknown field `beam`"),
+            (r#"{"familiar_share": 2.0, "prompt": {"glosses": {}}}"#, "`familiar_share` in [0, 1]"),
+            (r#"{"familiar_share": 0.5}"#, "`prompt.glosses` beside `familiar_share`"),
             (r#"{"mix": {"original_share": 2.0}}"#, "original_share of 0 to 1"),
         ] {
             fs_err::write(&path, text).unwrap();

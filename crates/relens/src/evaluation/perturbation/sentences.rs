@@ -1,5 +1,7 @@
 //! Perturbations of whole sentences: another style, the other voice.
 
+use crate::english::words::is_listed;
+
 /// What one says to a friend, and what one writes in a report.
 const STYLES: &[(&str, &str)] = &[
     ("a bunch of", "several"),
@@ -85,19 +87,16 @@ const VERBS: &[(&str, &str)] = &[
 ];
 
 /// Verbs whose last letter is doubled before "-ing".
-const DOUBLED: &[&str] = &["cut", "grab", "hit", "hug", "pet"];
+const DOUBLED: &str = "cut grab hit hug pet";
 
 /// How a noun phrase that is done something to begins.
-const DETERMINERS: &[&str] =
-    &["a", "an", "another", "her", "his", "its", "many", "several", "some", "the", "their", "three", "two"];
+const DETERMINERS: &str = "a an another her his its many several some the their three two";
 
 /// How what follows a noun phrase begins.
-const AFTER_PHRASE: &[&str] = &[
-    "above", "across", "after", "against", "along", "and", "around", "as", "at", "before", "behind",
-    "beside", "between", "by", "down", "during", "for", "from", "in", "inside", "into", "near", "next",
-    "off", "on", "onto", "or", "out", "outside", "over", "that", "through", "to", "towards", "under", "up",
-    "which", "while", "who", "with", "without",
-];
+const AFTER_PHRASE: &str = "\
+    above across after against along and around as at before behind beside between by down during for from in \
+    inside into near next off on onto or out outside over that through to towards under up which while who with \
+    without";
 
 /// As one would write it in a report.
 pub(super) fn formal(text: &str) -> String {
@@ -107,7 +106,9 @@ pub(super) fn formal(text: &str) -> String {
 /// As one would say it to a friend.
 pub(super) fn casual(text: &str) -> String {
     let text = restyled(text, STYLES.iter().map(|&(casual, formal)| (formal, casual)));
-    text.trim_end_matches(['.', ' ']).to_owned()
+    let without_stop = text.trim_end_matches(['.', ' ']);
+    // A text of full stops alone stays one.
+    if without_stop.is_empty() { text } else { without_stop.to_owned() }
 }
 
 fn restyled<'a>(text: &str, styles: impl Iterator<Item = (&'a str, &'a str)>) -> String {
@@ -226,11 +227,11 @@ fn active_verb(words: &[&str], place: usize) -> Option<(VerbForm, &'static str, 
 /// The noun phrase at `start`, if a determiner begins it.
 fn phrase<'a, 'w>(words: &'a [&'w str], start: usize) -> Option<&'a [&'w str]> {
     let words = words.get(start..)?;
-    if !DETERMINERS.contains(&words.first()?.to_lowercase().as_str()) {
+    if !is_listed(DETERMINERS, words.first()?.to_lowercase().as_str()) {
         return None;
     }
     let ends = |word: &&str| {
-        AFTER_PHRASE.contains(word) || word.ends_with("ing") && word.len() > 5 || bare(word).is_empty()
+        is_listed(AFTER_PHRASE, word) || word.ends_with("ing") && word.len() > 5 || bare(word).is_empty()
     };
     let mut end = words.iter().position(ends).unwrap_or(words.len());
     // A comma or a full stop is the phrase's last word's, and nothing of it comes after.
@@ -275,7 +276,7 @@ fn third_person(infinitive: &str) -> String {
 }
 
 fn gerund(infinitive: &str) -> String {
-    if DOUBLED.contains(&infinitive) {
+    if is_listed(DOUBLED, infinitive) {
         let last = &infinitive[infinitive.len() - 1..];
         return format!("{infinitive}{last}ing");
     }
@@ -294,7 +295,7 @@ fn capitalised(text: &str) -> String {
 /// Only articles and numbers: "Santa" keeps its capital.
 fn decapitalised(text: &str) -> String {
     let first = text.split(' ').next().unwrap_or("").to_lowercase();
-    if DETERMINERS.contains(&first.as_str()) {
+    if is_listed(DETERMINERS, first.as_str()) {
         format!("{first}{}", &text[first.len()..])
     } else {
         text.to_owned()

@@ -82,7 +82,7 @@ impl Synonyms {
     }
 
     /// The synonyms of a word, whatever its case.
-    pub(super) fn of(&self, word: &str) -> &[String] {
+    pub fn of(&self, word: &str) -> &[String] {
         self.0.get(&word.to_lowercase()).map_or(&[], Vec::as_slice)
     }
 

@@ -3,13 +3,12 @@
 use super::{ENGLISH, Meaning, Words};
 use crate::english::Vocabulary;
 use crate::english::inflection::{Inflection, inflected, readings};
+use crate::english::words::is_listed;
 
 /// Words before which the head of a noun phrase stands.
-const AFTER_THE_HEAD: &[&str] = &[
-    "of", "with", "in", "on", "at", "by", "for", "from", "under", "over", "that", "to", "into", "near",
-    "behind", "up", "down", "off", "out", "around", "along", "across", "above", "between", "against",
-    "through", "like", "and",
-];
+const AFTER_THE_HEAD: &str = "\
+    of with in on at by for from under over that to into near behind up down off out around along across above \
+    between against through like and";
 
 /// A meaning of a phrase as it was typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +79,8 @@ fn carried_over(text: &str, from: Inflection, to: Inflection, captions: &Vocabul
         return Some(text.to_owned());
     }
     let words: Vec<&str> = text.split(' ').collect();
-    let head = words.iter().skip(1).position(|word| AFTER_THE_HEAD.contains(word)).unwrap_or(words.len() - 1);
+    let head =
+        words.iter().skip(1).position(|word| is_listed(AFTER_THE_HEAD, word)).unwrap_or(words.len() - 1);
     let verb = [from, to].iter().any(|form| matches!(form, Inflection::Ing | Inflection::Ed));
     // A verb comes first in its phrase; what ends in "s" may be a verb or a noun, which comes last.
     let places = if verb || head == 0 { vec![0] } else { vec![head, 0] };

@@ -5,7 +5,11 @@
 //! What a person changed lies in the
 //! knowledge base of the home directory and goes before it.
 
+mod fluent;
 mod forms;
+pub mod languages;
+pub mod lexicon;
+mod reading;
 pub mod records;
 mod word;
 
@@ -14,6 +18,9 @@ use std::io::Write;
 use std::path::Path;
 
 pub use forms::Form;
+pub use languages::{ForeignLanguage, Languages};
+pub use lexicon::Lexicon;
+pub use reading::WordByWord;
 pub(crate) use word::key;
 pub use word::{ENGLISH, MAX_MEANINGS, Meaning, MeaningKind, Word};
 
@@ -65,6 +72,11 @@ impl Words {
             || self.bundled.get(&key).is_some_and(|line| !line.is_empty()),
             |word| !word.meanings.is_empty(),
         )
+    }
+
+    /// The words of other languages that were put before those that are there.
+    pub fn taught_of_other_languages(&self) -> Vec<Word> {
+        self.edited.values().filter(|word| word.language != ENGLISH).cloned().collect()
     }
 
     /// All words, sorted by their keys.

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::{ENGLISH, MAX_MEANINGS, Meaning, MeaningKind, Word};
-use crate::dataset::text_lines::for_each_line;
+use crate::dataset::text_lines::{broken_line, excerpt, for_each_line};
 use crate::english::Vocabulary;
 use crate::error::Result;
 use crate::knowledge::Source;
@@ -79,6 +79,45 @@ pub fn read(paths: &[&Path], language: &str, captions: &Vocabulary) -> Result<Ve
         found.into_iter().map(|((language, word), ranked)| assembled(word, &language, ranked)).collect();
     words.sort_by(|left, right| left.key().cmp(&right.key()));
     Ok(words)
+}
+
+/// What people type in another language for words of captions, the commonest first, in the order of the files; lines
+/// that state another `language` are left out.
+///
+/// # Errors
+/// [`Error::Dataset`](crate::error::Error::Dataset) naming a line that is not of this shape or has no form;
+/// [`Error::Io`](crate::error::Error::Io).
+pub fn read_forms(paths: &[&Path], language: &str) -> Result<Vec<(String, Vec<String>)>> {
+    let mut rows: Vec<(String, Vec<String>)> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let spaced = |text: &str| text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ");
+    for path in paths {
+        for_each_line(path, |number, line| {
+            let record: WordAnswer = parse_line(path, number, line)?;
+            let word = spaced(&record.word);
+            let typed: Vec<String> =
+                record.forms.iter().map(|form| spaced(form)).filter(|form| !form.is_empty()).collect();
+            if word.is_empty() || typed.is_empty() {
+                let expected = "a `word` with at least one of its `forms`";
+                return Err(broken_line(path, number, expected, &excerpt(line)));
+            }
+            if record.language.is_some_and(|stated| stated != language) {
+                return Ok(());
+            }
+            let place = *places.entry(word.clone()).or_insert(rows.len());
+            if place == rows.len() {
+                rows.push((word, Vec::new()));
+            }
+            let Some((_, forms)) = rows.get_mut(place) else { return Ok(()) };
+            for form in typed {
+                if !forms.contains(&form) {
+                    forms.push(form);
+                }
+            }
+            Ok(())
+        })?;
+    }
+    Ok(rows)
 }
 
 impl WordAnswer {
@@ -185,6 +224,23 @@ mod tests {
         let words = read(&[file.path()], "de", &Vocabulary::default()).unwrap();
         let keys: Vec<_> = words.iter().map(Word::key).collect();
         assert_eq!(keys, ["de:hund", "de:hündin"]);
+    }
+
+    #[test]
+    fn forms_are_read_as_they_are_typed() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs_err::write(file.path(), r#"{"word": "dog", "forms": ["Hund", "hund", " der  Hund"]}"#).unwrap();
+        let more = tempfile::NamedTempFile::new().unwrap();
+        let lines = [
+            r#"{"word": "dog", "forms": ["Köter"], "language": "de"}"#,
+            r#"{"word": "dog", "forms": ["chien"], "language": "fr"}"#,
+        ];
+        fs_err::write(more.path(), lines.join("\n")).unwrap();
+        let forms = ["hund", "der hund", "köter"].map(str::to_owned).to_vec();
+        let read = read_forms(&[file.path(), more.path()], "de").unwrap();
+        assert_eq!(read, [("dog".to_owned(), forms)]);
+        fs_err::write(file.path(), r#"{"word": "dog", "forms": []}"#).unwrap();
+        assert!(read_forms(&[file.path()], "de").unwrap_err().to_string().contains("line 1"));
     }
 
     #[test]

@@ -48,12 +48,30 @@ impl Catalog {
     /// # Errors
     /// [`Error::Corrupt`] if there is no such picture, for ids come from the index; [`Error::Database`].
     pub fn image(&self, id: u64) -> Result<CatalogImage> {
+        self.find_image(id)?.ok_or_else(|| self.corrupt(format!("a picture with the id {id}"), "none"))
+    }
+
+    /// The picture with this id, if it is in the catalogue.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] or [`Error::Database`].
+    pub fn find_image(&self, id: u64) -> Result<Option<CatalogImage>> {
         let query = format!("SELECT {IMAGE_COLUMNS} FROM images WHERE id = ?1");
         self.connection
             .prepare_cached(&query)
             .and_then(|mut statement| statement.query_row([id.cast_signed()], read_image).optional())
-            .map_err(|error| self.failed(error))?
-            .ok_or_else(|| self.corrupt(format!("a picture with the id {id}"), "none"))
+            .map_err(|error| self.failed(error))
+    }
+
+    /// A number that is another one after every change by another connection or process. Numbers of two openings cannot
+    /// be compared.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] or [`Error::Database`].
+    pub fn data_version(&self) -> Result<i64> {
+        self.connection
+            .query_row("PRAGMA data_version", [], |row| row.get(0))
+            .map_err(|error| self.failed(error))
     }
 
     /// The picture at `path`, if it is in the catalogue.

@@ -58,6 +58,19 @@ fn what_is_added_is_read_again() {
 }
 
 #[test]
+fn a_change_by_another_connection_is_noticed() {
+    let directory = TempDir::new().unwrap();
+    let path = filled(&directory);
+    let reader = Catalog::open(&path).unwrap();
+    let before = reader.data_version().unwrap();
+    assert_eq!(reader.data_version().unwrap(), before);
+    Catalog::open_or_create(&path, &model("a")).unwrap().remove(&["/p/a.jpg"]).unwrap();
+    assert_ne!(reader.data_version().unwrap(), before);
+    assert_eq!(reader.find_image(1).unwrap(), None);
+    assert!(reader.find_image(2).unwrap().is_some());
+}
+
+#[test]
 fn a_picture_added_again_keeps_its_id_and_a_skip_takes_it_out() {
     let directory = TempDir::new().unwrap();
     let mut catalog = Catalog::open_or_create(&filled(&directory), &model("a")).unwrap();

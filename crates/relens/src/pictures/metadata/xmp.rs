@@ -14,7 +14,7 @@ const DATES: [&str; 3] = ["exif:DateTimeOriginal", "photoshop:DateCreated", "xmp
 
 /// What a packet tells; what comes before a fault in it counts.
 pub(super) fn read(packet: &[u8]) -> PictureMetadata {
-    let mut told = Told::default();
+    let mut told = Packet::default();
     let packet = String::from_utf8_lossy(packet);
     let mut reader = Reader::from_str(&packet);
     reader.config_mut().check_end_names = false;
@@ -42,7 +42,7 @@ pub(super) fn read(packet: &[u8]) -> PictureMetadata {
 }
 
 #[derive(Default)]
-struct Told {
+struct Packet {
     dates: [Option<i64>; 3],
     maker: Option<String>,
     model: Option<String>,
@@ -51,7 +51,7 @@ struct Told {
     captions: Vec<String>,
 }
 
-impl Told {
+impl Packet {
     fn attributes(&mut self, tag: &quick_xml::events::BytesStart<'_>) {
         for attribute in tag.attributes().flatten() {
             self.value(attribute.key.as_ref(), &attribute.value);

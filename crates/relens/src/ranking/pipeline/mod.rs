@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::CombinedQueries;
-use super::fit::{self, Fit, FitEstimate};
+use super::fit::{self, Fit, FitEstimate, Searched};
 use super::hubness::Hubness;
 use crate::embed::TextEmbedder;
 use crate::embed::embeddings::Embeddings;
@@ -197,8 +197,10 @@ impl Pipeline {
     /// Takes what is not wanted out of the query.
     fn take_exclusions(&self, query: &mut Query) -> Result<Vec<String>> {
         let found = self.exclusion.as_ref().and_then(|_| exclusion::split(query.text()));
+        // A part that is to be kept is searched for as it was typed.
+        let found = found.filter(|found| !found.excluded.iter().any(|part| query.keeps(part)));
         let Some(found) = found else { return Ok(Vec::new()) };
-        *query = Query::new(&found.wanted)?;
+        *query = query.with_text(&found.wanted)?;
         Ok(found.excluded)
     }
 
@@ -249,11 +251,23 @@ impl Pipeline {
         if queries.is_empty() {
             return Ok(Vec::new());
         }
-        let EmbeddedQueries { enhanced, vectors, wanted } = self.embed(queries, embedder, Some(index))?;
-        let hits = match self.hubness_of_scores() {
-            Some(hubness) => hubness.search(&vectors, index, k)?,
-            None => vectors.search(index, k)?,
-        };
+        let embedded = self.embed(queries, embedder, Some(index))?;
+        self.search_embedded(queries, embedded, k, index)
+    }
+
+    /// The last steps alone: the `k` best pictures for queries that are embedded already.
+    ///
+    /// # Errors
+    /// Those of the index; [`Error::Argument`] if the dimensions differ.
+    pub fn search_embedded(
+        &self,
+        queries: &[Query],
+        embedded: EmbeddedQueries,
+        k: usize,
+        index: &dyn Index,
+    ) -> Result<Vec<Ranking>> {
+        let EmbeddedQueries { enhanced, vectors, wanted } = embedded;
+        let hits = self.rank(&vectors, k, index)?;
         let wanted = wanted.as_ref().unwrap_or(&vectors);
         let answers = hits.into_iter().zip(enhanced).zip(queries).enumerate();
         let answers = answers.map(|(number, ((hits, enhanced), query))| {
@@ -264,7 +278,8 @@ impl Pipeline {
             let mut estimate = None;
             if let Some(fit) = &self.fit {
                 let text = self.as_meant(query)?;
-                let features = fit.features(text.text(), wanted, number, images.iter().next())?;
+                let searched = Searched { best: images.iter().next(), pictures: index.len() };
+                let features = fit.features(text.text(), wanted, number, searched)?;
                 let estimated = fit.config().estimate(features, fit::leads(&hits));
                 for (evidence, fits) in evidence.iter_mut().zip(&estimated.hits) {
                     evidence.fits = Some(*fits as f32);
@@ -284,6 +299,17 @@ impl Pipeline {
         };
         self.take_exclusions(&mut query)?;
         Ok(query)
+    }
+
+    /// The `k` best pictures for queries that are vectors already, without what else is known of them.
+    ///
+    /// # Errors
+    /// Those of the index; [`Error::Argument`] if the dimensions differ.
+    pub fn rank(&self, queries: &CombinedQueries, k: usize, index: &dyn Index) -> Result<Vec<Vec<Hit>>> {
+        match self.hubness_of_scores() {
+            Some(hubness) => hubness.search(queries, index, k),
+            None => queries.search(index, k),
+        }
     }
 
     fn refuse(&self, reason: String) -> Error {

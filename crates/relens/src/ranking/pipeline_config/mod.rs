@@ -113,6 +113,11 @@ pub fn names() -> Vec<&'static str> {
     std::iter::once(DEFAULT).chain(open::NAMES).chain([FITTED]).collect()
 }
 
+/// The same as they are told to people: those that need something say what.
+pub fn told_names() -> String {
+    open::told(&names())
+}
+
 /// What is in the place of an enhancer that there once was, as an error would say it.
 pub fn in_place_of(name: &str) -> Option<&'static str> {
     open::in_place_of(name)

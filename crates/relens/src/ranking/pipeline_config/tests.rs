@@ -100,9 +100,11 @@ fn what_cannot_be_used_is_named() {
     let context = EnhancerContext::default();
     let unknown = Pipeline::open("magic", &context).err().unwrap().to_string();
     assert!(
-        unknown.starts_with("unknown enhancer `magic`; available: default, identity, wordnet, "),
+        unknown
+            .starts_with("unknown enhancer `magic`; available: default, identity, wordnet (needs WordNet's"),
         "{unknown}"
     );
+    assert!(unknown.contains("llm (needs a .toml file"), "{unknown}");
     assert!(Pipeline::open("no/such.toml", &context).err().unwrap().to_string().contains("no/such.toml"));
     assert_eq!(Pipeline::open("identity", &context).unwrap().name(), "identity");
     for (spec, expected) in [

@@ -1,20 +1,34 @@
 //! Colours for what matters: warm for the score, cold against it.
 
+use super::{PixelGrid, SaliencyMap};
 use image::{Rgb, RgbImage, imageops};
-use relens::explanation::{PixelGrid, SaliencyMap};
 
-use super::canvas::{Color, WHITE, mixed};
+/// A colour of a drawing.
+pub type Color = Rgb<u8>;
+
+/// White.
+pub const WHITE: Color = Rgb([255, 255, 255]);
 
 const FOR: Color = Rgb([255, 60, 0]);
 const STRONGLY_FOR: Color = Rgb([255, 225, 60]);
 const AGAINST: Color = Rgb([40, 110, 255]);
 /// The share of pixels that may be beyond the scale's end: single pixels do not decide it.
 const BEYOND_SCALE: f64 = 0.01;
+/// Gradients of single pixels are noise to the eye: shown is the mean over this radius, as a share of the side.
+const SMOOTHING: f32 = 0.015;
+/// How often the mean is taken: a few times, and it falls off like a bell instead of a box.
+const SMOOTHINGS: usize = 3;
 /// How dark the picture is under the heat.
 const DIMMED: f32 = 0.55;
 
+/// A map of gradients as eyes can read it.
+pub fn smoothed(map: &SaliencyMap) -> SaliencyMap {
+    let radius = (SMOOTHING * map.size().width as f32).round() as usize;
+    (0..SMOOTHINGS).fold(map.clone(), |map, _| map.smoothed(radius))
+}
+
 /// The value at which colours are full, for several maps that are to be compared.
-pub(super) fn common_scale<'a>(maps: impl Iterator<Item = &'a SaliencyMap>) -> f32 {
+pub fn common_scale<'a>(maps: impl Iterator<Item = &'a SaliencyMap>) -> f32 {
     let mut sizes: Vec<f32> = maps.flat_map(|map| map.values().iter().map(|value| value.abs())).collect();
     sizes.sort_by(f32::total_cmp);
     let at = (sizes.len() as f64 * (1.0 - BEYOND_SCALE)) as usize;
@@ -22,7 +36,7 @@ pub(super) fn common_scale<'a>(maps: impl Iterator<Item = &'a SaliencyMap>) -> f
 }
 
 /// The picture in grey with the map's colours over it, scaled up to `side` pixels.
-pub(super) fn overlay(picture: &RgbImage, map: &SaliencyMap, scale: f32, side: u32) -> RgbImage {
+pub fn overlay(picture: &RgbImage, map: &SaliencyMap, scale: f32, side: u32) -> RgbImage {
     let PixelGrid { width, .. } = map.size();
     let mut heated = picture.clone();
     for (x, y, pixel) in heated.enumerate_pixels_mut() {
@@ -35,7 +49,7 @@ pub(super) fn overlay(picture: &RgbImage, map: &SaliencyMap, scale: f32, side: u
 }
 
 /// The picture alone, scaled up to `side` pixels.
-pub(super) fn enlarged(picture: &RgbImage, side: u32) -> RgbImage {
+pub fn enlarged(picture: &RgbImage, side: u32) -> RgbImage {
     let (width, height) = picture.dimensions();
     let longer = width.max(height).max(1);
     let scaled = |length: u32| (length * side / longer).max(1);
@@ -43,9 +57,16 @@ pub(super) fn enlarged(picture: &RgbImage, side: u32) -> RgbImage {
 }
 
 /// The colour behind a word.
-pub(super) fn behind_word(value: f64, scale: f64) -> Color {
+pub fn behind_word(value: f64, scale: f64) -> Color {
     let strength = strength(value as f32, scale as f32);
     mixed(WHITE, if strength < 0.0 { AGAINST } else { FOR }, 0.75 * strength.abs())
+}
+
+/// `share` of `over`, the rest of `under`.
+pub fn mixed(under: Color, over: Color, share: f32) -> Color {
+    let mix =
+        |under: u8, over: u8| (f32::from(under) + share * (f32::from(over) - f32::from(under))).round() as u8;
+    Rgb([0, 1, 2].map(|channel: usize| mix(under.0[channel], over.0[channel])))
 }
 
 /// From −1 to 1.

@@ -2,7 +2,9 @@
 //!
 //! EvdCLIP, equation 4 and MGQRe, section 3.2: cross-entropy of the best rewrite given the query. Candidates without a
 //! reward are shown to the retriever first; a query none of whose candidates beats it is left out, or teaches the
-//! rewriter to leave such queries alone (`keep_share`).
+//! rewriter to leave such queries alone (`keep_share`). What a strong writer wrote can be learned without asking anybody
+//! (`trusted`), or a [mixture](crate::data::mixture) of it and of captions made hard, drawn anew in every epoch; then a
+//! fresh rewriter may begin, too.
 //!
 //! ```no_run
 //! use relens::progress::Silent;
@@ -14,21 +16,26 @@
 //! # Ok::<(), relens_training::TrainingError>(())
 //! ```
 
+mod mixture;
+
 use rand::RngExt;
 use relens::progress::Progress;
 use serde::{Deserialize, Serialize};
 
+use self::mixture::MixtureTuning;
 use crate::config_file::ConfigTable;
-use crate::data::CandidateQuery;
-use crate::data::candidates::CandidateConfig;
+use crate::data::candidates::{self, CandidateConfig};
+use crate::data::{CandidateQuery, MixtureConfig};
 use crate::random::stream;
 use crate::reward::RewardConfig;
 use crate::run::trainer::Trainer;
+use crate::stages::denoise::FreshModel;
+use crate::stages::denoise::fresh::FreshStart;
 use crate::stages::rewriter::config::in_range;
 use crate::stages::rewriter::plan::{plan, queries_at_hand};
 use crate::stages::rewriter::{
     Environment, EpochBatches, Example, LearningStep, Policy, RunSummary, StepReport, encode_pairs, fitting,
-    learn, scored_candidates, supervised_gradients, supervised_metrics,
+    learn, score, supervised_gradients, supervised_metrics,
 };
 use crate::stages::rewriter::{Plan, PlanShape, PolicyConfig, RewriterConfig, RewritingMethod};
 use crate::{Result, TrainingError};
@@ -44,9 +51,32 @@ use crate::{Result, TrainingError};
 /// [`TrainingError::Interrupted`] where `progress` asked for it. The last
 /// checkpoint stays in every case.
 pub fn run(config: &SftConfig, progress: &mut dyn Progress) -> Result<RunSummary> {
-    learn(config, &config.method.policy, progress, |policy, environment, progress| {
-        SupervisedFineTuning::prepare(config.clone(), policy, environment, progress)
+    config.check()?;
+    let policy = starting_point(config, progress)?;
+    let Some(mixing) = &config.method.mixture else {
+        return learn(config, &policy, progress, |policy, environment, progress| {
+            SupervisedFineTuning::prepare(config.clone(), policy, environment, progress)
+        });
+    };
+    learn(config, &policy, progress, |policy, environment, progress| {
+        MixtureTuning::prepare(config.clone(), mixing.clone(), policy, environment, progress)
     })
+}
+
+/// The rewriter that the settings name, or a fresh one in the run's directory.
+fn starting_point(config: &SftConfig, progress: &mut dyn Progress) -> Result<PolicyConfig> {
+    let (policy, mixture) = (&config.method.policy, &config.method.mixture);
+    let (Some(fresh), Some(mixture)) = (&config.method.fresh, mixture) else { return Ok(policy.clone()) };
+    let rewriter = policy.rewriter.clone().unwrap_or_default();
+    let start = FreshStart {
+        output: &config.run.output,
+        fresh,
+        rewriter: &rewriter,
+        data: &config.run.data,
+        seed: config.run.seed,
+    };
+    let begun = start.policy(|corpus| mixture::texts(mixture, corpus), progress)?;
+    Ok(PolicyConfig { dropout: policy.dropout, lora: policy.lora.clone(), ..begun })
 }
 
 /// The stage's own part.
@@ -63,9 +93,14 @@ impl SupervisedFineTuning {
         environment: &mut Environment,
         progress: &mut dyn Progress,
     ) -> Result<Self> {
-        let queries =
-            scored_candidates(&config.method.candidates, &config.method.reward, environment, progress)?;
-        let pairs = training_pairs(&queries, &config);
+        let read = candidates::read(&config.method.candidates, &environment.corpus)?;
+        let (trusted, asked) = by_trust(read, &config.method.trusted);
+        let scored = match asked.is_empty() {
+            true => asked,
+            false => score(asked, &config.method.reward, environment, progress)?,
+        };
+        let mut pairs = trusted_pairs(&trusted, config.method.targets_per_query);
+        pairs.extend(training_pairs(&scored, &config));
         let queries: Vec<&str> = pairs.iter().map(|(query, _)| *query).collect();
         let prompts = policy.prompts(&queries)?;
         let texts: Vec<(String, String)> = prompts
@@ -86,6 +121,32 @@ impl SupervisedFineTuning {
         let batches = config.run.batches(examples.len());
         Ok(Self { config, examples, batches })
     }
+}
+
+/// The queries with their candidates of trusted kinds, and those with their others; without candidates they are left
+/// out.
+fn by_trust(queries: Vec<CandidateQuery>, trusted: &[String]) -> (Vec<CandidateQuery>, Vec<CandidateQuery>) {
+    let (mut taken, mut asked) = (Vec::new(), Vec::new());
+    for CandidateQuery { query, picture, candidates } in queries {
+        let (of_trust, others): (Vec<_>, Vec<_>) =
+            candidates.into_iter().partition(|candidate| trusted.contains(&candidate.kind));
+        for (candidates, list) in [(of_trust, &mut taken), (others, &mut asked)] {
+            if !candidates.is_empty() {
+                list.push(CandidateQuery { query: query.clone(), picture, candidates });
+            }
+        }
+    }
+    (taken, asked)
+}
+
+/// (query, target): the first candidates of each query as they come.
+fn trusted_pairs(queries: &[CandidateQuery], targets_per_query: usize) -> Vec<(&str, &str)> {
+    let mut pairs = Vec::new();
+    for CandidateQuery { query, candidates, .. } in queries {
+        let first = candidates.iter().take(targets_per_query);
+        pairs.extend(first.map(|candidate| (query.as_str(), candidate.text.as_str())));
+    }
+    pairs
 }
 
 /// (query, target): up to `targets_per_query` candidates that beat the query, the best first; and for a share of the
@@ -149,8 +210,16 @@ pub type SftConfig = RewriterConfig<SftMethod>;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SftMethod {
     /// The rewriter that learns.
+    #[serde(default)]
     pub policy: PolicyConfig,
+    /// Sizes of a fresh rewriter that learns from the `mixture`, in place of `policy.start_from`. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fresh: Option<FreshModel>,
+    /// What is learned in place of `candidates`: pairs that are drawn anew in every epoch. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mixture: Option<MixtureConfig>,
     /// Queries with candidate rewrites.
+    #[serde(default)]
     pub candidates: CandidateConfig,
     /// What candidates without a reward are ranked by.
     #[serde(default)]
@@ -164,6 +233,10 @@ pub struct SftMethod {
     /// Share of the queries without a better rewrite that teach to leave the query as it is. Default 0, range [0, 1].
     #[serde(default)]
     pub keep_share: f64,
+    /// Kinds of candidates that are learned without asking the retriever, in the order in which they come: `concept` and
+    /// `caption` of recorded answers, say. Default none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted: Vec<String>,
     /// ε of label smoothing. Default 0, range [0, 1).
     #[serde(default)]
     pub label_smoothing: f64,
@@ -201,6 +274,25 @@ impl RewritingMethod for SftMethod {
         if !self.min_gain.is_finite() {
             return Err(TrainingError::setting("min_gain", "a finite number", &self.min_gain));
         }
+        if let Some(mixture) = &self.mixture {
+            mixture.check()?;
+        }
+        let begins = !self.policy.start_from.as_os_str().is_empty();
+        if begins == self.fresh.is_some() {
+            let expected = "either a rewriter to start from, or the sizes of a fresh one in [fresh]";
+            return Err(TrainingError::setting(
+                "policy.start_from",
+                expected,
+                &self.policy.start_from.display(),
+            ));
+        }
+        if self.fresh.is_some() && self.mixture.is_none() {
+            let expected = "with [fresh]: a fresh rewriter learns from a mixture";
+            return Err(TrainingError::setting("mixture", expected, &"none"));
+        }
+        if let Some(fresh) = &self.fresh {
+            fresh.check()?;
+        }
         if self.targets_per_query == 0 {
             return Err(TrainingError::setting("targets_per_query", "at least 1", &self.targets_per_query));
         }
@@ -208,13 +300,16 @@ impl RewritingMethod for SftMethod {
     }
 
     fn plan(config: &SftConfig) -> Result<Plan> {
-        let shape = PlanShape {
-            examples: queries_at_hand(Some(&config.method.candidates), &config.run.data)?,
-            targets: config.method.targets_per_query,
-            updates: 1,
-            samples: false,
+        let method = &config.method;
+        let (examples, targets) = match &method.mixture {
+            Some(mixture) => (Some(mixture.examples_per_epoch), 1),
+            None => (queries_at_hand(Some(&method.candidates), &config.run.data)?, method.targets_per_query),
         };
-        plan(config, &config.method.policy, shape)
+        let shape = PlanShape { examples, targets, updates: 1, samples: false };
+        match &method.fresh {
+            Some(fresh) => fresh.plan(config, shape),
+            None => plan(config, &method.policy, shape),
+        }
     }
 
     fn run(config: &SftConfig, progress: &mut dyn Progress) -> Result<RunSummary> {
