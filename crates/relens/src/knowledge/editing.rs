@@ -1,7 +1,8 @@
-//! What people do to one entity: add to it, change it, remove it.
+//! What people do to one entity or word: add to it, change it, replace it, remove it.
 
 use super::entity::normalise_name;
 use super::store::Revision;
+use super::words::Word;
 use super::{Description, Entity, KnowledgeStore, Sense, Source};
 use crate::error::{Error, Result};
 
@@ -78,8 +79,7 @@ impl KnowledgeStore {
     /// [`Error::InvalidEntity`] if nothing is said of a new entity, or what is said cannot be taken.
     pub fn add_details(&mut self, name: &str, details: EntityDetails) -> Result<Option<Revision>> {
         let descriptions = details.descriptions(self)?;
-        let name = normalise_name(name);
-        let name = self.entity(&name)?.map_or(name, |entity| entity.name);
+        let name = self.known_name(name)?;
         if descriptions.is_empty() && (details.aliases.is_empty() || self.entity(&name)?.is_none()) {
             return Err(Error::InvalidEntity {
                 entity: name,
@@ -113,6 +113,51 @@ impl KnowledgeStore {
         self.edit("edit", &known, |entity| {
             entity.map(|entity| change.applied(name, entity, descriptions)).transpose()
         })
+    }
+
+    /// The name of the entity that has this name or alias; the name as it would be stored if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Database`] and its kind.
+    pub fn known_name(&self, name: &str) -> Result<String> {
+        let name = normalise_name(name);
+        Ok(self.entity(&name)?.map_or(name, |entity| entity.name))
+    }
+
+    /// Puts an entity in the place of the one of a name or alias, or adds it. Descriptions that were there keep their
+    /// source.
+    ///
+    /// # Errors
+    /// [`Error::InvalidEntity`] if the entity or its names cannot be taken.
+    pub fn replace_entity(&mut self, name: &str, entity: Entity) -> Result<Option<Revision>> {
+        let known = self.known_name(name)?;
+        let mut entity = entity.normalised();
+        self.edit("edit", &known, |before| {
+            let before: Vec<&Description> = before.iter().flat_map(Entity::descriptions).collect();
+            for description in entity.senses.iter_mut().flat_map(|sense| &mut sense.descriptions) {
+                if let Some(same) = before.iter().find(|before| before.text == description.text) {
+                    description.source = same.source;
+                }
+            }
+            Ok(Some(entity))
+        })
+    }
+
+    /// Puts a word in the place of what was `known` of it. Meanings that were known keep their source.
+    ///
+    /// # Errors
+    /// [`Error::InvalidEntity`] if the word cannot be taken.
+    pub fn replace_word(&mut self, word: Word, known: Option<&Word>) -> Result<Option<Revision>> {
+        let mut word = word.normalised();
+        for meaning in &mut word.meanings {
+            let mut before = known.iter().flat_map(|known| &known.meanings);
+            if let Some(same) =
+                before.find(|before| (&before.text, before.kind) == (&meaning.text, meaning.kind))
+            {
+                meaning.source = same.source;
+            }
+        }
+        self.edit_words("edit", vec![(word.word.clone(), word.language.clone(), Some(word))])
     }
 
     /// Removes an entity by its name.
@@ -181,6 +226,7 @@ pub fn unknown_entity(name: &str, entities: &[Entity]) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::knowledge::words::{ENGLISH, Meaning, MeaningKind};
 
     fn has(texts: &[&str]) -> EntityDetails {
         EntityDetails { has: texts.iter().map(|&text| text.to_owned()).collect(), ..EntityDetails::default() }
@@ -201,6 +247,47 @@ mod tests {
         assert_eq!(texts(&store, "shandong ship"), ["an aircraft carrier", "ski-jump bow", "flat deck"]);
         let error = store.add_details("nothing", EntityDetails::default()).unwrap_err();
         assert!(error.to_string().contains("what it has, or what it is"), "{error}");
+    }
+
+    #[test]
+    fn what_is_replaced_keeps_who_wrote_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = KnowledgeStore::open(&directory.path().join("evd.db")).unwrap();
+        let robot = Entity {
+            aliases: vec!["android".to_owned()],
+            ..Entity::described("robot", ["metal body", "two arms"], Source::Llm)
+        };
+        store.edit("add", "robot", |_| Ok(Some(robot))).unwrap();
+        let replacement = Entity::described("Robot", ["metal  body", "red eyes"], Source::Person);
+        store.replace_entity("Android", replacement).unwrap().unwrap();
+        let entity = store.entity("robot").unwrap().unwrap();
+        let sources: Vec<_> = entity.descriptions().map(|it| (it.text.as_str(), it.source)).collect();
+        assert_eq!(sources, [("metal body", Source::Llm), ("red eyes", Source::Person)]);
+        assert_eq!(store.known_name("Android ").unwrap(), "android", "its aliases were replaced, too");
+    }
+
+    #[test]
+    fn meanings_that_were_known_keep_who_wrote_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = KnowledgeStore::open(&directory.path().join("evd.db")).unwrap();
+        let word = |meanings: &[(&str, MeaningKind, Source)]| Word {
+            word: "pooch".to_owned(),
+            language: ENGLISH.to_owned(),
+            meanings: meanings
+                .iter()
+                .map(|&(text, kind, source)| Meaning { text: text.to_owned(), kind, source })
+                .collect(),
+        };
+        let known =
+            word(&[("dog", MeaningKind::Name, Source::Llm), ("puppy", MeaningKind::Short, Source::Llm)]);
+        let said = word(&[
+            ("Dog.", MeaningKind::Name, Source::Person),
+            ("puppy", MeaningKind::Name, Source::Person),
+        ]);
+        let revision = store.replace_word(said, Some(&known)).unwrap().unwrap();
+        let change = store.word_changes(revision.id).unwrap().remove(0);
+        let meanings = change.after.unwrap().meanings;
+        assert_eq!(meanings.iter().map(|it| it.source).collect::<Vec<_>>(), [Source::Llm, Source::Person]);
     }
 
     #[test]
