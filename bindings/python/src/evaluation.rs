@@ -1,11 +1,17 @@
 //! Measuring, and comparing what was measured.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 use relens::dataset::Dataset;
+use relens::embed::TextEmbedder;
 use relens::embed::embedding_cache::EmbeddingCache;
+use relens::embed::embeddings::Embeddings;
+use relens::embed::retriever::Retriever as Encoder;
+use relens::error::Error;
 use relens::evaluation::{self, BootstrapOptions, Evaluation, GroundTruthRanks};
 use relens::progress::Progress;
 use relens::ranking::Pipeline;
@@ -14,7 +20,7 @@ use crate::arrays;
 use crate::enhancer::Enhancer;
 use crate::fault::{Fault, Result};
 use crate::retriever::Retriever;
-use crate::work;
+use crate::work::{self, Reports};
 
 /// The numbers, then the ranks of captions, those of pictures, and the picture of each caption.
 type Measured<'py> =
@@ -48,7 +54,7 @@ pub(crate) fn evaluate<'py>(
         dataset.ensure_images_exist()?;
         let paths: Vec<PathBuf> = dataset.images.iter().map(|image| image.path.clone()).collect();
         let vectors = EmbeddingCache::nowhere().images(encoder.as_ref(), &paths, progress)?;
-        let mut measured = measure(&dataset, &vectors, &encoder, &pipeline, &recall_k, progress)?;
+        let mut measured = measure(&dataset, &vectors, encoder, &pipeline, &recall_k, progress)?;
         measured.report.seconds = start.elapsed().as_secs_f64();
         Ok(measured)
     })?;
@@ -61,17 +67,45 @@ pub(crate) fn evaluate<'py>(
     ))
 }
 
+/// An encoder that refuses once the work is to stop: an evaluation asks nobody else between its batches.
+struct Stoppable {
+    encoder: Arc<Encoder>,
+    stopped: Arc<AtomicBool>,
+}
+
+impl TextEmbedder for Stoppable {
+    fn name(&self) -> &str {
+        self.encoder.name()
+    }
+
+    fn fingerprint(&self) -> &str {
+        self.encoder.fingerprint()
+    }
+
+    fn directory(&self) -> Option<&std::path::Path> {
+        TextEmbedder::directory(self.encoder.as_ref())
+    }
+
+    fn embed_texts(&self, texts: &[&str]) -> relens::error::Result<Embeddings> {
+        if self.stopped.load(Ordering::Relaxed) {
+            return Err(Error::Cancelled);
+        }
+        self.encoder.embed_texts(texts)
+    }
+}
+
 fn measure(
     dataset: &Dataset,
-    vectors: &relens::embed::embeddings::Embeddings,
-    encoder: &relens::embed::retriever::Retriever,
+    vectors: &Embeddings,
+    encoder: Arc<Encoder>,
     pipeline: &Pipeline,
     recall_k: &[usize],
-    progress: &mut dyn Progress,
+    progress: &mut Reports,
 ) -> Result<Evaluation> {
     progress.begin("captions", dataset.caption_count() as u64);
     let mut done = 0;
-    let measured = evaluation::evaluate(dataset, vectors, encoder, pipeline, recall_k, &mut |enhanced| {
+    let encoder = Stoppable { encoder, stopped: progress.stopped() };
+    let measured = evaluation::evaluate(dataset, vectors, &encoder, pipeline, recall_k, &mut |enhanced| {
         done += enhanced.len() as u64;
         progress.advance(done);
     })?;

@@ -15,7 +15,7 @@ use relens::knowledge::{
 use relens_models::atomic_file::AtomicFile;
 
 use crate::fault::{Fault, Result};
-use crate::process;
+use crate::work;
 
 /// A knowledge base on disk, made of the bundled one at the first edit.
 #[pyclass(frozen, module = "relens._relens")]
@@ -28,7 +28,6 @@ pub(crate) struct Knowledge {
 impl Knowledge {
     /// The entities as they are now.
     fn read(&self) -> Result<Base> {
-        process::ensure_not_forked()?;
         Ok(if KnowledgeStore::is_made(&self.path)? { Base::load(&self.path)? } else { Base::bundled()? })
     }
 
@@ -37,8 +36,7 @@ impl Knowledge {
         py: Python<'_>,
         change: impl FnOnce(&mut KnowledgeStore) -> relens::error::Result<T> + Send,
     ) -> Result<T> {
-        process::ensure_not_forked()?;
-        py.detach(|| {
+        work::briefly(py, || {
             let _one = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
             let mut store = KnowledgeStore::open_seeded(&self.path, || Ok(Base::bundled()?.into_entities()))?;
             Ok(change(&mut store)?)
@@ -67,20 +65,20 @@ impl Knowledge {
 
     /// All entities, sorted by name, as dictionaries.
     fn entities<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyAny>> {
-        let mut entities = py.detach(|| self.read())?.into_entities();
+        let mut entities = work::briefly(py, || self.read())?.into_entities();
         entities.sort_by(|left, right| left.name.cmp(&right.name));
         Ok(pythonize::pythonize(py, &entities)?)
     }
 
     /// The entity of this name or alias, or None.
     fn get<'py>(&self, py: Python<'py>, name: &str) -> Result<Option<Bound<'py, PyAny>>> {
-        let found: Option<Entity> = py.detach(|| Ok::<_, Fault>(self.read()?.by_name(name).cloned()))?;
+        let found: Option<Entity> = work::briefly(py, || Ok(self.read()?.by_name(name).cloned()))?;
         found.map(|entity| Ok(pythonize::pythonize(py, &entity)?)).transpose()
     }
 
     /// The words of a text that name entities: (words, entity's name).
     fn find(&self, py: Python<'_>, text: &str) -> Result<Vec<(String, String)>> {
-        py.detach(|| {
+        work::briefly(py, || {
             let knowledge = self.read()?;
             let named = |mention: &relens::knowledge::Mention| {
                 (mention.surface.clone(), knowledge.entity(mention).name.clone())
@@ -130,13 +128,12 @@ impl Knowledge {
 
     /// The latest revisions first, of one entity or of all.
     fn history<'py>(&self, py: Python<'py>, entity: Option<&str>, limit: usize) -> Result<Bound<'py, PyAny>> {
-        process::ensure_not_forked()?;
-        let revisions = py.detach(|| {
+        let revisions = work::briefly(py, || {
             if !KnowledgeStore::is_made(&self.path)? {
                 return Ok(Vec::new());
             }
             let entity = entity.map(normalise_name);
-            KnowledgeStore::open_read_only(&self.path)?.history(entity.as_deref(), limit)
+            Ok(KnowledgeStore::open_read_only(&self.path)?.history(entity.as_deref(), limit)?)
         })?;
         Ok(pythonize::pythonize(py, &revisions)?)
     }
@@ -159,7 +156,7 @@ impl Knowledge {
 
     /// Writes all entities as JSON Lines; the file is there when it is whole.
     fn export(&self, py: Python<'_>, path: PathBuf) -> Result<()> {
-        py.detach(|| {
+        work::briefly(py, || {
             let knowledge = self.read()?;
             let mut file = AtomicFile::create(&path).map_err(Error::from)?;
             json_lines::write(knowledge.entities(), &mut file)?;

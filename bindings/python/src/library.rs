@@ -13,7 +13,7 @@ use relens::enhancer::{EnhancedQuery, Query};
 use relens::error::Error;
 use relens::index::{ExactIndex, Index};
 use relens::library::catalog::CatalogImage;
-use relens::library::filter::PictureFilter;
+use relens::library::filter::{self, PictureFilter, SplitSearch};
 use relens::library::{DATABASE_FILE, FoundImage, IndexingOptions, IndexingSummary, Library as Opened};
 use relens::progress::Progress;
 use relens::ranking::Ranking;
@@ -21,7 +21,7 @@ use relens::ranking::Ranking;
 use crate::enhancer::Enhancer;
 use crate::fault::{Fault, Result};
 use crate::retriever::Retriever;
-use crate::{arrays, process, work};
+use crate::{arrays, work};
 
 /// Pictures that can be searched.
 #[pyclass(frozen, module = "relens._relens")]
@@ -172,6 +172,7 @@ impl Library {
     }
 
     /// The best pictures for a query, and what the query became.
+    #[expect(clippy::too_many_arguments, reason = "the keyword arguments of one call")]
     fn search_text<'py>(
         &self,
         py: Python<'py>,
@@ -180,12 +181,14 @@ impl Library {
         retriever: &Retriever,
         enhancer: &Enhancer,
         conditions: Conditions,
+        no_dates: bool,
     ) -> Result<(Vec<FoundRow>, Bound<'py, PyAny>)> {
         let (directory, state) = (self.directory.clone(), self.state.clone());
         let (encoder, pipeline) = (retriever.encoder.clone(), enhancer.pipeline.clone());
         let found = work::run(py, None, move |_| {
-            let mut filter = filter_of(&conditions)?;
-            let query = Query::new(&filter.take_from(&query)?)?;
+            let today = (!no_dates).then(filter::today);
+            let SplitSearch { filter, words, .. } = filter_of(&conditions)?.split(&query, today)?;
+            let query = Query::new(&words)?;
             let index = {
                 let mut state = locked(&state);
                 state.open(&directory)?.catalog().ensure_model(encoder.fingerprint())?;
@@ -260,8 +263,7 @@ impl Library {
         py: Python<'_>,
         work: impl FnOnce(&mut State, &Path) -> Result<T> + Send,
     ) -> Result<T> {
-        process::ensure_not_forked()?;
-        py.detach(|| work(&mut locked(&self.state), &self.directory))
+        work::briefly(py, || work(&mut locked(&self.state), &self.directory))
     }
 }
 

@@ -17,12 +17,15 @@ use relens::progress::Progress;
 use relens_models::image_preprocessing::{Preprocessor, RgbImage, RgbPixels};
 
 use crate::fault::{Fault, Result};
-use crate::{arrays, process, work};
+use crate::{arrays, work};
 
 /// Texts between two looks at whether to stop: what the encoder takes at once.
 const TEXTS_PER_STEP: usize = 64;
 /// The same for pictures, which take longer.
 const IMAGES_PER_STEP: usize = 16;
+
+/// Products of numbers between two looks at whether to stop: some hundredths of a second.
+const PRODUCTS_PER_STEP: usize = 1 << 28;
 
 /// A dual encoder.
 #[pyclass(frozen, module = "relens._relens")]
@@ -118,7 +121,6 @@ impl Retriever {
         py: Python<'py>,
         pictures: Vec<Picture<'py>>,
     ) -> Result<Bound<'py, PyArray2<f32>>> {
-        process::ensure_not_forked()?;
         let prepared = scaled_down(py, self.encoder.preprocessor(), &pictures)?;
         drop(pictures);
         let encoder = self.encoder.clone();
@@ -154,7 +156,7 @@ fn in_steps<I>(
     Ok(embeddings)
 }
 
-/// Scales down what comes as pixels, in parallel and from where the pixels lie.
+/// Scales down what comes as pixels, in parallel and from where the pixels lie; Ctrl-C is heard between a few.
 fn scaled_down(
     py: Python<'_>,
     preprocessor: &Preprocessor,
@@ -167,13 +169,19 @@ fn scaled_down(
             Picture::Pixels(array) => Ok(view(array)?),
         });
     }
-    py.detach(|| {
-        let scaled = views.into_par_iter().map(|view| match view {
-            Err(path) => Ok(Prepared::File(path)),
-            Ok(pixels) => Ok(Prepared::Scaled(preprocessor.fit_pixels(&pixels)?)),
-        });
-        scaled.collect()
-    })
+    let mut prepared = Vec::with_capacity(pictures.len());
+    for views in views.chunks(rayon::current_num_threads()) {
+        let scaled: Vec<Prepared> = work::briefly(py, || {
+            let scaled = views.par_iter().map(|view| match view {
+                Err(path) => Ok(Prepared::File(path.clone())),
+                Ok(pixels) => Ok(Prepared::Scaled(preprocessor.fit_pixels(pixels)?)),
+            });
+            scaled.collect::<Result<_>>()
+        })?;
+        prepared.extend(scaled);
+        py.check_signals()?;
+    }
+    Ok(prepared)
 }
 
 fn view<'a>(array: &'a PyReadonlyArray3<'_, u8>) -> Result<RgbPixels<&'a [u8]>> {
@@ -226,7 +234,6 @@ pub(crate) fn similarity<'py>(
     a: PyReadonlyArray2<'py, f32>,
     b: PyReadonlyArray2<'py, f32>,
 ) -> Result<Bound<'py, PyArray2<f32>>> {
-    process::ensure_not_forked()?;
     let (&[m, dim], &[n, other]) = (a.shape(), b.shape()) else {
         return Err(Fault::Internal("matrices have two dimensions".to_owned()));
     };
@@ -238,10 +245,15 @@ pub(crate) fn similarity<'py>(
         });
     }
     let (left, right) = (arrays::rows("a", &a)?, arrays::rows("b", &b)?);
-    let scores = py.detach(|| {
+    work::briefly(py, || {
         arrays::ensure_finite("a", left, dim)?;
-        arrays::ensure_finite("b", right, dim)?;
-        Ok::<_, Fault>(score_matrix(left, right, dim)?)
+        arrays::ensure_finite("b", right, dim)
     })?;
+    let mut scores = Vec::with_capacity(m * n);
+    let rows = (PRODUCTS_PER_STEP / (n * dim).max(1)).max(1);
+    for left in left.chunks((rows * dim).max(1)) {
+        scores.extend(work::briefly(py, || Ok(score_matrix(left, right, dim)?))?);
+        py.check_signals()?;
+    }
     arrays::matrix(py, (m, n), scores)
 }

@@ -1,5 +1,6 @@
 //! Long work beside the interpreter: its lock is free meanwhile, Ctrl-C is heard, progress is told.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -26,6 +27,13 @@ enum Report {
 pub(crate) struct Reports {
     sender: Sender<Report>,
     stopped: Arc<AtomicBool>,
+}
+
+impl Reports {
+    /// Set when the work is to stop, for what asks while nothing is told.
+    pub(crate) fn stopped(&self) -> Arc<AtomicBool> {
+        self.stopped.clone()
+    }
 }
 
 impl Progress for Reports {
@@ -84,6 +92,13 @@ where
     }
     // The sender is gone, so the work is done, or it panicked.
     py.detach(|| worker.join()).unwrap_or_else(|panic| Err(Fault::Internal(words_of(panic.as_ref()))))
+}
+
+/// Runs short work without the interpreter's lock, on this thread; Ctrl-C is heard after it.
+pub(crate) fn briefly<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    process::ensure_not_forked()?;
+    py.detach(|| catch_unwind(AssertUnwindSafe(work)))
+        .unwrap_or_else(|panic| Err(Fault::Internal(words_of(panic.as_ref()))))
 }
 
 fn received(receiver: Receiver<Report>) -> (Receiver<Report>, Result<Report, RecvTimeoutError>) {

@@ -169,6 +169,7 @@ class Library:
         *,
         enhancer: Enhancer | str | os.PathLike[str] | Mapping[str, Any] | None = "default",
         filters: Mapping[str, str | Sequence[str]] | None = None,
+        no_dates: bool = False,
     ) -> list[Found]:
         """The best pictures for words, for a picture, or for a vector.
 
@@ -179,13 +180,14 @@ class Library:
             enhancer: what rewrites words; None leaves them as they are.
             filters: conditions beside what pictures show: ``after``, ``before``, ``in``, ``-in``, ``camera``, ``near``,
                 ``type``, with the values that ``relens search`` takes.
+            no_dates: whether dates in words ("last summer", "in 2019") are read as any other words.
 
         Returns:
             The best first; fewer where there are fewer.
         """
         k, conditions = count_of("k", k), _conditions(filters)
         if isinstance(query, str):
-            return self.search_with_rewrite(query, k, enhancer=enhancer, filters=filters)[0]
+            return self.search_with_rewrite(query, k, enhancer=enhancer, filters=filters, no_dates=no_dates)[0]
         if isinstance(query, np.ndarray) and query.dtype.kind == "f":
             vectors, single = vectors_of("query", query)
             if not single:
@@ -202,6 +204,7 @@ class Library:
         *,
         enhancer: Enhancer | str | os.PathLike[str] | Mapping[str, Any] | None = "default",
         filters: Mapping[str, str | Sequence[str]] | None = None,
+        no_dates: bool = False,
     ) -> tuple[list[Found], Rewrite]:
         """As :meth:`search` for words, with what they became."""
         texts, _ = texts_of("query", query)
@@ -211,6 +214,7 @@ class Library:
             self.retriever._native,
             self._opened(enhancer)._native,
             _conditions(filters),
+            bool(no_dates),
         )
         return [_found(row) for row in rows], rewrite_of(texts[0], enhanced)
 
