@@ -1,9 +1,10 @@
 //! numpy's arrays as the library takes them, and the other way, without a copy of what is contiguous.
 
-use numpy::ndarray::Array2;
-use numpy::{IntoPyArray, PyArray2, PyReadonlyArray1, PyReadonlyArray2};
+use numpy::ndarray::{Array2, Array3};
+use numpy::{IntoPyArray, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 use relens::embed::embeddings::Embeddings;
+use relens_models::image_preprocessing::RgbImage;
 
 use crate::fault::{Fault, Result};
 
@@ -20,6 +21,13 @@ pub(crate) fn matrix<T: numpy::Element>(
     values: Vec<T>,
 ) -> Result<Bound<'_, PyArray2<T>>> {
     let array = Array2::from_shape_vec(shape, values);
+    Ok(array.map_err(|error| Fault::Internal(error.to_string()))?.into_pyarray(py))
+}
+
+/// Pixels as an array, `[height, width, 3]`: the memory changes hands.
+pub(crate) fn of_image(py: Python<'_>, image: RgbImage) -> Result<Bound<'_, PyArray3<u8>>> {
+    let shape = (image.height() as usize, image.width() as usize, 3);
+    let array = Array3::from_shape_vec(shape, image.into_raw());
     Ok(array.map_err(|error| Fault::Internal(error.to_string()))?.into_pyarray(py))
 }
 

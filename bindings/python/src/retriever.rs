@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use numpy::{PyArray2, PyReadonlyArray2, PyReadonlyArray3, PyUntypedArrayMethods};
+use numpy::{PyArray2, PyArray3, PyReadonlyArray2, PyReadonlyArray3, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use rayon::prelude::*;
 use relens::embed::ImageEmbedder;
@@ -126,14 +126,35 @@ impl Retriever {
         let encoder = self.encoder.clone();
         let embeddings = work::run(py, None, move |progress| {
             in_steps(prepared, IMAGES_PER_STEP, &encoder, progress, |pictures| {
-                let frames = pictures.into_par_iter().map(|picture| match picture {
-                    Prepared::File(path) => Ok(encoder.prepare(&path)?.image),
-                    Prepared::Scaled(image) => Ok(vec![image]),
-                });
+                let frames = pictures.into_par_iter().map(|picture| picture.frames(&encoder));
                 encoder.embed(&frames.collect::<relens::error::Result<Vec<_>>>()?)
             })
         })?;
         arrays::of_embeddings(py, embeddings)
+    }
+
+    /// The pixels that the image tower reads of a picture, uint8 `[height, width, 3]`; of a video, of its first frame.
+    fn preprocess<'py>(&self, py: Python<'py>, picture: Picture<'py>) -> Result<Bound<'py, PyArray3<u8>>> {
+        let prepared = scaled_down(py, self.encoder.preprocessor(), &[picture])?;
+        let encoder = self.encoder.clone();
+        let image = work::run(py, None, move |_| {
+            let mut frames = Vec::new();
+            for picture in prepared {
+                frames.extend(picture.frames(&encoder)?);
+            }
+            frames.into_iter().next().ok_or_else(|| Fault::Internal("a picture without a frame".to_owned()))
+        })?;
+        arrays::of_image(py, image)
+    }
+}
+
+impl Prepared {
+    /// At the size of the image tower: one, or those of a video.
+    fn frames(self, encoder: &Encoder) -> relens::error::Result<Vec<RgbImage>> {
+        match self {
+            Self::File(path) => Ok(encoder.prepare(&path)?.image),
+            Self::Scaled(image) => Ok(vec![image]),
+        }
     }
 }
 

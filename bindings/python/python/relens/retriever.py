@@ -154,6 +154,22 @@ class Retriever:
 
         return self._encoded(found, single, encode, batch_size, ("images", show_progress_bar))
 
+    def preprocess(self, image: ImageLike) -> NDArray[np.uint8]:
+        """The pixels that the image tower reads of a picture: open_clip's ``preprocess`` before it normalises.
+
+        Args:
+            image: a path, a PIL image, or uint8 pixels ``(height, width, 3)``; of a video, its first frame.
+
+        Returns:
+            uint8, ``(height, width, 3)``, at the tower's size. A resized value may be one level beside Pillow's.
+
+        Raises:
+            ValueError: for what is no picture, or arrays of another dtype or shape.
+            OSError: for a file that cannot be read.
+            ModelError: for a file that holds no picture.
+        """
+        return self._native.preprocess(picture_of("image", image))
+
     def encode(
         self,
         sentences: Any,
