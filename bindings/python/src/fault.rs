@@ -118,7 +118,7 @@ fn exception(error: Error) -> PyErr {
     let message = error.to_string();
     match error {
         Error::Cancelled => PyKeyboardInterrupt::new_err(message),
-        Error::Io(source) => source.into(),
+        Error::Io(source) | Error::Model(NetworkError::Io(source)) => source.into(),
         Error::Model(_) | Error::Hub { .. } | Error::NotBundled { .. } => ModelError::new_err(message),
         Error::Argument { .. }
         | Error::NonFinite { .. }

@@ -14,7 +14,9 @@ use relens::error::Error;
 use relens::index::{ExactIndex, Index};
 use relens::library::catalog::CatalogImage;
 use relens::library::filter::{self, PictureFilter, SplitSearch};
-use relens::library::{DATABASE_FILE, FoundImage, IndexingOptions, IndexingSummary, Library as Opened};
+use relens::library::{
+    DATABASE_FILE, FoundImage, IndexingOptions, IndexingSummary, Library as Opened, Selected, Selection,
+};
 use relens::progress::Progress;
 use relens::ranking::Ranking;
 
@@ -194,9 +196,9 @@ impl Library {
                 state.open(&directory)?.catalog().ensure_model(encoder.fingerprint())?;
                 state.among(&directory, &filter)?
             };
-            let ranking = pipeline.search(&query, k, encoder.as_ref(), index.as_ref())?;
-            let found = locked(&state).open(&directory)?.resolve_ranking(&ranking)?;
-            Ok((found, ranking.enhanced))
+            let rank = |wanted| pipeline.search(&query, wanted, encoder.as_ref(), index.as_ref());
+            let selected = selected(k, index.len(), rank, &state, &directory)?;
+            Ok((selected.found, selected.ranking.enhanced))
         });
         let (found, enhanced): (Vec<FoundImage>, EnhancedQuery) = found?;
         Ok((found.into_iter().map(found_row).collect(), pythonize::pythonize(py, &enhanced)?))
@@ -218,9 +220,11 @@ impl Library {
         let found = work::run(py, None, move |_| {
             let filter = filter_of(&conditions)?;
             let index = locked(&state).among(&directory, &filter)?;
-            let hits = index.search(&query, k)?.pop().unwrap_or_default();
-            let ranking = Ranking { hits, ..Ranking::default() };
-            Ok(locked(&state).open(&directory)?.resolve_ranking(&ranking)?)
+            let rank = |wanted| {
+                let hits = index.search(&query, wanted)?.pop().unwrap_or_default();
+                Ok(Ranking { hits, ..Ranking::default() })
+            };
+            Ok(selected(k, index.len(), rank, &state, &directory)?.found)
         })?;
         Ok(found.into_iter().map(found_row).collect())
     }
@@ -265,6 +269,20 @@ impl Library {
     ) -> Result<T> {
         work::briefly(py, || work(&mut locked(&self.state), &self.directory))
     }
+}
+
+/// The `k` best pictures that are there, as the command shows them, among `everything` that `rank` can find.
+fn selected(
+    k: usize,
+    everything: usize,
+    rank: impl Fn(usize) -> relens::error::Result<Ranking>,
+    state: &Mutex<State>,
+    directory: &Path,
+) -> Result<Selected> {
+    let selection = Selection { k, with_missing: false, min_fit: None };
+    let mut state = locked(state);
+    let library = state.open(directory)?;
+    Ok(selection.search(everything, rank, |ranking| library.resolve_ranking(ranking))?)
 }
 
 fn picture_row(image: CatalogImage) -> PictureRow {
