@@ -117,7 +117,7 @@ def test_use_after_a_fork_is_refused_before_it_is_not() -> None:
     )
     first, *others = printed.splitlines()
     assert first.startswith("(") and len(others) == 5
-    assert set(others) == {"RelensError this process was forked from one in which relens had "[:67]}
+    assert all(other.startswith("RelensError this process was forked") for other in others), others
 
 
 def test_workers_that_are_spawned_work(pictures: list[Path]) -> None:

@@ -7,7 +7,7 @@ where each begins and where the last one ends.
 >>> import numpy as np
 >>> from relens.objectives import gae
 >>> advantages, returns = gae([0.0, 0.0, 1.0], [0.1, 0.2, 0.3], gamma=1.0, lam=1.0)
->>> advantages.round(1).tolist()
+>>> advantages.astype(float).round(1).tolist()
 [0.9, 0.8, 0.7]
 """
 
