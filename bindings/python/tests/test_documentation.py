@@ -80,7 +80,8 @@ def test_types_are_strict() -> None:
 
 def test_stubs_are_what_the_module_has() -> None:
     pytest.importorskip("mypy")
-    command = [sys.executable, "-m", "mypy.stubtest", "relens._relens"]
+    config = ROOT / "bindings" / "python" / "pyproject.toml"
+    command = [sys.executable, "-m", "mypy.stubtest", "relens._relens", "--mypy-config-file", str(config)]
     package = Path(relens.__path__[0]).parent
     environment = {**os.environ, "MYPYPATH": str(package)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=package, check=False)
