@@ -5,12 +5,40 @@ from typing import Any, Literal, TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "Enhancer",
+    "compare",
+    "evaluate",
+    "DatasetError",
+    "LibraryError",
+    "ModelError",
+    "RelensError",
+    "Knowledge",
+    "Library",
+    "adaptive_kl",
+    "generalized_advantages",
+    "group_advantages",
+    "grpo_loss",
+    "ppo_loss",
+    "pro_loss",
+    "value_loss",
+    "whiten",
+    "add_data_directory",
+    "bundled_models",
+    "data_file",
+    "home_directory",
+    "read_toml",
+    "Retriever",
+    "similarity",
+    "__version__",
+]
+
 __version__: str
 
 _Floats: TypeAlias = NDArray[np.float32]
 _Told: TypeAlias = Callable[[str, str, int], object]
-PictureRow: TypeAlias = tuple[int, Path, int, int, int | None, str | None]
-FoundRow: TypeAlias = tuple[PictureRow, float, float | None, float | None]
+_PictureRow: TypeAlias = tuple[int, Path, int, int, int | None, str | None]
+_FoundRow: TypeAlias = tuple[_PictureRow, float, float | None, float | None]
 _Ranks: TypeAlias = tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint64]]
 
 class RelensError(Exception): ...
@@ -107,9 +135,9 @@ class Library:
         enhancer: Enhancer,
         conditions: list[tuple[str, str]],
         no_dates: bool,
-    ) -> tuple[list[FoundRow], dict[str, Any]]: ...
-    def search_vector(self, vector: _Floats, k: int, conditions: list[tuple[str, str]]) -> list[FoundRow]: ...
-    def pictures(self) -> list[PictureRow]: ...
+    ) -> tuple[list[_FoundRow], dict[str, Any]]: ...
+    def search_vector(self, vector: _Floats, k: int, conditions: list[tuple[str, str]]) -> list[_FoundRow]: ...
+    def pictures(self) -> list[_PictureRow]: ...
     def vectors(self) -> tuple[NDArray[np.uint64], _Floats]: ...
     def remove(self, paths: list[str]) -> int: ...
 

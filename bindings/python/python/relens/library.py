@@ -292,7 +292,7 @@ def _picture(row: tuple[int, Path, int, int, int | None, str | None]) -> Picture
     return Picture(number, Path(path), width, height, when, camera)
 
 
-def _found(row: _relens.FoundRow) -> Found:
+def _found(row: _relens._FoundRow) -> Found:
     picture, score, similarity, fits = row
     # Vectors that were compared as they are rank by their cosine.
     return Found(_picture(picture), score, score if similarity is None else similarity, fits)
