@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use relens::embed::retriever::Retriever;
 use relens::enhancer::{EnhancedQuery, Query, TraceEntry};
 use relens::index::Index;
-use relens::library::{FoundImage, Library, Selected, Selection};
+use relens::library::{FoundImage, HitSelection, Library, Selected};
 use relens::ranking::{Pipeline, Ranking};
 
 use crate::enhancer_choice::EnhancerArguments;
@@ -179,7 +179,7 @@ impl SearchArguments {
         everything: usize,
         search: impl Fn(usize) -> relens::error::Result<Ranking>,
     ) -> Result<Selected> {
-        let selection = Selection { k, with_missing: self.missing, min_fit: self.min_fit };
+        let selection = HitSelection { k, with_missing: self.missing, min_fit: self.min_fit };
         let selected = selection.search(everything, search, |ranking| library.resolve_ranking(ranking))?;
         if selected.missing > 0 {
             let missing = selected.missing;

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 pub use index_lock::IndexLock;
 pub use indexing::{IndexingOptions, IndexingSummary};
 pub use scan::{KeptFolder, PassedOver, ScanPlan, ScanWarning, ScannedFile};
-pub use selection::{Selected, Selection};
+pub use selection::{HitSelection, Selected};
 
 use crate::embed::{ModelIdentity, TextEmbedder};
 use crate::enhancer::Query;

@@ -10,12 +10,12 @@ use relens::english::{Vocabulary, vocabulary, word_pairs};
 use relens::enhancer::composer::keywords;
 use relens::knowledge::builder::Aliases;
 use relens::knowledge::collection::{
-    AnswerPrompts, Asking, AskingUsage, ChatAnswers, CollectionSettings, Recorded, Replies,
+    AnswerPrompts, Asking, AskingUsage, ChatAnswers, CollectionConfig, Recorded, Replies,
 };
 use relens::knowledge::knowledge_base::BUNDLED_FILE;
 use relens::knowledge::words::{Lexicon, languages, lexicon};
 use relens::knowledge::{Entity, builder, collection, json_lines, records, words};
-use relens::llm::{Budget, ClientSettings, LlmClient, Prices};
+use relens::llm::{Budget, ClientConfig, LlmClient, Prices};
 
 use crate::interrupt;
 use crate::llm_endpoint::EndpointArguments;
@@ -214,7 +214,7 @@ impl AskingArguments {
         };
         let mut reporter = Reporter::default();
         let mut asking = Asking::new(model, &mut replies, &mut reporter);
-        let settings = CollectionSettings { floor, concurrency: self.endpoint.in_flight };
+        let settings = CollectionConfig { floor, concurrency: self.endpoint.in_flight };
         let collected = collection::collect(captions, settings, &mut asking);
         let usage = asking.usage();
         drop(reporter);
@@ -232,7 +232,7 @@ impl AskingArguments {
         }
         let (prompt_tokens, completion_tokens) = replies.tokens();
         let budget = left(settings.budget, settings.prices, prompt_tokens, completion_tokens)?;
-        let settings = ClientSettings { budget, ..settings };
+        let settings = ClientConfig { budget, ..settings };
         Ok(Some(LlmClient::start(settings, self.endpoint.key(), None)?))
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use relens::llm::{ChatModel, ChatRequest, ClientSettings, ImageMode, LlmClient, Part, RecordStore};
+use relens::llm::{ChatModel, ChatRequest, ClientConfig, ImageMode, LlmClient, Part, RecordStore};
 use relens_training::mining::engine::{Engine, preview};
 use relens_training::mining::pool::MiningFeedback;
 use relens_training::mining::prompts::Prompt;
@@ -220,7 +220,7 @@ impl LanguageModelArguments {
 
     /// Starts the client; `output` is where replies are recorded unless another file is named.
     pub(super) fn client(&self, output: &Path) -> Result<LlmClient> {
-        let settings = ClientSettings {
+        let settings = ClientConfig {
             images: match self.image_urls {
                 ImageChoice::Data => ImageMode::Data,
                 ImageChoice::File => ImageMode::File,
