@@ -10,6 +10,7 @@ use relens_training::stages::gate::{GateConfig, fit};
 use crate::interrupt;
 use crate::output::Output;
 use crate::reporter::Reporter;
+use relens::counted::counted;
 
 /// Fit a rewriter's gate, which keeps the query as it is where its rewrite is predicted to hurt.
 ///
@@ -50,13 +51,15 @@ impl GateArguments {
         } else {
             writeln!(
                 output.writer,
-                "{} rewrites: {} better, {} worse; area under the curve {:.3}",
-                report.queries, report.better, report.worse, report.area_under_curve
+                "{}: {} better, {} worse; area under the curve {:.3}",
+                counted(report.queries, "rewrite"),
+                report.better,
+                report.worse,
+                report.area_under_curve
             )?;
             writeln!(
                 output.writer,
-                "mean reciprocal rank: {:.4} without rewrites, {:.4} with all, {:.4} with the {:.0} % that the gate \
-                 lets through",
+                "mean reciprocal rank: {:.4} without rewrites, {:.4} with all, {:.4} with the\n{:.0} % that the gate lets through",
                 report.reciprocal_rank_identity,
                 report.reciprocal_rank_ungated,
                 report.reciprocal_rank_gated,

@@ -26,6 +26,7 @@ use super::logistic;
 use super::rewriter::{Environment, FeedbackConfig};
 use crate::data::corpus::CorpusConfig;
 use crate::{Result, TrainingError};
+use relens::counted::counted;
 use relens::progress::Progress;
 
 /// The gate's file in the rewriter's directory.
@@ -167,7 +168,7 @@ fn measure(
         ..RewriterOptions::default()
     };
     let rewriter = Rewriter::open(&config.rewriter, options, || Knowledge::bundled().map(Arc::new))?;
-    progress.message(&format!("rewriting {} captions of held-out pictures", queries.len()));
+    progress.message(&format!("rewriting {} of held-out pictures", counted(queries.len(), "caption")));
     let rewrites: Vec<Option<Rewrite>> =
         rewriter.rewrites(&queries)?.into_iter().map(|all| all.into_iter().next()).collect();
     let texts: Vec<&str> = queries.iter().map(Query::text).collect();
