@@ -20,6 +20,7 @@ use crate::output::{self, Output};
 use crate::output_file::{check_output, write_streaming};
 use crate::reporter::Reporter;
 use crate::usage::usage_error;
+use relens::counted::counted;
 
 /// Queries that are enhanced together.
 const QUERIES_PER_BATCH: usize = 64;
@@ -201,8 +202,7 @@ fn explanation(step: &TraceEntry) -> String {
         TraceEntry::Replaced { from, to } if to.is_empty() => format!("left out `{from}`"),
         TraceEntry::Replaced { from, to } => format!("`{from}` became `{to}`"),
         TraceEntry::Reworded { from, to, seen } => {
-            let times = if *seen == 1 { "time" } else { "times" };
-            format!("`{from}` became `{to}`: captions use it {seen} {times}")
+            format!("`{from}` became `{to}`: captions use it {}", counted(*seen, "time"))
         }
         TraceEntry::Kept { reason } => format!("kept as it is: {reason}"),
         _ => String::new(),

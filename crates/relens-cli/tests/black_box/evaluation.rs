@@ -302,3 +302,14 @@ fn broken_pictures_are_left_out_where_that_is_asked_for_and_counted() {
     assert_eq!((&report["skipped"], &report["n_images"]), (&json!(2), &json!(2)));
     assert_eq!((&report["n_texts"], &report["split"]), (&json!(4), &json!("val")));
 }
+
+#[test]
+fn one_picture_is_missing_and_several_are() {
+    let workplace = dataset();
+    fs_err::remove_file(workplace.path("images/picture-000.png")).unwrap();
+    let message = errors(&workplace.relens(&EVAL).assert().failure());
+    assert!(message.contains("1 of 4 pictures is missing under images"), "{message}");
+    fs_err::remove_file(workplace.path("images/picture-001.png")).unwrap();
+    let message = errors(&workplace.relens(&EVAL).assert().failure());
+    assert!(message.contains("2 of 4 pictures are missing under images"), "{message}");
+}

@@ -17,6 +17,7 @@ use serde::Serialize;
 use super::opening::{knowledge, unknown_entity};
 use super::words;
 use crate::output::{self, Output};
+use relens::counted::counted;
 
 /// List the entities, or the words.
 ///
@@ -166,7 +167,11 @@ fn write_entity(output: &mut Output, entity: &Entity, source: &str) -> Result<()
             writeln!(writer, "  - {} {faint}[{}]{faint:#}", description.text, description.source.as_str())?;
         }
     }
-    writeln!(writer, "{faint}named {} times in captions; from {source}{faint:#}", entity.frequency)?;
+    writeln!(
+        writer,
+        "{faint}named {} in captions; from {source}{faint:#}",
+        counted(entity.frequency, "time")
+    )?;
     Ok(())
 }
 

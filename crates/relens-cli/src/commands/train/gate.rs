@@ -10,6 +10,7 @@ use relens_training::stages::gate::{GateConfig, fit};
 use crate::interrupt;
 use crate::output::Output;
 use crate::reporter::Reporter;
+use relens::counted::counted;
 
 /// Fit a rewriter's gate: whether a rewrite is used, or how much it counts beside its query.
 ///
@@ -51,8 +52,11 @@ impl GateArguments {
         } else {
             writeln!(
                 output.writer,
-                "{} rewrites: {} better, {} worse; area under the curve {:.3}",
-                report.queries, report.better, report.worse, report.area_under_curve
+                "{}: {} better, {} worse; area under the curve {:.3}",
+                counted(report.queries, "rewrite"),
+                report.better,
+                report.worse,
+                report.area_under_curve
             )?;
             let used = match report.sharpness {
                 Some(sharpness) => format!("with shares of sharpness {sharpness}"),
@@ -60,7 +64,7 @@ impl GateArguments {
             };
             writeln!(
                 output.writer,
-                "mean reciprocal rank: {:.4} without rewrites, {:.4} with all, {:.4} {used}",
+                "mean reciprocal rank: {:.4} without rewrites, {:.4} with all, {:.4}\n{used}",
                 report.reciprocal_rank_identity, report.reciprocal_rank_ungated, report.reciprocal_rank_gated,
             )?;
         }

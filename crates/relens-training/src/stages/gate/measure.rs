@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use relens::counted::counted;
 use relens::dataset::rewrites::{CAPTION, for_each_record};
 use relens::embed::embeddings::Embeddings;
 use relens::embed::retriever::Retriever;
@@ -107,7 +108,8 @@ impl<'a> Measured<'a> {
             ..RewriterOptions::default()
         };
         let rewriter = Rewriter::open(&config.rewriter, options, || Knowledge::bundled().map(Arc::new))?;
-        progress.message(&format!("rewriting {} queries for held-out pictures", queries.len()));
+        let asked = counted(queries.len(), "query");
+        progress.message(&format!("rewriting {asked} for held-out pictures"));
         let written: Vec<Option<Rewrite>> =
             rewriter.rewrites(&queries)?.into_iter().map(|all| all.into_iter().next()).collect();
         let own = queries.iter().map(|query| query.text().to_owned());
