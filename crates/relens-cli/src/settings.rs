@@ -46,7 +46,7 @@ pub(crate) const KEYS: [(&str, &str); 6] = [
     ("jobs", "how many threads decode and embed pictures"),
     ("results", "how many pictures `search` shows"),
     ("follow_links", "whether `index` follows symbolic links: true or false"),
-    ("max_megapixels", "how large pictures may be, at 16 MB of memory a megapixel; 100 if not set"),
+    ("max_megapixels", "how large pictures may be (16 MB a megapixel); 100 if not set"),
 ];
 
 /// Where the file lies.

@@ -12,7 +12,7 @@ use std::fmt::Display;
 /// assert_eq!(counted(2u64, "visual entity"), "2 visual entities");
 /// assert_eq!(counted(3, "day"), "3 days");
 /// ```
-pub fn counted<N: Display + PartialEq + From<u8>>(number: N, one: &str) -> String {
+pub fn counted<N: Copy + Display + PartialEq + From<u8>>(number: N, one: &str) -> String {
     let several = match one.strip_suffix('y') {
         Some(stem) if !stem.ends_with(['a', 'e', 'i', 'o', 'u']) => format!("{stem}ies"),
         _ => format!("{one}s"),

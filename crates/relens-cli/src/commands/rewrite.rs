@@ -166,15 +166,19 @@ impl RewriteArguments {
     }
 }
 
+/// Where texts begin behind their weights.
+const TEXT_INDENT: usize = 7;
+
 fn write_for_people(output: &mut Output, enhanced: &EnhancedQuery) -> Result<()> {
     let (strong, faint) = (output.style(output::strong()), output.style(output::faint()));
     let writer = &mut output.writer;
     for text in &enhanced.texts {
-        writeln!(writer, "{strong}{:5.3}{strong:#}  {}", text.weight, text.text)?;
+        let shown = output::wrapped(&text.text, TEXT_INDENT);
+        writeln!(writer, "{strong}{:5.3}{strong:#}  {shown}", text.weight)?;
     }
     writeln!(writer, "{faint}combined by {}{faint:#}", combination_name(enhanced.combination))?;
     for step in &enhanced.trace {
-        writeln!(writer, "{faint}{}{faint:#}", explanation(step))?;
+        writeln!(writer, "{faint}{}{faint:#}", output::wrapped(&explanation(step), 2))?;
     }
     Ok(())
 }

@@ -110,7 +110,11 @@ fn queries_that_people_ask_are_measured_by_kind_against_all_pictures() {
     asked(&workplace);
     let options = ["--queries", "asked.jsonl", "--recall-k", "4", "--per-query", "--json", "-"];
     let assert = workplace.relens(&[EVAL.as_slice(), &options].concat()).assert().success();
-    assert!(errors(&assert).contains("1 lines about pictures outside the split"), "{}", errors(&assert));
+    assert!(
+        errors(&assert).contains("1 line about pictures outside the split was left out"),
+        "{}",
+        errors(&assert)
+    );
     let found: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
     assert_eq!((&found["model"], &found["n_images"]), (&json!("relens-mini"), &json!(4)));
     for (kind, count) in [("rare", 2), ("chatty", 1)] {

@@ -153,10 +153,14 @@ impl ExplainArguments {
             writeln!(output.writer, "  {}", output::wrapped(&detail, 2))?;
             if let Some(ranking_score) = side.ranking_score {
                 let loss = score - ranking_score;
-                let ranked = format!(
-                    "a search ranks it by {ranking_score:.4}: {loss:.4} is taken off for what it has in common with every \
-                     query, which is left out here"
-                );
+                let change = match loss < 0.0 {
+                    true => {
+                        format!("{:.4} is given for having less in common with every query than most", -loss)
+                    }
+                    false => format!("{loss:.4} is taken off for what it has in common with every query"),
+                };
+                let ranked =
+                    format!("a search ranks it by {ranking_score:.4}: {change}, which is left out here");
                 writeln!(output.writer, "  {}", output::wrapped(&ranked, 2))?;
             }
             for text in &side.texts {

@@ -207,7 +207,8 @@ impl LintArguments {
                 serde_json::to_writer(&mut output.writer, &finding)?;
                 writeln!(output.writer)?;
             } else {
-                writeln!(output.writer, "{}: {}", finding.entity, finding.message)?;
+                let told = format!("{}: {}", finding.entity, finding.message);
+                writeln!(output.writer, "{}", output::wrapped(&told, 2))?;
             }
         }
         Ok(output.writer.flush()?)

@@ -79,7 +79,7 @@ pub(super) fn show(what: &str, summary: &RunSummary, as_json: bool) -> Result<()
         writeln!(
             output.writer,
             "{}, best after step {best_step}: {}",
-            counted(steps, "step"),
+            counted(*steps, "step"),
             recalls(metrics)
         )?;
         writeln!(output.writer, "The {what} is in {strong}{}{strong:#}", model.display())?;
