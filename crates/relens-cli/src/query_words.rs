@@ -60,9 +60,9 @@ fn option<'a>(command: &'a Command, argument: &OsString) -> Option<&'a Arg> {
         let name = name.split_once('=').map_or(name, |(name, _)| name);
         return known().find(|option| option.get_long() == Some(name));
     }
-    let mut letters = text.strip_prefix('-')?.char_indices();
+    let letters = text.strip_prefix('-')?.char_indices();
     let mut last = None;
-    while let Some((place, letter)) = letters.next() {
+    for (place, letter) in letters {
         let option = known().find(|option| option.get_short() == Some(letter))?;
         last = Some(option);
         if takes_value(option) {

@@ -118,7 +118,7 @@ impl SupervisedFineTuning {
                 &"none",
             ));
         }
-        progress.message(&format!("{}", counted(examples.len(), "example")));
+        progress.message(&counted(examples.len(), "example"));
         let batches = config.run.batches(examples.len());
         Ok(Self { config, examples, batches })
     }
