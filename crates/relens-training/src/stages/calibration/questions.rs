@@ -131,7 +131,11 @@ mod tests {
         for range in [40..80, 80..160, 160..320, 320..640] {
             assert!((share(range.clone()) - 0.215).abs() < 0.06, "{range:?}: {}", share(range.clone()));
         }
-        assert_eq!(deal(600_000, sizes(40, 1000), 3).unwrap(), libraries, "the same seed, the same libraries");
+        assert_eq!(
+            deal(600_000, sizes(40, 1000), 3).unwrap(),
+            libraries,
+            "the same seed, the same libraries"
+        );
         assert_ne!(deal(600_000, sizes(40, 1000), 4).unwrap(), libraries);
         assert_eq!(deal(3, None, 0).unwrap(), [[0, 1, 2]]);
         assert_eq!(deal(3, sizes(40, 1000), 0).unwrap().len(), 1);

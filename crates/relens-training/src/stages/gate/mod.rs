@@ -20,7 +20,6 @@ use super::logistic;
 use super::rewriter::{Environment, FeedbackConfig};
 use crate::data::corpus::CorpusConfig;
 use crate::{Result, TrainingError};
-use relens::counted::counted;
 use relens::progress::Progress;
 
 /// The gate's file in the rewriter's directory.
