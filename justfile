@@ -51,6 +51,20 @@ fuzz seconds="600":
 bench *arguments:
     cargo bench --workspace {{arguments}}
 
+# Build both wheels for Python into dist/; needs Python with pip, fetches maturin and hatchling
+wheel python="python3":
+    {{python}} -m venv target/wheel-tools
+    target/wheel-tools/bin/pip install --quiet 'maturin>=1.9,<2' build hatchling
+    cargo build --release --package relens-cli
+    install -D target/release/relens bindings/python/relens.data/scripts/relens
+    cd bindings/python && ../../target/wheel-tools/bin/maturin build --release --compatibility pypi --out ../../dist
+    target/wheel-tools/bin/python -m build --no-isolation --wheel --outdir dist bindings/python-models
+    ls -l dist
+
+# Execute the notebook where it lies; needs Jupyter
+notebook python="python3":
+    {{python}} -m jupyter execute --inplace examples/rewriting.ipynb
+
 # The documentation of all crates, opened in a browser
 docs:
     cargo doc --workspace --no-deps --open

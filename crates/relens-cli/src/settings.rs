@@ -5,12 +5,10 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
+use relens::home::HOME_VARIABLE;
 use relens_models::image_preprocessing::DecodeLimits;
 use relens_models::regular_file::{self, FileKind};
 use serde::{Deserialize, Serialize};
-
-/// The environment variable that names relens's own directory.
-pub(crate) const HOME_VARIABLE: &str = "RELENS_HOME";
 
 /// The settings file inside relens's own directory.
 const SETTINGS_FILE: &str = "config.toml";
@@ -95,16 +93,12 @@ pub(crate) fn parse(text: &str) -> Result<UserConfig> {
     Ok(toml::from_str(text)?)
 }
 
-/// relens's own directory: `RELENS_HOME`, or the place where the system keeps users' data.
+/// relens's own directory, as [`relens::home`] says.
 ///
 /// # Errors
 /// When none of the environment variables that could name it is set.
 pub(crate) fn home() -> Result<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    set(HOME_VARIABLE)
-        .or_else(|| set("XDG_DATA_HOME").filter(|path| path.is_absolute()).map(|path| path.join("relens")))
-        .or_else(|| std::env::home_dir().map(|home| home.join(".local/share/relens")))
-        .with_context(|| {
-            format!("no home directory is known: set {HOME_VARIABLE}, or name one with --library")
-        })
+    relens::home::directory().with_context(|| {
+        format!("no home directory is known: set {HOME_VARIABLE}, or name one with --library")
+    })
 }

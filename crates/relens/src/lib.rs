@@ -64,6 +64,7 @@ pub mod enhancer;
 pub mod error;
 pub mod evaluation;
 pub mod explanation;
+pub mod home;
 pub mod index;
 pub mod judgements;
 pub mod knowledge;

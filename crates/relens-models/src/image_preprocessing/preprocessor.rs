@@ -1,12 +1,13 @@
 //! What a model's configuration asks to be done to every picture.
 
 use std::borrow::Cow;
+use std::ops::Deref;
 
 use candle_core::{Device, Tensor};
 use image::{Rgb, RgbImage, imageops};
 use rayon::prelude::*;
 
-use super::resize::{PassOrder, Resampling, SourceRegion, resize};
+use super::resize::{PassOrder, Resampling, RgbPixels, SourceRegion, resize};
 use super::{PreprocessConfig, ResizeMode};
 use crate::{ModelError, Result};
 
@@ -62,12 +63,20 @@ impl Preprocessor {
         if image.dimensions() == (size.width, size.height) {
             return Ok(Cow::Borrowed(image));
         }
-        let fitted = match self.config.resize_mode {
+        self.fit_pixels(image).map(Cow::Owned)
+    }
+
+    /// The same for pixels that somebody else may own: only the result is new memory.
+    ///
+    /// # Errors
+    /// [`ModelError::Argument`] if the picture is empty.
+    pub fn fit_pixels<C: Deref<Target = [u8]>>(&self, image: &RgbPixels<C>) -> Result<RgbImage> {
+        let size = self.config.size;
+        match self.config.resize_mode {
             ResizeMode::Squash => resize(image, size.width, size.height, self.config.interpolation),
             ResizeMode::Shortest => self.fit_shortest(image),
             ResizeMode::Longest => self.fit_longest(image),
-        };
-        fitted.map(Cow::Owned)
+        }
     }
 
     /// Fits and normalises pictures, in parallel.
@@ -114,7 +123,7 @@ impl Preprocessor {
     }
 
     /// Resizing and cropping in one: only what survives the crop is computed, however long the picture is.
-    fn fit_shortest(&self, image: &RgbImage) -> Result<RgbImage> {
+    fn fit_shortest<C: Deref<Target = [u8]>>(&self, image: &RgbPixels<C>) -> Result<RgbImage> {
         let (source_width, source_height) = image.dimensions();
         let size = self.config.size;
         // The size of the whole resized image, of which only the crop is made: resampling commutes with cropping.
@@ -135,7 +144,7 @@ impl Preprocessor {
     }
 
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most the tower's size")]
-    fn fit_longest(&self, image: &RgbImage) -> Result<RgbImage> {
+    fn fit_longest<C: Deref<Target = [u8]>>(&self, image: &RgbPixels<C>) -> Result<RgbImage> {
         let (source_width, source_height) = image.dimensions();
         let size = self.config.size;
         let ratio = (f64::from(source_height) / f64::from(size.height))

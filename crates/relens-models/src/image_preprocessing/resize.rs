@@ -4,12 +4,17 @@
 //! shrinks. `fast_image_resize` has the same filters, but always takes the columns first, so that the passes are
 //! made one by one here where Pillow takes the rows first.
 
+use std::ops::Deref;
+
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-use image::RgbImage;
+use image::{ImageBuffer, Rgb, RgbImage};
 use serde::{Deserialize, Serialize};
 
 use crate::{ModelError, Result};
+
+/// 8-bit RGB pixels in whatever holds them: a vector as in [`RgbImage`], or a slice of somebody else's memory.
+pub type RgbPixels<C> = ImageBuffer<Rgb<u8>, C>;
 
 /// A resampling filter, named as in open_clip's and timm's configurations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,7 +65,7 @@ pub struct SourceRegion {
 impl SourceRegion {
     /// The whole picture.
     #[must_use]
-    pub fn whole(image: &RgbImage) -> Self {
+    pub fn whole<C: Deref<Target = [u8]>>(image: &RgbPixels<C>) -> Self {
         let (width, height) = image.dimensions();
         Self { left: 0.0, top: 0.0, width: f64::from(width), height: f64::from(height) }
     }
@@ -69,7 +74,7 @@ impl SourceRegion {
         (self.width, self.height)
     }
 
-    fn fits(&self, image: &RgbImage) -> bool {
+    fn fits<C: Deref<Target = [u8]>>(&self, image: &RgbPixels<C>) -> bool {
         // Fractions computed by the caller may miss the edge by a rounding error.
         const SLACK: f64 = 1e-6;
         let (width, height) = image.dimensions();
@@ -99,7 +104,12 @@ pub fn sides_by_longer(image: &RgbImage, longer: u32) -> (u32, u32) {
 ///
 /// # Errors
 /// [`ModelError::Argument`] if either picture would be empty.
-pub fn resize(image: &RgbImage, width: u32, height: u32, interpolation: Interpolation) -> Result<RgbImage> {
+pub fn resize<C: Deref<Target = [u8]>>(
+    image: &RgbPixels<C>,
+    width: u32,
+    height: u32,
+    interpolation: Interpolation,
+) -> Result<RgbImage> {
     resize_region(image, SourceRegion::whole(image), width, height, interpolation)
 }
 
@@ -107,8 +117,8 @@ pub fn resize(image: &RgbImage, width: u32, height: u32, interpolation: Interpol
 ///
 /// # Errors
 /// [`ModelError::Argument`] if the region is empty or reaches out of the picture, or the result would be empty.
-pub fn resize_region(
-    image: &RgbImage,
+pub fn resize_region<C: Deref<Target = [u8]>>(
+    image: &RgbPixels<C>,
     region: SourceRegion,
     width: u32,
     height: u32,
@@ -144,9 +154,9 @@ pub(super) struct Resampling {
 }
 
 impl Resampling {
-    pub(super) fn apply(
+    pub(super) fn apply<C: Deref<Target = [u8]>>(
         self,
-        image: &RgbImage,
+        image: &RgbPixels<C>,
         region: SourceRegion,
         width: u32,
         height: u32,
@@ -178,11 +188,16 @@ impl Resampling {
     }
 
     /// One call of the resizer: an axis along which nothing changes is left alone.
-    fn pass(self, image: &RgbImage, region: SourceRegion, width: u32, height: u32) -> Result<RgbImage> {
+    fn pass<C: Deref<Target = [u8]>>(
+        self,
+        image: &RgbPixels<C>,
+        region: SourceRegion,
+        width: u32,
+        height: u32,
+    ) -> Result<RgbImage> {
         let (source_width, source_height) = image.dimensions();
         let mut resized = RgbImage::new(width, height);
-        let source =
-            ImageRef::new(source_width, source_height, image.as_raw(), PixelType::U8x3).map_err(failed)?;
+        let source = ImageRef::new(source_width, source_height, image, PixelType::U8x3).map_err(failed)?;
         let mut target =
             Image::from_slice_u8(width, height, &mut resized, PixelType::U8x3).map_err(failed)?;
         let options =
@@ -203,7 +218,12 @@ impl Resampling {
         clippy::cast_sign_loss,
         reason = "clamped to the picture's rows"
     )]
-    fn rows_needed(self, image: &RgbImage, region: SourceRegion, height: u32) -> (u32, u32) {
+    fn rows_needed<C: Deref<Target = [u8]>>(
+        self,
+        image: &RgbPixels<C>,
+        region: SourceRegion,
+        height: u32,
+    ) -> (u32, u32) {
         let scale = (region.height / f64::from(height)).max(1.0);
         let reach = self.interpolation.support() * scale + 1.0;
         let rows = f64::from(image.height());

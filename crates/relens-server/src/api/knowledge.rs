@@ -98,28 +98,20 @@ impl From<&Entity> for EntityBody {
 }
 
 impl EntityBody {
-    /// The entity as it is to be stored; descriptions that were there keep who wrote them.
-    fn stored(self, name: &str, before: Option<&Entity>) -> Entity {
-        let source_of = |text: &str| {
-            let known = before.and_then(|before| before.descriptions().find(|known| known.text == text));
-            known.map_or(Source::Person, |known| known.source)
-        };
+    /// The entity as a person describes it, under this name if the body has none.
+    fn described(self, name: String) -> Entity {
+        let by_person = |text| Description { text, source: Source::Person };
         let senses = self.senses.into_iter().map(|sense| Sense {
             label: sense.sense,
-            descriptions: sense
-                .descriptions
-                .into_iter()
-                .map(|text| Description { source: source_of(&text), text })
-                .collect(),
+            descriptions: sense.descriptions.into_iter().map(by_person).collect(),
         });
-        let entity = Entity {
-            name: self.entity.unwrap_or_else(|| name.to_owned()),
+        Entity {
+            name: self.entity.unwrap_or(name),
             visual: self.visual,
             frequency: self.frequency,
             aliases: self.aliases,
             senses: senses.collect(),
-        };
-        entity.normalised()
+        }
     }
 }
 
@@ -203,9 +195,8 @@ pub(super) async fn put_entity(
     JsonBody(body): JsonBody<EntityBody>,
 ) -> Result<JsonAnswer<ChangeAnswer>, HttpProblem> {
     change(engine, move |_, store| {
-        let asked = normalise_name(&name);
-        let name = store.entity(&asked)?.map_or(asked, |entity| entity.name);
-        Ok(store.edit("edit", &name, |before| Ok(Some(body.stored(&name, before.as_ref()))))?)
+        let known = store.known_name(&name)?;
+        Ok(store.replace_entity(&name, body.described(known))?)
     })
     .await
 }
@@ -215,14 +206,7 @@ pub(super) async fn delete_entity(
     State(engine): Shared,
     PathPart(name): PathPart<String>,
 ) -> Result<JsonAnswer<ChangeAnswer>, HttpProblem> {
-    change(engine, move |_, store| {
-        let name = normalise_name(&name);
-        if store.entity(&name)?.is_none_or(|entity| entity.name != name) {
-            return Err(HttpProblem::not_found("the knowledge base has no entity of this name"));
-        }
-        Ok(store.edit("remove", &name, |_| Ok(None))?)
-    })
-    .await
+    change(engine, move |_, store| Ok(store.remove_entity(&name)?)).await
 }
 
 /// Which revisions.

@@ -100,15 +100,10 @@ pub(super) async fn put_word(
 ) -> Result<JsonAnswer<ChangeAnswer>, HttpProblem> {
     change(engine, move |engine, store| {
         let known = engine.knowledge.current()?.words().get(&name.to_lowercase(), &body.language);
-        let known = known.map(|word| word.meanings).unwrap_or_default();
-        let meanings = body.meanings.into_iter().map(|meaning| {
-            let before = known.iter().find(|known| known.text == meaning.text && known.kind == meaning.kind);
-            let source = before.map_or(Source::Person, |before| before.source);
-            Meaning { text: meaning.text, kind: meaning.kind, source }
-        });
-        let word = Word { word: name, language: body.language, meanings: meanings.collect() }.normalised();
-        let change = (word.word.clone(), word.language.clone(), Some(word));
-        Ok(store.edit_words("edit", vec![change])?)
+        let by_person = |MeaningBody { text, kind }| Meaning { text, kind, source: Source::Person };
+        let meanings = body.meanings.into_iter().map(by_person).collect();
+        let word = Word { word: name, language: body.language, meanings };
+        Ok(store.replace_word(word, known.as_ref())?)
     })
     .await
 }

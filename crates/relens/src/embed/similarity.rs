@@ -4,6 +4,9 @@
 //! the same bits alone, in a batch, and in an evaluation: ties stay ties.
 
 use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
 
 /// Rows whose sums are kept in registers together; enough to hide the latency of a multiply-add.
 const ROWS: usize = 4;
@@ -15,6 +18,36 @@ pub fn dot(left: &[f32], right: &[f32]) -> f32 {
     let mut product = [0.0];
     scores_batch(left, right, left.len(), &mut product);
     product[0]
+}
+
+/// Queries that one task compares.
+const QUERIES_PER_TASK: usize = 16;
+
+/// The dot products of every query with every row, on all threads.
+///
+/// # Shapes
+/// - `queries`: `[m, dim]`, row-major
+/// - `rows`: `[n, dim]`, row-major
+/// - result: `[m, n]`, row-major
+///
+/// # Errors
+/// [`Error::Argument`] if `dim` is 0 or does not divide the number of values.
+pub fn score_matrix(queries: &[f32], rows: &[f32], dim: usize) -> Result<Vec<f32>> {
+    if dim == 0 || !queries.len().is_multiple_of(dim) || !rows.len().is_multiple_of(dim) {
+        return Err(Error::Argument {
+            operation: "score_matrix",
+            expected: format!("multiples of the dimension {dim} (at least 1)"),
+            found: format!("{} and {} values", queries.len(), rows.len()),
+        });
+    }
+    let (m, n) = (queries.len() / dim, rows.len() / dim);
+    let mut scores = vec![0.0; m * n];
+    if n > 0 {
+        let blocks = queries.par_chunks(QUERIES_PER_TASK * dim);
+        let out = scores.par_chunks_mut(QUERIES_PER_TASK * n);
+        blocks.zip(out).for_each(|(queries, out)| scores_batch(queries, rows, dim, out));
+    }
+    Ok(scores)
 }
 
 /// The dot product of one query with every row.

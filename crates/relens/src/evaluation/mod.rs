@@ -5,6 +5,7 @@
 //! captions; a tie with a wrong answer counts against us. The names in a [`RetrievalReport`] are clip_benchmark's.
 
 mod bootstrap;
+mod comparison;
 pub mod familiarity;
 mod metrics;
 pub mod perturbation;
@@ -13,6 +14,7 @@ mod ranks;
 use std::time::Instant;
 
 pub use bootstrap::{BootstrapOptions, PairedBootstrap, Statistic, paired_bootstrap};
+pub use comparison::{ComparedRecall, RunComparison, compare};
 pub use metrics::RankingMetrics;
 pub use metrics::RetrievalReport;
 pub use ranks::{GroundTruthRanks, ScoreOffsets};
@@ -35,6 +37,16 @@ pub struct Evaluation {
     pub report: RetrievalReport,
     /// The ranks.
     pub ranks: GroundTruthRanks,
+}
+
+impl Evaluation {
+    /// The same without image→text, which says nothing where few pictures have a query.
+    #[must_use]
+    pub fn text_to_image_only(mut self) -> Self {
+        self.report.text_retrieval = None;
+        self.ranks.image_to_text.clear();
+        self
+    }
 }
 
 /// Enhances and embeds all captions of `dataset` and ranks them against its pictures both ways.

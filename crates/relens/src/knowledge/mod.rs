@@ -26,6 +26,7 @@
 pub mod builder;
 pub mod collection;
 pub mod descriptors;
+pub mod editing;
 pub mod entity;
 pub mod json_lines;
 pub mod knowledge_base;
@@ -37,6 +38,7 @@ pub mod store;
 pub mod wordnet;
 pub mod words;
 
+pub use editing::{EntityDetails, EntityEdit};
 pub use entity::{Description, Entity, Sense, Source};
 pub use knowledge_base::Knowledge;
 pub use lookup::Mention;

@@ -2,14 +2,16 @@
 //!
 //! Looked for, in this order, in
 //! 1. the directory that the environment variable `RELENS_DATA` names,
-//! 2. the installed program's surroundings: `../share/relens` seen from the executable, then its own directory,
-//! 3. the workspace that the program was compiled in, which is how `cargo run` finds them.
+//! 2. the directories that a program named by [`add_data_directory`],
+//! 3. the installed program's surroundings: `../share/relens` seen from the executable, then its own directory,
+//! 4. the workspace that the program was compiled in, which is how `cargo run` finds them.
 //!
 //! Each thing is taken from the first place that has it, so `RELENS_DATA` may hold a part only.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
 
 use crate::error::{Error, Result};
 
@@ -21,6 +23,19 @@ pub const KNOWLEDGE_FILE: &str = "knowledge.jsonl";
 
 /// The file that makes a directory a rewriter.
 pub const REWRITER_FILE: &str = "relens_rewriter.json";
+
+/// What [`add_data_directory`] named.
+static NAMED: RwLock<Vec<PathBuf>> = RwLock::new(Vec::new());
+
+/// Names a directory with `models/` and `gallery/` for the rest of the process: for a program that is not ours, such as
+/// an interpreter, whose surroundings say nothing of where our files are.
+pub fn add_data_directory(directory: impl Into<PathBuf>) {
+    let directory = directory.into();
+    let mut named = NAMED.write().unwrap_or_else(PoisonError::into_inner);
+    if !named.contains(&directory) {
+        named.push(directory);
+    }
+}
 
 /// The directory of a bundled model, for example `models/relens-mini`.
 ///
@@ -52,6 +67,7 @@ fn roots() -> Vec<PathBuf> {
     if let Some(named) = std::env::var_os(DATA_VARIABLE).filter(|value| !value.is_empty()) {
         roots.push(PathBuf::from(named));
     }
+    roots.extend(NAMED.read().unwrap_or_else(PoisonError::into_inner).iter().cloned());
     if let Some(directory) = std::env::current_exe().ok().as_deref().and_then(Path::parent) {
         // An installed program first, then one beside its data, then a source tree that it was built in.
         roots.extend(directory.parent().map(|prefix| prefix.join("share/relens")));

@@ -88,7 +88,8 @@ impl ComparisonRun<'_> {
         watch: &mut dyn FnMut(Vec<EnhancedQuery>),
     ) -> Result<Vec<ComparedRow>> {
         let mut run = |queries: &MeasuredQueries, pipeline: &Pipeline| {
-            self.measured.run(&queries.dataset, pipeline, watch)
+            let found = self.measured.run(&queries.dataset, pipeline, watch)?;
+            Ok::<_, anyhow::Error>(if queries.image_to_text { found } else { found.text_to_image_only() })
         };
         let before = set.queries.iter().map(|queries| run(queries, baseline));
         let before = before.collect::<Result<Vec<Evaluation>>>()?;

@@ -3,7 +3,9 @@
 use std::io::Write;
 
 use anyhow::Result;
-use relens::evaluation::{BootstrapOptions, Evaluation, PairedBootstrap, Statistic, paired_bootstrap};
+use relens::evaluation::{
+    BootstrapOptions, ComparedRecall, Evaluation, PairedBootstrap, RunComparison, compare,
+};
 use serde::Serialize;
 
 use super::RECALL_AT;
@@ -20,16 +22,9 @@ pub(super) struct ComparedRow {
     /// The share that was fitted.
     #[serde(skip_serializing_if = "Option::is_none")]
     share: Option<f32>,
-    text_to_image: Vec<ComparedCell>,
+    text_to_image: Vec<ComparedRecall>,
     /// Empty where it was not measured.
-    image_to_text: Vec<ComparedCell>,
-}
-
-#[derive(Debug, Serialize)]
-struct ComparedCell {
-    k: usize,
-    recall: f64,
-    difference: PairedBootstrap,
+    image_to_text: Vec<ComparedRecall>,
 }
 
 impl ComparedRow {
@@ -41,31 +36,9 @@ impl ComparedRow {
         baseline: &Evaluation,
         found: &Evaluation,
     ) -> Result<Self> {
-        let cells = |recall: &[(usize, f64)], before: &[u32], after: &[u32], clusters: Option<&[usize]>| {
-            let cell = |&(k, recall): &(usize, f64)| {
-                let statistic = Statistic::RecallAt(k);
-                let difference =
-                    paired_bootstrap(before, after, clusters, statistic, &BootstrapOptions::default())?;
-                Ok(ComparedCell { k, recall, difference })
-            };
-            recall.iter().map(cell).collect::<Result<Vec<ComparedCell>>>()
-        };
-        let (before, after) = (&baseline.ranks, &found.ranks);
-        let clusters = Some(before.image_of_caption.as_slice());
-        let images = &found.report.image_retrieval;
-        let image_to_text = match &found.report.text_retrieval {
-            Some(texts) if queries.image_to_text => {
-                cells(&texts.recall, &before.image_to_text, &after.image_to_text, None)?
-            }
-            _ => Vec::new(),
-        };
-        Ok(Self {
-            label: label.to_owned(),
-            kind: queries.kind.clone(),
-            share,
-            text_to_image: cells(&images.recall, &before.text_to_image, &after.text_to_image, clusters)?,
-            image_to_text,
-        })
+        let RunComparison { text_to_image, image_to_text } =
+            compare(&baseline.ranks, &found.ranks, &RECALL_AT, &BootstrapOptions::default())?;
+        Ok(Self { label: label.to_owned(), kind: queries.kind.clone(), share, text_to_image, image_to_text })
     }
 }
 
@@ -94,7 +67,7 @@ pub(super) fn show(rows: &[ComparedRow]) -> Result<()> {
     Ok(output.writer.flush()?)
 }
 
-fn cell_text(cell: &ComparedCell) -> String {
+fn cell_text(cell: &ComparedRecall) -> String {
     let PairedBootstrap { difference, lower, upper, .. } = cell.difference;
     let recall = 100.0 * cell.recall;
     if difference == 0.0 && lower == 0.0 && upper == 0.0 {

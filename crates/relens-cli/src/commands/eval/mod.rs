@@ -189,13 +189,9 @@ impl EvalArguments {
                 texts.extend(enhanced.into_iter().map(|query| query.texts));
             }
         };
-        let Evaluation { mut report, mut ranks } =
-            evaluate(dataset, images, retriever, pipeline, &self.recall_k, &mut watch)?;
+        let found = evaluate(dataset, images, retriever, pipeline, &self.recall_k, &mut watch)?;
         progress.end();
-        if !image_to_text {
-            report.text_retrieval = None;
-            ranks.image_to_text.clear();
-        }
+        let Evaluation { report, ranks } = if *image_to_text { found } else { found.text_to_image_only() };
         let results = self.per_query.then(|| QueryResults::new(dataset, &ranks, texts));
         let (kind, effect) = (kind.clone(), effect.clone());
         Ok(EvaluationOutput { kind, split: None, skipped: None, report, effect, results })

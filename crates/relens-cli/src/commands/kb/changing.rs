@@ -2,12 +2,10 @@
 
 use anyhow::Result;
 use clap::Args;
-use relens::error::Error;
-use relens::knowledge::entity::normalise_name;
 use relens::knowledge::store::Revision;
-use relens::knowledge::{Description, Entity, KnowledgeStore, Sense, Source};
+use relens::knowledge::{EntityDetails, EntityEdit};
 
-use super::opening::{store, unknown_entity};
+use super::opening::store;
 use crate::progress;
 use crate::usage::usage_error;
 
@@ -94,42 +92,9 @@ pub(crate) struct RemoveArguments {
 }
 
 impl DescriptionArguments {
-    /// The descriptions in the order "is", "has"; those of an entity that it is follow its own.
-    fn descriptions(&self, store: &KnowledgeStore) -> Result<Vec<Description>> {
-        let by_person = |text: String| Description { text, source: Source::Person };
-        let mut own: Vec<Description> = self.is.iter().map(|text| by_person(with_article(text))).collect();
-        own.extend(self.has.iter().cloned().map(by_person));
-        for kind in &self.is {
-            let shared =
-                store.entity(&normalise_name(kind))?.and_then(|entity| entity.senses.into_iter().next());
-            own.extend(shared.map(|sense| sense.descriptions).unwrap_or_default());
-        }
-        Ok(own)
+    fn details(self) -> EntityDetails {
+        EntityDetails { is: self.is, has: self.has, sense: self.sense, aliases: self.alias }
     }
-}
-
-/// "aircraft carrier" becomes "an aircraft carrier", so that it reads as what the entity is.
-fn with_article(text: &str) -> String {
-    let text = text.trim();
-    let has_article = ["a ", "an ", "the "].iter().any(|article| text.to_lowercase().starts_with(article));
-    match text.chars().next() {
-        Some(_) if has_article => text.to_owned(),
-        Some('a' | 'e' | 'i' | 'o' | 'u') => format!("an {text}"),
-        Some(_) => format!("a {text}"),
-        None => String::new(),
-    }
-}
-
-/// The sense that an option names, made if it is new; the first without an option.
-fn sense_of<'a>(entity: &'a mut Entity, label: Option<&str>) -> Option<&'a mut Sense> {
-    let position = label.map_or(Some(0), |label| {
-        entity.senses.iter().position(|sense| sense.label.as_deref() == Some(label))
-    });
-    let position = position.filter(|&position| position < entity.senses.len()).unwrap_or_else(|| {
-        entity.senses.push(Sense { label: label.map(str::to_owned), descriptions: Vec::new() });
-        entity.senses.len() - 1
-    });
-    entity.senses.get_mut(position)
 }
 
 impl AddArguments {
@@ -137,84 +102,31 @@ impl AddArguments {
         if !self.means.is_empty() {
             return super::words::teach(&self.name, &self.language, self.means);
         }
-        let mut store = store()?;
-        let descriptions = self.options.descriptions(&store)?;
-        let name = normalise_name(&self.name);
-        let name = store.entity(&name)?.map_or(name, |entity| entity.name);
-        if descriptions.is_empty() && (self.options.alias.is_empty() || store.entity(&name)?.is_none()) {
+        let details = self.options.details();
+        if details.is.is_empty() && details.has.is_empty() && details.aliases.is_empty() {
             return Err(usage_error("expected --has or --is: what does it look like, or what is it?"));
         }
-        let options = self.options;
-        let revision = store.edit("add", &name, |entity| {
-            let mut entity = entity.unwrap_or_else(|| Entity::not_visual(&name));
-            entity.visual = true;
-            entity.aliases.extend(options.alias);
-            if let Some(sense) = sense_of(&mut entity, options.sense.as_deref()) {
-                sense.descriptions.extend(descriptions);
-            }
-            Ok(Some(entity))
-        })?;
-        tell(revision.as_ref());
+        tell(store()?.add_details(&self.name, details)?.as_ref());
         Ok(())
     }
 }
 
 impl EditArguments {
     pub(crate) fn run(self) -> Result<()> {
-        let mut store = store()?;
-        let descriptions = self.options.descriptions(&store)?;
-        let known = store.entity(&normalise_name(&self.name))?;
-        let name = match known {
-            Some(entity) => entity.name,
-            None => return Err(unknown_entity(&self.name, &store.entities()?).into()),
+        let edit = EntityEdit {
+            details: self.options.details(),
+            drop: self.drop,
+            drop_aliases: self.drop_alias,
+            rename: self.rename,
         };
-        let revision = store.edit("edit", &name, |entity| {
-            entity.map(|entity| self.changed(entity, descriptions)).transpose()
-        })?;
-        tell(revision.as_ref());
+        tell(store()?.change_details(&self.name, edit)?.as_ref());
         Ok(())
-    }
-
-    fn changed(self, mut entity: Entity, descriptions: Vec<Description>) -> relens::error::Result<Entity> {
-        let missing = |field: &str, found: &str| Error::InvalidEntity {
-            entity: self.name.clone(),
-            field: field.to_owned(),
-            expected: "one that it has".to_owned(),
-            found: format!("`{found}`"),
-        };
-        for alias in &self.drop_alias {
-            let alias = normalise_name(alias);
-            let position = entity.aliases.iter().position(|have| *have == alias);
-            entity.aliases.remove(position.ok_or_else(|| missing("aliases", &alias))?);
-        }
-        for text in &self.drop {
-            let holds = |sense: &&mut Sense| sense.descriptions.iter().any(|have| have.text == *text);
-            let sense = entity.senses.iter_mut().find(holds).ok_or_else(|| missing("descriptions", text))?;
-            sense.descriptions.retain(|have| have.text != *text);
-        }
-        entity.senses.retain(|sense| !sense.descriptions.is_empty());
-        entity.aliases.extend(self.options.alias);
-        if !descriptions.is_empty() {
-            entity.visual = true;
-            if let Some(sense) = sense_of(&mut entity, self.options.sense.as_deref()) {
-                sense.descriptions = descriptions;
-            }
-        }
-        if let Some(name) = &self.rename {
-            entity.name = normalise_name(name);
-        }
-        Ok(entity)
     }
 }
 
 impl RemoveArguments {
     pub(crate) fn run(self) -> Result<()> {
-        let mut store = store()?;
-        let name = normalise_name(&self.name);
-        if store.entity(&name)?.is_none_or(|entity| entity.name != name) {
-            return Err(unknown_entity(&self.name, &store.entities()?).into());
-        }
-        tell(store.edit("remove", &name, |_| Ok(None))?.as_ref());
+        tell(store()?.remove_entity(&self.name)?.as_ref());
         Ok(())
     }
 }

@@ -1,9 +1,8 @@
-//! Opening the knowledge base, and the error for a name that it does not have.
+//! Opening the knowledge base.
 
 use anyhow::{Context, Result};
-use relens::error::Error;
 use relens::knowledge::knowledge_base::HOME_FILE;
-use relens::knowledge::{Entity, Knowledge, KnowledgeStore};
+use relens::knowledge::{Knowledge, KnowledgeStore};
 
 use crate::library_location;
 
@@ -26,21 +25,4 @@ pub(super) fn existing_store() -> Result<Option<KnowledgeStore>> {
         return Ok(None);
     }
     Ok(Some(KnowledgeStore::open_read_only(&path)?))
-}
-
-/// How many names that look like the one asked for are offered.
-const SIMILAR_NAMES: usize = 3;
-
-/// The error for a name that is not there, with names like it.
-pub(super) fn unknown_entity(name: &str, entities: &[Entity]) -> Error {
-    let wanted = name.to_lowercase();
-    let shares_word =
-        |entity: &&Entity| wanted.split(' ').any(|word| entity.name.split(' ').any(|other| other == word));
-    let near = |entity: &&Entity| {
-        entity.name.starts_with(&wanted)
-            || wanted.starts_with(entity.name.as_str()) && entity.name.len() > 2
-            || shares_word(entity)
-    };
-    let similar = entities.iter().filter(near).take(SIMILAR_NAMES).map(|entity| format!("`{}`", entity.name));
-    Error::UnknownEntity { name: name.to_owned(), similar: similar.collect() }
 }

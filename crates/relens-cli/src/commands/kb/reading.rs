@@ -8,13 +8,14 @@ use anyhow::Result;
 use clap::Args;
 use relens::dataset::Dataset;
 use relens::english::Vocabulary;
+use relens::knowledge::editing::unknown_entity;
 use relens::knowledge::knowledge_base::read_entities;
 use relens::knowledge::lint::lint;
 use relens::knowledge::words::ENGLISH;
 use relens::knowledge::{Entity, Sense};
 use serde::Serialize;
 
-use super::opening::{knowledge, unknown_entity};
+use super::opening::knowledge;
 use super::words;
 use crate::output::{self, Output};
 use relens::counted::counted;

@@ -87,6 +87,11 @@ impl ExactIndex {
         })
     }
 
+    /// The numbers of all vectors, in the order in which they lie.
+    pub fn ids(&self) -> &[u64] {
+        &self.ids
+    }
+
     /// Writes the index, replacing the file at `path` in one step: after a crash there is the old file or the new.
     ///
     /// # Errors
