@@ -1,9 +1,10 @@
 //! The command line: global options and the list of commands.
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands;
+use crate::query_words;
 
 /// Search pictures with words, offline.
 ///
@@ -77,6 +78,16 @@ enum Command {
 }
 
 impl Cli {
+    /// Reads what was typed; help and wrong usage end the program.
+    pub(crate) fn read() -> Self {
+        let mut command = Self::command();
+        // Global options are known to a command once it is built.
+        command.build();
+        let arguments = query_words::behind_options(&command, "search", std::env::args_os().collect());
+        Self::from_arg_matches_mut(&mut command.get_matches_from(arguments))
+            .unwrap_or_else(|error| error.exit())
+    }
+
     /// Runs the command that was typed.
     pub(crate) fn run(self) -> Result<()> {
         crate::model_choice::set_offline(self.offline);
@@ -126,7 +137,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 }

@@ -7,6 +7,7 @@ use anyhow::Result;
 use image::imageops;
 use image::{Rgb, RgbImage};
 use relens::pictures::video::read_frames;
+use relens_models::image_preprocessing::sides_by_longer;
 
 use crate::output_file::{drawing_format, write_whole};
 use crate::progress;
@@ -32,9 +33,8 @@ pub(crate) fn draw(pictures: &[&Path], path: &Path) -> Result<()> {
             }
         };
         let Some(first) = first else { continue };
-        let scale = f64::from(SIDE) / f64::from(first.width().max(first.height()).max(1));
-        let scaled = |side: u32| ((f64::from(side) * scale).round() as u32).clamp(1, SIDE);
-        let small = imageops::thumbnail(&first, scaled(first.width()), scaled(first.height()));
+        let (width, height) = sides_by_longer(&first, SIDE);
+        let small = imageops::thumbnail(&first, width, height);
         let (x, y) = (length(position % COLUMNS), length(position / COLUMNS));
         let middle = |side: u32| (SIDE - side) / 2;
         let (x, y) = (x + middle(small.width()), y + middle(small.height()));

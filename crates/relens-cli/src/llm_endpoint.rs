@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use relens::llm::{ApiKey, Budget, ClientSettings, JsonMode, Prices, RetrySettings};
+use relens::llm::{ApiKey, Budget, ClientConfig, JsonMode, Prices, RetryConfig};
 
 use crate::usage::usage_error;
 
@@ -70,17 +70,17 @@ enum JsonChoice {
 
 impl EndpointArguments {
     /// The settings of a client for the model `llm`.
-    pub(crate) fn settings(&self, llm: &str) -> Result<ClientSettings> {
+    pub(crate) fn settings(&self, llm: &str) -> Result<ClientConfig> {
         if self.endpoint.is_empty() && !self.replay {
             return Err(usage_error("--endpoint: expected an address, or --replay"));
         }
         if !(self.timeout.is_finite() && self.timeout > 0.0 && self.timeout <= 86_400.0) {
             return Err(usage_error(format!("--timeout: expected seconds above 0, found {}", self.timeout)));
         }
-        Ok(ClientSettings {
+        Ok(ClientConfig {
             in_flight: self.in_flight,
             timeout: Duration::from_secs_f64(self.timeout),
-            retry: RetrySettings { attempts: self.attempts, ..RetrySettings::default() },
+            retry: RetryConfig { attempts: self.attempts, ..RetryConfig::default() },
             json: match self.json_mode {
                 JsonChoice::Schema => JsonMode::Schema,
                 JsonChoice::ObjectWithSchema => JsonMode::ObjectWithSchema,
@@ -90,7 +90,7 @@ impl EndpointArguments {
             budget: self.budget(),
             prices: self.prices(),
             replay: self.replay,
-            ..ClientSettings::new(&self.endpoint, llm)
+            ..ClientConfig::new(&self.endpoint, llm)
         })
     }
 

@@ -23,6 +23,7 @@ mod perturbed_captions;
 mod pixel_explanation;
 mod progress;
 mod query_results;
+mod query_words;
 mod ranking_output;
 mod recipe;
 mod report;
@@ -34,8 +35,6 @@ mod usage;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -43,7 +42,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const FAILED: u8 = 1;
 
 fn main() -> ExitCode {
-    let arguments = cli::Cli::parse();
+    let arguments = cli::Cli::read();
     logging::start(arguments.verbose, arguments.quiet);
     match arguments.run() {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,6 +8,7 @@ use relens::dataset::{AskedQueries, Dataset};
 
 use crate::perturbed_captions::{PerturbationEffect, PerturbedCaptions};
 use crate::progress;
+use relens::counted::{by_number, counted};
 
 /// The arguments that name queries to measure in place of the captions.
 #[derive(Debug, Clone, Default, Args)]
@@ -74,8 +75,9 @@ impl MeasuredQueries {
     pub(crate) fn perturbed(captions: PerturbedCaptions) -> Self {
         let PerturbedCaptions { dataset, effect } = captions;
         let PerturbationEffect { perturbation, changed } = &effect;
-        let count = dataset.caption_count();
-        progress::note(&format!("{perturbation}: {changed} of {count} captions were changed"));
+        let (captions, were) =
+            (counted(dataset.caption_count(), "caption"), by_number(changed, "was", "were"));
+        progress::note(&format!("{perturbation}: {changed} of {captions} {were} changed"));
         Self { effect: Some(effect), ..Self::captions(dataset) }
     }
 
@@ -86,8 +88,9 @@ impl MeasuredQueries {
         };
         let asked = AskedQueries::open(path, dataset, fields)?;
         if asked.of_other_images > 0 {
-            let (count, path) = (asked.of_other_images, path.display());
-            progress::note(&format!("{path}: {count} lines about pictures outside the split were left out"));
+            let (lines, path) = (counted(asked.of_other_images, "line"), path.display());
+            let were = by_number(&asked.of_other_images, "was", "were");
+            progress::note(&format!("{path}: {lines} about pictures outside the split {were} left out"));
         }
         let kinds = asked.kinds.into_iter();
         Ok(kinds

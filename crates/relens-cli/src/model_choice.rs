@@ -14,6 +14,7 @@ use relens::model_hub::{ModelHub, ModelReference};
 use crate::progress;
 use crate::reporter::Reporter;
 use crate::settings::settings;
+use relens::counted::{by_number, counted};
 
 static OFFLINE: AtomicBool = AtomicBool::new(false);
 
@@ -146,12 +147,12 @@ pub(crate) fn directory(model: &str) -> Result<PathBuf> {
 
 /// Notes how many texts were truncated, if any were.
 pub(crate) fn tell_truncated(retriever: &Retriever) -> Result<()> {
-    let texts = match retriever.truncated_texts() {
-        0 => return Ok(()),
-        1 => "1 text is".to_owned(),
-        several => format!("{several} texts are"),
-    };
+    let count = retriever.truncated_texts();
+    if count == 0 {
+        return Ok(());
+    }
+    let (texts, are) = (counted(count, "text"), by_number(&count, "is", "are"));
     let (limit, name) = (retriever.tokenizer()?.context_length(), retriever.name());
-    progress::note(&format!("{texts} long: {name} reads the first {limit} tokens (see --long-text)"));
+    progress::note(&format!("{texts} {are} long: {name} reads the first {limit} tokens (see --long-text)"));
     Ok(())
 }

@@ -64,6 +64,32 @@ pub(crate) fn columns() -> usize {
     usize::from(Table::new().width().filter(|_| io::stdout().is_terminal()).unwrap_or(COLUMNS))
 }
 
+/// Breaks a text at blanks, so that it fits the terminal, or 80 columns; all lines but the first stand behind `indent` blanks.
+pub(crate) fn wrapped(text: &str, indent: usize) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    wrapped_pieces(&words, " ", indent)
+}
+
+/// The same for pieces that are not broken, with `gap` between those on one line.
+pub(crate) fn wrapped_pieces<T: AsRef<str>>(pieces: &[T], gap: &str, indent: usize) -> String {
+    let room = columns().saturating_sub(indent);
+    let (mut text, mut used) = (String::new(), 0);
+    for piece in pieces.iter().map(AsRef::as_ref) {
+        let length = piece.chars().count();
+        if used > 0 && used + gap.len() + length > room {
+            text.push('\n');
+            text.push_str(&" ".repeat(indent));
+            used = 0;
+        } else if used > 0 {
+            text.push_str(gap);
+            used += gap.len();
+        }
+        text.push_str(piece);
+        used += length;
+    }
+    text
+}
+
 /// Aligns these columns to the right.
 pub(crate) fn align_numbers(table: &mut Table, columns: std::ops::Range<usize>) {
     for column in table.column_iter_mut().skip(columns.start).take(columns.len()) {
@@ -139,6 +165,31 @@ mod tests {
         let output = Output { writer: BufWriter::new(io::stdout().lock()), for_people: true, styled: true };
         let link = output.link(&path, "picture");
         assert!(link.contains("/a%20b%25%23.jpg\u{1b}\\picture\u{1b}]8;;"), "{link:?}");
+    }
+
+    #[test]
+    fn long_texts_are_broken_at_blanks() {
+        let text = wrapped(&"a dog on the beach ".repeat(9), 4);
+        assert!(text.lines().count() > 2 && text.lines().all(|line| line.len() <= columns()), "{text}");
+        assert!(
+            text.lines().skip(1).all(|line| line.starts_with("    a") || line.starts_with("    ")),
+            "{text}"
+        );
+        assert_eq!(
+            text.split_whitespace().collect::<Vec<_>>().join(" "),
+            "a dog on the beach ".repeat(9).trim()
+        );
+        let path = "/long".repeat(40);
+        assert_eq!(
+            wrapped(&format!("in {path} it is"), 2),
+            format!("in\n  {path}\n  it is"),
+            "a path is never broken"
+        );
+        let pieces = wrapped_pieces(&["dog +0.1"; 12], "  ", 2);
+        assert!(
+            pieces.lines().all(|line| line.trim().split("  ").all(|piece| piece == "dog +0.1")),
+            "{pieces}"
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 static HIDDEN: AtomicBool = AtomicBool::new(false);
@@ -62,7 +62,7 @@ impl ShownTask {
         let shown = if HIDDEN.load(Ordering::Relaxed) {
             Shown::Nothing
         } else if std::io::stderr().is_terminal() {
-            Shown::Bar(BARS.add(bar(what, total)))
+            Shown::Bar(bar(what, total))
         } else {
             let now = Instant::now();
             Shown::Lines(Mutex::new(Lines { start: now, printed: now, first: None, done: 0, total }))
@@ -131,11 +131,14 @@ impl Lines {
 
 fn bar(what: &str, total: u64) -> ProgressBar {
     let template = "{prefix:>10} [{bar:32}] {human_pos}/{human_len}  {per_sec}  {eta} left";
-    let bar = ProgressBar::new(total).with_prefix(what.to_owned());
+    // Hidden until it is one of the bars: a line that is drawn before that stays on the terminal for good.
+    let bar =
+        ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden()).with_prefix(what.to_owned());
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.set_style(style.progress_chars("=> ")),
         Err(error) => tracing::debug!("the plain progress bar is used: {error}"),
     }
+    let bar = BARS.add(bar);
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }

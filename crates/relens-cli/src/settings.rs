@@ -16,7 +16,7 @@ const SETTINGS_FILE: &str = "config.toml";
 /// Defaults of options; what is typed comes first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Settings {
+pub(crate) struct UserConfig {
     /// `--library`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) library: Option<PathBuf>,
@@ -44,7 +44,7 @@ pub(crate) const KEYS: [(&str, &str); 6] = [
     ("jobs", "how many threads decode and embed pictures"),
     ("results", "how many pictures `search` shows"),
     ("follow_links", "whether `index` follows symbolic links: true or false"),
-    ("max_megapixels", "how large pictures may be, at 16 MB of memory a megapixel; 100 if not set"),
+    ("max_megapixels", "how large pictures may be (16 MB a megapixel); 100 if not set"),
 ];
 
 /// Where the file lies.
@@ -56,8 +56,8 @@ pub(crate) fn path() -> Result<PathBuf> {
 ///
 /// # Errors
 /// The file cannot be read, has a key that there is not, or a value that does not fit.
-pub(crate) fn settings() -> Result<&'static Settings> {
-    static SETTINGS: OnceLock<Settings> = OnceLock::new();
+pub(crate) fn settings() -> Result<&'static UserConfig> {
+    static SETTINGS: OnceLock<UserConfig> = OnceLock::new();
     match SETTINGS.get() {
         Some(settings) => Ok(settings),
         None => Ok(SETTINGS.get_or_init({
@@ -75,21 +75,21 @@ pub(crate) fn apply_to_pictures() {
     }
 }
 
-fn read() -> Result<Settings> {
+fn read() -> Result<UserConfig> {
     // Without a home there are no settings either; whoever needs one says so.
-    let Ok(path) = path() else { return Ok(Settings::default()) };
+    let Ok(path) = path() else { return Ok(UserConfig::default()) };
     if !path.exists() {
-        return Ok(Settings::default());
+        return Ok(UserConfig::default());
     }
     parse(&regular_file::read_to_string(&path, FileKind::Settings)?)
         .with_context(|| format!("{}: cannot be used; `relens config set` changes it", path.display()))
 }
 
-/// Settings from a file's text.
+/// UserConfig from a file's text.
 ///
 /// # Errors
 /// A key that there is not, or a value that does not fit, with its place.
-pub(crate) fn parse(text: &str) -> Result<Settings> {
+pub(crate) fn parse(text: &str) -> Result<UserConfig> {
     Ok(toml::from_str(text)?)
 }
 

@@ -85,8 +85,6 @@ fn merging_changes_the_cost_and_not_the_result() {
         let merged = logits(&model, &batch);
         assert!(!merged.track_op(), "a merged model keeps no graph");
         assert_close(case, &merged, &expected["logits"], 1e-4, 1e-4);
-        adapter.unmerge();
-        assert_eq!(values(&logits(&model, &batch)), before);
         adapter.set_enabled(false);
         assert_close(case, &logits(&model, &batch), &base_golden["logits"], 1e-4, 1e-4);
         adapter.set_enabled(true);
@@ -99,11 +97,8 @@ fn merging_changes_the_cost_and_not_the_result() {
             Weights::from_bytes("merged", tensors_to_bytes(tensors, ElementType::F32).unwrap()).unwrap()
         };
         let merged = reload(&tensors);
-        let model = LlamaModel::load(&Parameters::frozen(merged.clone()), &base(name).0).unwrap();
+        let model = LlamaModel::load(&Parameters::frozen(merged), &base(name).0).unwrap();
         assert_close(case, &logits(&model, &batch), &expected["logits"], 1e-4, 1e-4);
-        let restored = reload(&adapter.unmerged_tensors(&merged).unwrap());
-        let model = LlamaModel::load(&Parameters::frozen(restored), &base(name).0).unwrap();
-        assert_close(case, &logits(&model, &batch), &base_golden["logits"], 1e-4, 1e-4);
     }
 }
 

@@ -10,7 +10,7 @@ use std::error::Error;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use relens::llm::{ApiKey, ChatModel, ChatRequest, ClientSettings, LlmClient, RecordStore};
+use relens::llm::{ApiKey, ChatModel, ChatRequest, ClientConfig, LlmClient, RecordStore};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let in_flight: usize = arguments.next().ok_or("expected a number of requests in flight")?.parse()?;
     let total: usize = arguments.next().ok_or("expected a number of requests")?.parse()?;
     let directory = tempfile::tempdir()?;
-    let mut settings = ClientSettings::new(&url, "slow");
+    let mut settings = ClientConfig::new(&url, "slow");
     settings.in_flight = in_flight;
     settings.timeout = Duration::from_secs(30);
     let store = RecordStore::open(&directory.path().join("replies.jsonl"))?;

@@ -1,5 +1,6 @@
 //! What can go wrong between a folder of pictures and a ranking.
 
+use crate::counted::{by_number, counted};
 use std::path::PathBuf;
 
 use relens_models::error::ModelError;
@@ -108,7 +109,11 @@ pub enum Error {
     },
 
     /// Pictures that the annotations name are not on disk.
-    #[error("{dataset}: {count} of {total} pictures are missing under {directory} (first: {first})")]
+    #[error(
+        "{dataset}: {count} of {} {} missing under {directory} (first: {first})",
+        counted(*total, "picture"),
+        by_number(count, "is", "are")
+    )]
     MissingImages {
         /// The dataset's name.
         dataset: String,

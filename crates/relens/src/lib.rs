@@ -56,6 +56,7 @@
 //! ```
 
 pub mod append_log;
+pub mod counted;
 pub mod dataset;
 pub mod embed;
 pub mod english;

@@ -19,6 +19,7 @@ use crate::model_choice::ModelArguments;
 use crate::output::{self, Output};
 use crate::pixel_explanation::PixelArguments;
 use crate::reporter::Reporter;
+use relens::counted::counted;
 
 /// Measure whether heat maps find what a score depends on.
 ///
@@ -177,8 +178,8 @@ impl FaithfulnessArguments {
         let Difference { mean, lower, upper, better } = difference;
         writeln!(
             output.writer,
-            "{pictures} pictures; gain over random {mean:+.4}, 95 % interval [{lower:+.4}, {upper:+.4}]; the map is \
-             better on {:.1} %",
+            "{}; gain over random {mean:+.4}, 95 % interval\n[{lower:+.4}, {upper:+.4}]; the map is better on {:.1} %",
+            counted(pictures, "picture"),
             100.0 * better
         )?;
         if let Some(Completeness { median, largest, unadjusted_median, unadjusted_largest }) = completeness {
@@ -186,8 +187,7 @@ impl FaithfulnessArguments {
                 [median, largest, unadjusted_median, unadjusted_largest].map(|error| 100.0 * error);
             writeln!(
                 output.writer,
-                "completeness error {median:.2} %, at most {largest:.2} %; before steps were adjusted {before:.2} %, at \
-                 most {largest_before:.2} %"
+                "completeness error {median:.2} %, at most {largest:.2} %; before steps were\nadjusted {before:.2} %, at most {largest_before:.2} %"
             )?;
         }
         Ok(output.writer.flush()?)

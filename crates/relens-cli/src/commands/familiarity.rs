@@ -18,6 +18,7 @@ use crate::output::Output;
 use crate::output_file::{check_output, write_streaming};
 use crate::reporter::Reporter;
 use crate::{interrupt, library_location};
+use relens::counted::counted;
 
 /// Measure how well a retriever knows words.
 ///
@@ -89,8 +90,8 @@ impl FamiliarityArguments {
         let mut output = Output::new();
         writeln!(
             output.writer,
-            "{} words measured, {} of them better replaced: {}",
-            familiarity.measured.len(),
+            "{} measured, {} of them better replaced: {}",
+            counted(familiarity.measured.len(), "word"),
             familiarity.unfamiliar(),
             out.display()
         )?;

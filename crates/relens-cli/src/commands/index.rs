@@ -18,6 +18,7 @@ use crate::model_choice::ModelArguments;
 use crate::output::{self, Output};
 use crate::progress;
 use crate::settings::settings;
+use relens::counted::{by_number, counted};
 
 /// Make a directory's pictures searchable, or bring the library up to date with it.
 ///
@@ -170,19 +171,29 @@ fn write_passed_over(output: &mut Output, summary: &IndexingSummary) -> Result<(
         writeln!(writer, "not read: {count} of the format .{ending}: {remedy}")?;
     }
     if passed_over.links > 0 {
-        writeln!(writer, "not followed: {} symbolic links (--follow-links follows them)", passed_over.links)?;
+        writeln!(
+            writer,
+            "not followed: {} (--follow-links follows them)",
+            counted(passed_over.links, "symbolic link")
+        )?;
     }
     if passed_over.hidden > 0 {
-        writeln!(writer, "hidden: {} files and folders whose names begin with a dot", passed_over.hidden)?;
+        let files = by_number(
+            &passed_over.hidden,
+            "file or folder whose name begins",
+            "files and folders whose names begin",
+        );
+        writeln!(writer, "hidden: {} {files} with a dot", passed_over.hidden)?;
     }
     let others = passed_over.others + passed_over.special;
     if others > 0 {
-        writeln!(writer, "no pictures: {others} other files")?;
+        writeln!(writer, "no pictures: {}", counted(others, "other file"))?;
     }
     for folder in &summary.kept {
-        let (path, images) = (folder.path.display(), folder.images);
-        writeln!(writer, "kept: {images} pictures of {path}, where nothing is found now")?;
-        writeln!(writer, "      `relens library forget {path}` drops them")?;
+        let (path, images) = (folder.path.display(), counted(folder.images, "picture"));
+        let them = by_number(&folder.images, "it", "them");
+        writeln!(writer, "kept: {images} of {path}, where nothing is found now")?;
+        writeln!(writer, "      `relens library forget {path}` drops {them}")?;
     }
     let read = summary.added + summary.updated + summary.moved + summary.copied + summary.unchanged;
     if read == 0 && summary.skipped == 0 && summary.kept.is_empty() {
@@ -204,8 +215,7 @@ impl Report<'_> {
         let strong = output.style(output::strong());
         let unreadable = match self.unreadable {
             0 => String::new(),
-            1 => ", 1 place could not be looked into".to_owned(),
-            places => format!(", {places} places could not be looked into"),
+            places => format!(", {} could not be looked into", counted(places, "place")),
         };
         writeln!(
             output.writer,
@@ -213,8 +223,7 @@ impl Report<'_> {
              {skipped} skipped{unreadable} in {seconds:.1} s"
         )?;
         let library = self.library.display();
-        let pictures = if *images == 1 { "picture" } else { "pictures" };
-        writeln!(output.writer, "{images} {pictures} in {library}, indexed by {}", self.model)?;
+        writeln!(output.writer, "{} in {library}, indexed by {}", counted(*images, "picture"), self.model)?;
         Ok(())
     }
 }

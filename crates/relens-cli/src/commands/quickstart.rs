@@ -27,6 +27,7 @@ use crate::model_choice::{self, ModelArguments};
 use crate::output::{self, Output};
 use crate::ranking_output::{self, ShownImage};
 use crate::{desktop, serving};
+use relens::counted::counted;
 
 /// How many pictures are shown for each search.
 const SHOWN: usize = 3;
@@ -161,7 +162,7 @@ impl Showcase<'_> {
         }
         let (images, seconds, model) =
             (library.catalog().image_count()?, start.elapsed().as_secs_f64(), retriever.name());
-        writeln!(output.writer, "{images} pictures indexed by {model} in {seconds:.1} s.\n")?;
+        writeln!(output.writer, "{} indexed by {model} in {seconds:.1} s.\n", counted(images, "picture"))?;
         let strong = output.style(output::strong());
         let context = EnhancerContext { embedder: Some(retriever.clone()), ..EnhancerContext::default() };
         let pipeline = Pipeline::open(DEFAULT, &context)?;

@@ -19,6 +19,7 @@ use crate::output::Output;
 use crate::output_file::{check_output, write_streaming};
 use crate::reporter::Reporter;
 use crate::{interrupt, progress};
+use relens::counted::counted;
 
 /// Captions that are embedded between two looks at the progress.
 const CAPTIONS_PER_BATCH: usize = 256;
@@ -80,7 +81,13 @@ impl ReferencesArguments {
             write_streaming(&familiarity, |writer| Ok(counts.write(1, writer)?))?;
         }
         let mut output = Output::new();
-        writeln!(output.writer, "{count} captions of {pictures} pictures: {}", self.out.display())?;
+        writeln!(
+            output.writer,
+            "{} of {}: {}",
+            counted(count, "caption"),
+            counted(pictures, "picture"),
+            self.out.display()
+        )?;
         Ok(output.writer.flush()?)
     }
 }

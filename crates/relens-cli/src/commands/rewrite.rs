@@ -20,6 +20,7 @@ use crate::output::{self, Output};
 use crate::output_file::{check_output, write_streaming};
 use crate::reporter::Reporter;
 use crate::usage::usage_error;
+use relens::counted::counted;
 
 /// Queries that are enhanced together.
 const QUERIES_PER_BATCH: usize = 64;
@@ -165,15 +166,19 @@ impl RewriteArguments {
     }
 }
 
+/// Where texts begin behind their weights.
+const TEXT_INDENT: usize = 7;
+
 fn write_for_people(output: &mut Output, enhanced: &EnhancedQuery) -> Result<()> {
     let (strong, faint) = (output.style(output::strong()), output.style(output::faint()));
     let writer = &mut output.writer;
     for text in &enhanced.texts {
-        writeln!(writer, "{strong}{:5.3}{strong:#}  {}", text.weight, text.text)?;
+        let shown = output::wrapped(&text.text, TEXT_INDENT);
+        writeln!(writer, "{strong}{:5.3}{strong:#}  {shown}", text.weight)?;
     }
     writeln!(writer, "{faint}combined by {}{faint:#}", combination_name(enhanced.combination))?;
     for step in &enhanced.trace {
-        writeln!(writer, "{faint}{}{faint:#}", explanation(step))?;
+        writeln!(writer, "{faint}{}{faint:#}", output::wrapped(&explanation(step), 2))?;
     }
     Ok(())
 }
@@ -201,8 +206,7 @@ fn explanation(step: &TraceEntry) -> String {
         TraceEntry::Replaced { from, to } if to.is_empty() => format!("left out `{from}`"),
         TraceEntry::Replaced { from, to } => format!("`{from}` became `{to}`"),
         TraceEntry::Reworded { from, to, seen } => {
-            let times = if *seen == 1 { "time" } else { "times" };
-            format!("`{from}` became `{to}`: captions use it {seen} {times}")
+            format!("`{from}` became `{to}`: captions use it {}", counted(*seen, "time"))
         }
         TraceEntry::Kept { reason } => format!("kept as it is: {reason}"),
         _ => String::new(),

@@ -52,6 +52,9 @@ fn assignment(text: &str) -> Result<(String, String), String> {
     pair.ok_or_else(|| format!("expected NAME=VALUE, found `{text}`"))
 }
 
+/// Blanks before what is told of a stage behind its first line.
+const INDENT: usize = 2;
+
 /// The state of a stage: a word for programs, and a sentence for people.
 struct StageState<'a> {
     stage: &'a RecipeStage,
@@ -99,8 +102,13 @@ impl RunArguments {
         let (strong, faint) = (output.style(output::strong()), output.style(output::faint()));
         for StageState { stage, state, detail } in told {
             let name = &stage.name;
-            let about = if stage.about.is_empty() { String::new() } else { format!(" · {}", stage.about) };
-            writeln!(output.writer, "{strong}{name}{strong:#}: {state}, {detail}{faint}{about}{faint:#}")?;
+            let told = output::wrapped(&format!("{name}: {state}, {detail}"), INDENT);
+            let rest = told.strip_prefix(name.as_str()).unwrap_or_default();
+            writeln!(output.writer, "{strong}{name}{strong:#}{rest}")?;
+            if !stage.about.is_empty() {
+                let about = output::wrapped(&stage.about, INDENT);
+                writeln!(output.writer, "  {faint}{about}{faint:#}")?;
+            }
         }
         Ok(output.writer.flush()?)
     }

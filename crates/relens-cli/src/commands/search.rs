@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use relens::embed::retriever::Retriever;
 use relens::enhancer::{EnhancedQuery, Query, TraceEntry};
 use relens::index::Index;
-use relens::library::{FoundImage, Library, Selected, Selection};
+use relens::library::{FoundImage, HitSelection, Library, Selected};
 use relens::ranking::{Pipeline, Ranking};
 
 use crate::enhancer_choice::EnhancerArguments;
@@ -22,6 +22,7 @@ use crate::search_filter::FilterArguments;
 use crate::settings::settings;
 use crate::usage::usage_error;
 use crate::{contact_sheet, desktop, model_choice, progress};
+use relens::counted::{by_number, counted};
 
 /// How many pictures are shown where nothing else is said.
 const SHOWN: u32 = 10;
@@ -29,7 +30,7 @@ const SHOWN: u32 = 10;
 /// Find pictures by a description, or by another picture.
 ///
 /// Pictures are ranked by their score: the cosine similarity of query and picture, 1 at most, less what a picture loses
-/// that is near to every query. A terminal shows a list with links, and a line below which probably nothing fits; a pipe
+/// that is near to every query. It can be below 0 where nothing is near, or what is near is not wanted. A terminal shows a list with links, and a line below which probably nothing fits; a pipe
 /// gets a path, a tab and the score a line.
 ///
 /// The query needs no quotes, and can say which pictures are looked among: `relens search dog on the beach
@@ -158,6 +159,9 @@ impl SearchArguments {
         if line == Some(0) && !index.is_empty() {
             progress::note("probably nothing in the library fits");
         }
+        if let Some(best) = found.first() {
+            tell_negative(best);
+        }
         if self.sort == Order::Date {
             found.sort_by_key(|found| std::cmp::Reverse(found.image.date()));
             line = None;
@@ -179,14 +183,13 @@ impl SearchArguments {
         everything: usize,
         search: impl Fn(usize) -> relens::error::Result<Ranking>,
     ) -> Result<Selected> {
-        let selection = Selection { k, with_missing: self.missing, min_fit: self.min_fit };
+        let selection = HitSelection { k, with_missing: self.missing, min_fit: self.min_fit };
         let selected = selection.search(everything, search, |ranking| library.resolve_ranking(ranking))?;
         if selected.missing > 0 {
-            let missing = selected.missing;
-            let (files, are) = if missing == 1 { ("picture", "is") } else { ("pictures", "are") };
-            progress::note(&format!(
-                "left out: {missing} {files} whose files {are} missing (--missing shows them)"
-            ));
+            let pictures = counted(selected.missing, "picture");
+            let files = by_number(&selected.missing, "file is", "files are");
+            let them = by_number(&selected.missing, "it", "them");
+            progress::note(&format!("left out: {pictures} whose {files} missing (--missing shows {them})"));
         }
         Ok(selected)
     }
@@ -210,6 +213,17 @@ impl SearchArguments {
             (false, false) => ranking_output::write_lines(&mut output, &found),
             (false, true) => ranking_output::write_list(&mut output, &found, "", line),
         }
+    }
+}
+
+/// Says why even the best score is below 0, which a cosine of what fits hardly is.
+fn tell_negative(best: &FoundImage) {
+    let similarity = best.evidence.map_or(best.score, |evidence| evidence.similarity);
+    if best.score < 0.0 {
+        progress::note(&format!(
+            "even the best score is below 0: it is the similarity, {similarity:.3}, less what a picture has in common \
+             with every query; what is not wanted lowers the similarity itself"
+        ));
     }
 }
 

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use image::{ImageFormat, imageops};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use relens_models::image_preprocessing::decode_image;
+use relens_models::image_preprocessing::{decode_image, sides_by_longer};
 
 /// A thumbnail's longer side.
 const THUMBNAIL: u32 = 176;
@@ -44,10 +44,8 @@ pub(super) fn document(title: &str, body: &Markup) -> String {
 /// The picture as a small JPEG inside of an address; nothing if it cannot be read: a page is worth having without it.
 pub(super) fn thumbnail(path: &Path) -> Option<String> {
     let image = decode_image(path).inspect_err(|error| tracing::debug!("{error}")).ok()?;
-    let (width, height) = image.dimensions();
-    let longer = width.max(height).max(1);
-    let side = |length: u32| (length * THUMBNAIL / longer).max(1);
-    let small = imageops::thumbnail(&image, side(width), side(height));
+    let (width, height) = sides_by_longer(&image, THUMBNAIL);
+    let small = imageops::thumbnail(&image, width, height);
     let mut bytes = Cursor::new(Vec::new());
     small.write_to(&mut bytes, ImageFormat::Jpeg).ok()?;
     Some(format!("data:image/jpeg;base64,{}", STANDARD.encode(bytes.get_ref())))

@@ -110,7 +110,11 @@ fn queries_that_people_ask_are_measured_by_kind_against_all_pictures() {
     asked(&workplace);
     let options = ["--queries", "asked.jsonl", "--recall-k", "4", "--per-query", "--json", "-"];
     let assert = workplace.relens(&[EVAL.as_slice(), &options].concat()).assert().success();
-    assert!(errors(&assert).contains("1 lines about pictures outside the split"), "{}", errors(&assert));
+    assert!(
+        errors(&assert).contains("1 line about pictures outside the split was left out"),
+        "{}",
+        errors(&assert)
+    );
     let found: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
     assert_eq!((&found["model"], &found["n_images"]), (&json!("relens-mini"), &json!(4)));
     for (kind, count) in [("rare", 2), ("chatty", 1)] {
@@ -301,4 +305,15 @@ fn broken_pictures_are_left_out_where_that_is_asked_for_and_counted() {
     let report = workplace.json(&[EVAL.as_slice(), &["--skip-broken", "--json", "-"]].concat());
     assert_eq!((&report["skipped"], &report["n_images"]), (&json!(2), &json!(2)));
     assert_eq!((&report["n_texts"], &report["split"]), (&json!(4), &json!("val")));
+}
+
+#[test]
+fn one_picture_is_missing_and_several_are() {
+    let workplace = dataset();
+    fs_err::remove_file(workplace.path("images/picture-000.png")).unwrap();
+    let message = errors(&workplace.relens(&EVAL).assert().failure());
+    assert!(message.contains("1 of 4 pictures is missing under images"), "{message}");
+    fs_err::remove_file(workplace.path("images/picture-001.png")).unwrap();
+    let message = errors(&workplace.relens(&EVAL).assert().failure());
+    assert!(message.contains("2 of 4 pictures are missing under images"), "{message}");
 }

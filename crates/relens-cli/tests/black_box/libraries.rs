@@ -105,6 +105,24 @@ fn a_damaged_library_says_what_to_type_and_can_be_rebuilt() {
     assert!(workplace.path("home/library/relens.db.damaged").is_file());
 }
 
+#[test]
+fn a_library_that_is_whole_is_left_alone_by_a_repair() {
+    let workplace = indexed();
+    let told = workplace.output(&["library", "repair"]);
+    assert!(told.contains("the library is whole: there is nothing to repair"), "{told}");
+    assert!(!workplace.path("home/library/relens.db.damaged").exists());
+    fs_err::remove_file(workplace.path("pictures/one/picture-000.png")).unwrap();
+    let told = workplace.output(&["library", "check"]);
+    assert!(told.contains("3 pictures, 3 vectors\n1 picture whose file is missing\n"), "{told}");
+    // A vector too long: everything else is saved.
+    let database = rusqlite::Connection::open(workplace.path("home/library/relens.db")).unwrap();
+    database.execute("UPDATE vectors SET vector = x'00' WHERE image_id = 2", []).unwrap();
+    drop(database);
+    let told = workplace.output(&["library", "repair"]);
+    assert!(told.starts_with("2 pictures saved, 1 lost\nthe damaged library is kept as "), "{told}");
+    assert!(workplace.output(&["library", "check"]).starts_with("2 pictures, 2 vectors\n"));
+}
+
 #[cfg(unix)]
 #[test]
 fn what_is_kept_is_readable_by_its_owner_only() {

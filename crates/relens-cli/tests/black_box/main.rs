@@ -34,4 +34,5 @@ mod training;
 mod training_descriptions;
 mod usage;
 mod videos;
+mod widths;
 mod workplace;

@@ -139,7 +139,8 @@ fn enhancer(workplace: &Workplace, sections: &str) {
 }
 
 const FIT: &str = "[fit]\npairs = \"pairs.safetensors\"\nbias = 5.0\nsimilarity = 1.0\nfamiliarity = 0.0\n\
-                   unseen = -12.0\nhit_bias = 0.0\nlead = 1.0\nanything_line = 0.5\nhit_line = 0.01\n[spelling]\n";
+                   unseen = -12.0\nanything_line = 0.5\nhit_line = 0.01\n\
+                   first_hit = { bias = 0.0, lead = 1.0 }\nother_hits = { bias = 0.0, lead = 1.0 }\n[spelling]\n";
 
 #[test]
 fn an_estimate_says_that_nothing_fits_and_leaves_out_what_does_not() {
@@ -206,4 +207,56 @@ fn a_query_needs_no_quotes() {
     let quoted = workplace.output(&["search", "a red cat", "--json"]);
     assert_eq!(workplace.output(&["search", "a", "red", "cat", "--json"]), quoted);
     assert_eq!(workplace.output(&["search", "--json", "a", "red", "cat"]), quoted);
+}
+
+#[test]
+fn words_with_a_hyphen_behind_the_first_are_words_and_options_are_options() {
+    let workplace = indexed(6);
+    workplace.pictures("elsewhere", 3);
+    workplace.output(&["index", "elsewhere"]);
+    let typed = ["search", "a", "dog", "-in:elsewhere", "-k", "20", "on", "the", "beach", "--json"];
+    let found = hits(&workplace.json(&typed));
+    assert_eq!(found.len(), 6, "{found:?}");
+    assert!(found.iter().all(|(path, _)| !path.contains("elsewhere")), "{found:?}");
+    assert_eq!(
+        found,
+        hits(&workplace.json(&["search", "a dog on the beach -in:elsewhere", "-k20", "--json"]))
+    );
+    enhancer(&workplace, "[exclusion]\nweight = 0.5\n");
+    let typed = ["search", "a", "dog", "-leash", "--json", "-k", "2", "--enhancer", "enhancer.toml"];
+    let assert = workplace.relens(&typed).assert().success();
+    let told = crate::workplace::errors(&assert);
+    assert!(told.contains("searched for: a dog, without: leash"), "{told}");
+    for wrong in [&["search", "-leash", "dog"][..], &["search", "dog", "--leash"], &["search", "dog", "-x"]] {
+        workplace.relens(wrong).assert().code(2);
+    }
+}
+
+#[test]
+fn a_best_score_below_nought_is_explained() {
+    let workplace = indexed(6);
+    enhancer(&workplace, "[hubness]\npairs = \"pairs.safetensors\"\ntypical = -3.0\n");
+    let search = ["search", "a dog", "--json", "--enhancer", "enhancer.toml"];
+    let assert = workplace.relens(&search).assert().success();
+    let found: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
+    let number = |key: &str| found[0][key].as_f64().unwrap();
+    assert!(number("score") < -1.0 && number("similarity") >= -1.0, "{found}");
+    let told = crate::workplace::errors(&assert);
+    assert!(told.contains("even the best score is below 0: it is the similarity, "), "{told}");
+    let assert =
+        workplace.relens(&["search", "a dog", "--json", "--enhancer", "identity"]).assert().success();
+    let found: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
+    let told = crate::workplace::errors(&assert);
+    assert_eq!(found[0]["score"].as_f64().unwrap() < 0.0, told.contains("below 0"), "{told}");
+}
+
+#[test]
+fn an_estimate_does_not_depend_on_how_many_hits_are_shown() {
+    let workplace = indexed(6);
+    enhancer(&workplace, FIT);
+    let first = |k: &str| {
+        let search = ["search", "a dog", "--json", "--missing", "--enhancer", "enhancer.toml", "-k", k];
+        workplace.json(&search)[0]["fits"].as_f64().unwrap()
+    };
+    assert_eq!(first("1"), first("6"));
 }

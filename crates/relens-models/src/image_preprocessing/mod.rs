@@ -30,7 +30,7 @@ pub use decode::{decode_image, decode_image_bytes, decode_image_within, oriented
 pub use image::RgbImage;
 pub use limits::DecodeLimits;
 pub use preprocessor::Preprocessor;
-pub use resize::{Interpolation, RgbPixels, SourceRegion, resize, resize_region};
+pub use resize::{Interpolation, RgbPixels, SourceRegion, resize, resize_region, sides_by_longer};
 
 /// What happens to a picture before the tower sees it: open_clip's `preprocess_cfg`.
 ///

@@ -89,6 +89,17 @@ impl SourceRegion {
     }
 }
 
+/// Width and height of the picture once its longer side is `longer` pixels, no side below one.
+pub fn sides_by_longer(image: &RgbImage, longer: u32) -> (u32, u32) {
+    let (width, height) = image.dimensions();
+    let present = u64::from(width.max(height).max(1));
+    let side = |length: u32| {
+        let scaled = u64::from(length) * u64::from(longer) / present;
+        u32::try_from(scaled).unwrap_or(longer).max(1)
+    };
+    (side(width), side(height))
+}
+
 /// Resizes a whole picture to `width` × `height`, as Pillow's `resize` does.
 ///
 /// # Errors

@@ -113,11 +113,6 @@ impl LoraAdapter {
         self.state.set_mode(AdapterMode::Merged);
     }
 
-    /// Takes the products out of the weights again, exactly.
-    pub fn unmerge(&self) {
-        self.state.set_mode(AdapterMode::Active);
-    }
-
     /// Drops inputs of A by this seed until told otherwise; none ends it. A training step sets a seed of its own.
     pub fn set_dropout_seed(&self, seed: Option<u64>) {
         let probability = self.config.dropout;
@@ -185,34 +180,23 @@ impl LoraAdapter {
     /// # Errors
     /// When a tensor cannot be read, or a map of the adapter is not in the checkpoint.
     pub fn merged_tensors(&self, base: &Weights) -> Result<BTreeMap<String, Tensor>> {
-        self.shifted_tensors(base, self.config.scale())
-    }
-
-    /// All tensors of a merged checkpoint, the adapter's products taken out again, up to rounding.
-    ///
-    /// # Errors
-    /// As [`LoraAdapter::merged_tensors`].
-    pub fn unmerged_tensors(&self, merged: &Weights) -> Result<BTreeMap<String, Tensor>> {
-        self.shifted_tensors(merged, -self.config.scale())
-    }
-
-    fn shifted_tensors(&self, weights: &Weights, scale: f64) -> Result<BTreeMap<String, Tensor>> {
+        let scale = self.config.scale();
         let mut tensors = BTreeMap::new();
-        for name in weights.names() {
-            let shape = weights.shape(name).unwrap_or_default();
-            tensors.insert(name.to_owned(), weights.tensor(name, shape)?);
+        for name in base.names() {
+            let shape = base.shape(name).unwrap_or_default();
+            tensors.insert(name.to_owned(), base.tensor(name, shape)?);
         }
         let exported = self.parameters.export()?;
         for module in self.modules() {
             let part = |part: &str| exported.get(&format!("{module}.lora_{part}.weight"));
             let name = format!("{module}.weight");
             let (Some(down), Some(up), Some(weight)) = (part("A"), part("B"), tensors.get(&name)) else {
-                let (path, expected) = (weights.path().to_owned(), Vec::new());
+                let (path, expected) = (base.path().to_owned(), Vec::new());
                 return Err(ModelError::MissingTensor { path, name, expected });
             };
             // Both are in PEFT's layout here, `[outputs, rank]` and `[rank, inputs]`, whose product is the weight's.
-            let shifted = (weight + (up.matmul(down)? * scale)?)?;
-            tensors.insert(name, shifted);
+            let merged = (weight + (up.matmul(down)? * scale)?)?;
+            tensors.insert(name, merged);
         }
         Ok(tensors)
     }

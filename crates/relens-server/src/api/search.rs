@@ -10,7 +10,7 @@ use relens::embed::embeddings::Embeddings;
 use relens::enhancer::{EnhancedQuery, Query, TraceEntry};
 use relens::index::{ExactIndex, Hit, Index};
 use relens::library::filter::PictureFilter;
-use relens::library::{FoundImage, Selected, Selection};
+use relens::library::{FoundImage, HitSelection, Selected};
 use relens::ranking::relevance_feedback::{RocchioConfig, rocchio};
 use relens::ranking::{CombinedQueries, Evidence, Pipeline, Ranking, pipeline_config};
 use schemars::JsonSchema;
@@ -167,7 +167,7 @@ impl SearchRequest {
         let sought = Sought::new(engine, model, &pipeline, &filter)?;
         let begun = Instant::now();
         let selection =
-            Selection { k: k.saturating_add(offset), with_missing: self.missing, min_fit: self.min_fit };
+            HitSelection { k: k.saturating_add(offset), with_missing: self.missing, min_fit: self.min_fit };
         let (selected, rewrites) = self.select(&sought, selection)?;
         engine.metrics.stage("search", begun.elapsed());
         let rewrites: Vec<QueryRewrite> = rewrites
@@ -203,7 +203,7 @@ impl SearchRequest {
     fn select(
         &mut self,
         sought: &Sought<'_>,
-        selection: Selection,
+        selection: HitSelection,
     ) -> Result<(Selected, Vec<(Query, EnhancedQuery)>), HttpProblem> {
         let terms = self.terms();
         let everything = sought.among.len();

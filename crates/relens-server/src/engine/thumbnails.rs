@@ -8,7 +8,7 @@ use relens::error::{Error, Result};
 use relens::library::catalog::CatalogImage;
 use relens::pictures::video;
 use relens_models::atomic_file::write_atomically;
-use relens_models::image_preprocessing::{Interpolation, RgbImage, resize};
+use relens_models::image_preprocessing::{Interpolation, RgbImage, resize, sides_by_longer};
 
 /// Lengths of the longer side that are offered: few, so that nobody can fill the disk with sizes.
 pub(crate) const THUMBNAIL_SIZES: [u32; 4] = [128, 256, 512, 1024];
@@ -63,16 +63,11 @@ impl Thumbnails {
 }
 
 fn scaled_down(picture: RgbImage, size: u32) -> Result<RgbImage> {
-    let (width, height) = picture.dimensions();
-    let longer = width.max(height).max(1);
-    if longer <= size {
+    if picture.width().max(picture.height()) <= size {
         return Ok(picture);
     }
-    let scaled = |length: u32| {
-        let scaled = u64::from(length) * u64::from(size) / u64::from(longer);
-        u32::try_from(scaled).unwrap_or(size).max(1)
-    };
-    Ok(resize(&picture, scaled(width), scaled(height), Interpolation::Bilinear)?)
+    let (width, height) = sides_by_longer(&picture, size);
+    Ok(resize(&picture, width, height, Interpolation::Bilinear)?)
 }
 
 fn encoded(picture: &RgbImage) -> Result<Vec<u8>> {

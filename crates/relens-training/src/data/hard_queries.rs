@@ -41,7 +41,7 @@ fn four() -> usize {
 }
 
 /// `text` with up to `most` of its words replaced by synonyms; `None` where none of them has one.
-pub(super) fn hardened(
+pub(crate) fn hardened(
     text: &str,
     synonyms: &Synonyms,
     most: usize,

@@ -13,6 +13,7 @@ use super::log::{JsonLinesLog, RunDirectory};
 use super::stage::{Best, Measurement, Phase, PhaseStart, Stage, Step};
 use super::trainer::Trainer;
 use crate::{Result, TrainingError};
+use relens::counted::counted;
 
 /// When a run is measured and saved, and when it ends early.
 #[derive(Debug, Clone, Copy)]
@@ -325,8 +326,11 @@ impl<T: Stage> StageInProgress<'_, T> {
         state.worse += 1;
         let (worse, patience) = (state.worse, self.config.patience);
         self.stage.compare(&measured, Some(best)).or_else(|| {
-            let without =
-                format!("{worse} measurements without a better one than that of step {}", best.step);
+            let without = format!(
+                "{} without a better one than that of step {}",
+                counted(worse, "measurement"),
+                best.step
+            );
             (patience > 0 && worse >= patience).then_some(without)
         })
     }

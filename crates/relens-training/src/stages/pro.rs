@@ -27,6 +27,7 @@ use crate::stages::rewriter::{
 };
 use crate::stages::rewriter::{Plan, PlanShape, PolicyConfig, RewriterConfig, RewritingMethod};
 use crate::{Result, TrainingError};
+use relens::counted::counted;
 
 /// Trains a rewriter, or goes on with a run that was interrupted, and exports the best weights.
 ///
@@ -73,7 +74,7 @@ impl PreferenceRanking {
             let expected = "at least one query with two different candidates";
             return Err(TrainingError::setting("candidates", expected, &"none"));
         }
-        progress.message(&format!("{} queries with ranked candidates", examples.len()));
+        progress.message(&format!("{} with ranked candidates", counted(examples.len(), "query")));
         let batches = config.run.batches(examples.len());
         Ok(Self { config, examples, batches })
     }

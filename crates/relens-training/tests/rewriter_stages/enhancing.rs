@@ -94,6 +94,7 @@ fn the_gate_keeps_the_query_where_a_rewrite_would_hurt() {
         weights: vec![0.0; FEATURES.len()],
         bias,
         threshold: 0.5,
+        sharpness: None,
         retriever: retriever.fingerprint().to_owned(),
         fitted_on: 1,
     };

@@ -23,6 +23,7 @@ mod tests;
 pub(crate) mod text_lines;
 mod webdataset;
 
+use crate::counted::{by_number, counted};
 use std::path::{Path, PathBuf};
 
 use rand::SeedableRng;
@@ -99,10 +100,9 @@ impl Dataset {
         // One rule for all formats: such a picture stays, to be told apart from those that are described.
         let silent = dataset.images.iter().filter(|image| image.captions.is_empty()).count();
         if silent > 0 && silent < dataset.images.len() {
-            let (name, total) = (&dataset.name, dataset.images.len());
-            tracing::warn!(
-                "{name}: no captions for {silent} of {total} pictures; they are only told apart from others"
-            );
+            let (name, total) = (&dataset.name, counted(dataset.images.len(), "picture"));
+            let are = by_number(&silent, "it is", "they are");
+            tracing::warn!("{name}: no captions for {silent} of {total}; {are} only told apart from others");
         }
         Ok(dataset)
     }

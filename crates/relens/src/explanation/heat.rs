@@ -2,6 +2,7 @@
 
 use super::{PixelGrid, SaliencyMap};
 use image::{Rgb, RgbImage, imageops};
+use relens_models::image_preprocessing::sides_by_longer;
 
 /// A colour of a drawing.
 pub type Color = Rgb<u8>;
@@ -50,10 +51,8 @@ pub fn overlay(picture: &RgbImage, map: &SaliencyMap, scale: f32, side: u32) -> 
 
 /// The picture alone, scaled up to `side` pixels.
 pub fn enlarged(picture: &RgbImage, side: u32) -> RgbImage {
-    let (width, height) = picture.dimensions();
-    let longer = width.max(height).max(1);
-    let scaled = |length: u32| (length * side / longer).max(1);
-    imageops::resize(picture, scaled(width), scaled(height), imageops::FilterType::Triangle)
+    let (width, height) = sides_by_longer(picture, side);
+    imageops::resize(picture, width, height, imageops::FilterType::Triangle)
 }
 
 /// The colour behind a word.

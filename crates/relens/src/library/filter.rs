@@ -1,11 +1,9 @@
 //! Which pictures a search looks among: by date, folder, camera, place and kind, apart from what they show.
 
 use chrono::{Datelike, Days, Local, Months, NaiveDate};
-use rusqlite::types::Value;
 
 use crate::error::{Error, Result};
-use crate::pictures::metadata::Place;
-use crate::pictures::video;
+use crate::pictures::metadata::{EARTH_RADIUS, Place};
 
 /// How far "near" is where nothing else is said, in kilometres.
 const NEAR: f64 = 10.0;
@@ -153,57 +151,29 @@ impl PictureFilter {
             _ => Ok(()),
         }
     }
+}
 
-    /// The conditions of a `WHERE` over the table of pictures, and their values.
-    pub(super) fn to_sql(&self) -> (String, Vec<Value>) {
-        let (mut conditions, mut values) = (Vec::new(), Vec::new());
-        const DATE: &str = "coalesce(taken, modified / 1000000000)";
-        for (date, comparison) in [(self.after, ">="), (self.before, "<")] {
-            if let Some(date) = date {
-                conditions.push(format!("{DATE} {comparison} ?"));
-                values.push(Value::Integer(date.and_time(chrono::NaiveTime::MIN).and_utc().timestamp()));
-            }
+impl Vicinity {
+    /// Whether a place is inside, told by its [direction](Place::direction): compared are straight lines through the earth,
+    /// which need no trigonometry for each picture.
+    pub(super) fn holds(&self) -> impl Fn(&[f32; 3]) -> bool {
+        let middle = self.place.direction();
+        let angle = (self.kilometres / EARTH_RADIUS).min(std::f64::consts::PI);
+        let farthest = (2.0 * (angle / 2.0).sin()).powi(2) as f32;
+        move |direction| {
+            let squares = direction.iter().zip(&middle).map(|(of, middle)| (of - middle).powi(2));
+            squares.sum::<f32>() <= farthest
         }
-        let folder = |name: &String, values: &mut Vec<Value>| {
-            // A path begins the picture's, a name is one of its folders.
-            let (place, text) = match name.starts_with('/') {
-                true => ("= 1", format!("{}/", name.trim_end_matches('/'))),
-                false => ("> 0", format!("/{}/", name.trim_matches('/'))),
-            };
-            values.push(Value::Text(text.to_lowercase()));
-            format!("instr(lower(CAST(path AS TEXT)), ?) {place}")
-        };
-        if !self.folders.is_empty() {
-            let any: Vec<String> = self.folders.iter().map(|name| folder(name, &mut values)).collect();
-            conditions.push(format!("({})", any.join(" OR ")));
-        }
-        for name in &self.excluded_folders {
-            conditions.push(format!("NOT {}", folder(name, &mut values)));
-        }
-        if let Some(camera) = &self.camera {
-            conditions.push("instr(lower(camera), ?) > 0".to_owned());
-            values.push(Value::Text(camera.to_lowercase()));
-        }
-        if self.near.is_some() {
-            // The rest is for `is_near`: SQLite has no sine.
-            conditions.push("latitude IS NOT NULL AND longitude IS NOT NULL".to_owned());
-        }
-        if let Some(kind) = self.kind {
-            let ending = "lower(CAST(path AS TEXT))";
-            let endings: Vec<String> =
-                video::container_endings().map(|video| format!("{ending} LIKE '%.{video}'")).collect();
-            let not = if kind == MediaKind::Picture { "NOT " } else { "" };
-            conditions.push(format!("{not}({})", endings.join(" OR ")));
-        }
-        (conditions.join(" AND "), values)
     }
 }
 
-impl PictureFilter {
-    /// Whether a picture's place is near enough, if that is asked for.
-    pub(super) fn is_near(&self, place: Option<Place>) -> bool {
-        self.near
-            .is_none_or(|near| place.is_some_and(|place| place.kilometres_to(near.place) <= near.kilometres))
+/// Whether a folder's path, in lower case and with a slash at its end, lies below a folder as a person names it: by a path,
+/// which begins the folder's, or by a name, which is one of its parts.
+pub(super) fn is_below(folder: &str, named: &str) -> bool {
+    let named = named.to_lowercase();
+    match named.starts_with('/') {
+        true => folder.starts_with(&format!("{}/", named.trim_end_matches('/'))),
+        false => folder.contains(&format!("/{}/", named.trim_matches('/'))),
     }
 }
 

@@ -1,6 +1,7 @@
 //! A folder of pictures, made searchable and kept up to date.
 //!
-//! A [`Library`] is a directory with one file, `relens.db` (see [`crate::library::catalog`]). [`Library::index_directory`]
+//! A [`Library`] is a directory with a file `relens.db` (see [`crate::library::catalog`]), and once something was filtered
+//! another with what filters ask, derived from it. [`Library::index_directory`]
 //! compares a directory of pictures with it and embeds what is new or changed; a search reads the vectors in one scan.
 
 mod adoption;
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 pub use index_lock::IndexLock;
 pub use indexing::{IndexingOptions, IndexingSummary};
 pub use scan::{KeptFolder, PassedOver, ScanPlan, ScanWarning, ScannedFile};
-pub use selection::{Selected, Selection};
+pub use selection::{HitSelection, Selected};
 
 use crate::embed::{ModelIdentity, TextEmbedder};
 use crate::enhancer::Query;
@@ -101,16 +102,21 @@ impl Library {
         Self::open_or_create(directory, &model)
     }
 
-    /// Saves what can be read of a damaged library; see [`Catalog::repair`].
+    /// Saves what can be read of a damaged library; see [`Catalog::repair`]. One that is whole stays as it is: nothing was
+    /// repaired then.
     ///
     /// # Errors
     /// [`Error::NoLibrary`], and those of [`Catalog::repair`].
-    pub fn repair(directory: &Path) -> Result<Repaired> {
+    pub fn repair(directory: &Path) -> Result<Option<Repaired>> {
         let path = directory.join(DATABASE_FILE);
         if !path.is_file() {
             return Err(Error::NoLibrary { path: directory.to_owned(), expected: DATABASE_FILE.to_owned() });
         }
-        Catalog::repair(&path)
+        let is_whole = |catalog: Catalog| catalog.check().is_ok_and(|health| health.faults.is_empty());
+        if Catalog::open(&path).is_ok_and(is_whole) {
+            return Ok(None);
+        }
+        Catalog::repair(&path).map(Some)
     }
 
     /// Where it lies.

@@ -9,7 +9,7 @@ const SPARE: usize = 50;
 
 /// Which pictures of a ranking are shown.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Selection {
+pub struct HitSelection {
     /// How many, at most.
     pub k: usize,
     /// Whether those whose files are missing, as on a drive that is unplugged, are shown too.
@@ -31,7 +31,7 @@ pub struct Selected {
     pub ranking: Ranking,
 }
 
-impl Selection {
+impl HitSelection {
     /// Selects from what `rank` finds: the best pictures among `everything`, as many as it is asked for. `resolve` looks up
     /// the pictures behind a ranking. Where whole folders are missing, everything is ranked, so that they leave no gap.
     ///

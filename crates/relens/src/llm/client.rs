@@ -14,7 +14,7 @@ use super::api_key::ApiKey;
 use super::error::LlmError;
 use super::record_store::{RecordStore, RecordedReply};
 use super::request::{ChatReply, ChatRequest, RequestKey};
-use super::settings::ClientSettings;
+use super::settings::ClientConfig;
 use super::transport;
 use super::transport::{Failure, Transport};
 use super::wire::{self, Received};
@@ -38,7 +38,7 @@ pub struct LlmClient {
 }
 
 struct Shared {
-    settings: ClientSettings,
+    settings: ClientConfig,
     key: ApiKey,
     transport: Option<Transport>,
     store: Option<Mutex<RecordStore>>,
@@ -59,11 +59,7 @@ impl LlmClient {
     ///
     /// # Errors
     /// [`LlmError::Setting`].
-    pub fn start(
-        settings: ClientSettings,
-        key: ApiKey,
-        store: Option<RecordStore>,
-    ) -> Result<Self, LlmError> {
+    pub fn start(settings: ClientConfig, key: ApiKey, store: Option<RecordStore>) -> Result<Self, LlmError> {
         settings.check()?;
         let transport = if settings.replay { None } else { Some(Transport::new(&settings, &key)?) };
         // A budget is for the whole work: what earlier runs have spent is in the records.

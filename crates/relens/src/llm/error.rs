@@ -1,5 +1,6 @@
 //! What can keep a request from being answered.
 
+use crate::counted::counted;
 use std::path::PathBuf;
 
 /// Why there is no reply. No variant ever holds the key.
@@ -55,7 +56,7 @@ pub enum LlmError {
     },
 
     /// No attempt brought a whole reply.
-    #[error("{label}: no reply after {attempts} attempt{}; the last one: {last}", if *.attempts == 1 { "" } else { "s" })]
+    #[error("{label}: no reply after {}; the last one: {last}", counted(*attempts, "attempt"))]
     NoReply {
         /// What was asked for.
         label: String,
@@ -66,7 +67,7 @@ pub enum LlmError {
     },
 
     /// So many requests failed one after the other that asking on makes no sense.
-    #[error("{failures} requests failed one after the other; the last one: {last}")]
+    #[error("{} failed one after the other; the last one: {last}", counted(*failures, "request"))]
     GivenUp {
         /// How many.
         failures: u32,

@@ -5,10 +5,10 @@
 //! recorded reply, and a client that only replays needs no network. [`structured`] reads replies that should be JSON.
 //!
 //! ```no_run
-//! use relens::llm::{ApiKey, ChatModel, ChatRequest, ClientSettings, LlmClient, RecordStore};
+//! use relens::llm::{ApiKey, ChatModel, ChatRequest, ClientConfig, LlmClient, RecordStore};
 //!
 //! let store = RecordStore::open("replies.jsonl".as_ref())?;
-//! let settings = ClientSettings::new("http://127.0.0.1:8000/v1", "a-model");
+//! let settings = ClientConfig::new("http://127.0.0.1:8000/v1", "a-model");
 //! let client = LlmClient::start(settings, ApiKey::from_environment("OPENAI_API_KEY"), Some(store))?;
 //! let reply = client.ask(ChatRequest::new("greeting", "Say hello."))?;
 //! println!("{}, {} tokens", reply.content, client.usage().completion_tokens);
@@ -33,7 +33,7 @@ pub use client::LlmClient;
 pub use error::LlmError;
 pub use record_store::{RecordStore, RecordedReply};
 pub use request::{ChatReply, ChatRequest, Message, Part, ReplyForm, RequestKey, Role};
-pub use settings::{ClientSettings, ImageMode, JsonMode, RetrySettings};
+pub use settings::{ClientConfig, ImageMode, JsonMode, RetryConfig};
 pub use transport::install_tls_provider;
 
 /// Takes the outcome of a request, on another thread.

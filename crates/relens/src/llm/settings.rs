@@ -31,7 +31,7 @@ pub enum JsonMode {
 
 /// When and how often a request is repeated.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RetrySettings {
+pub struct RetryConfig {
     /// How often a request is tried in all; default 6.
     pub attempts: u32,
     /// The pause after the first failure; it doubles with every further one. Default half a second.
@@ -40,7 +40,7 @@ pub struct RetrySettings {
     pub longest_pause: Duration,
 }
 
-impl Default for RetrySettings {
+impl Default for RetryConfig {
     fn default() -> Self {
         Self { attempts: 6, first_pause: Duration::from_millis(500), longest_pause: Duration::from_secs(60) }
     }
@@ -48,7 +48,7 @@ impl Default for RetrySettings {
 
 /// Everything about an endpoint but the key.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ClientSettings {
+pub struct ClientConfig {
     /// The address that `/chat/completions` is appended to, such as `https://api.example.org/v1`.
     pub base_url: String,
     /// The model's name there.
@@ -58,7 +58,7 @@ pub struct ClientSettings {
     /// How long an attempt may take; default two minutes.
     pub timeout: Duration,
     /// When requests are repeated.
-    pub retry: RetrySettings,
+    pub retry: RetryConfig,
     /// How pictures are handed over.
     pub images: ImageMode,
     /// How JSON is asked for.
@@ -71,7 +71,7 @@ pub struct ClientSettings {
     pub replay: bool,
 }
 
-impl ClientSettings {
+impl ClientConfig {
     /// The defaults for a model at an address.
     pub fn new(base_url: &str, model: &str) -> Self {
         Self {
@@ -79,7 +79,7 @@ impl ClientSettings {
             model: model.to_owned(),
             in_flight: 8,
             timeout: Duration::from_secs(120),
-            retry: RetrySettings::default(),
+            retry: RetryConfig::default(),
             images: ImageMode::default(),
             json: JsonMode::default(),
             budget: Budget::default(),

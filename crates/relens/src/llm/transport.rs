@@ -9,7 +9,7 @@ use reqwest::{Client, StatusCode};
 
 use super::api_key::ApiKey;
 use super::error::LlmError;
-use super::settings::{ClientSettings, RetrySettings};
+use super::settings::{ClientConfig, RetryConfig};
 use super::wire::{self, Received};
 
 /// The longest reply that is read; a long text with its numbers has a hundredth of it.
@@ -51,7 +51,7 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    pub(super) fn new(settings: &ClientSettings, key: &ApiKey) -> Result<Self, LlmError> {
+    pub(super) fn new(settings: &ClientConfig, key: &ApiKey) -> Result<Self, LlmError> {
         install_tls_provider();
         let refuse = |field, found: String| LlmError::Setting {
             field,
@@ -160,7 +160,7 @@ const LONGEST_WISH: Duration = Duration::from_secs(3600);
 
 /// The pause after attempt number `attempt` (from 1) has failed: doubling, with jitter between half and all of it, so
 /// that many requests do not come back at once. What the endpoint asks for is never cut short.
-pub(super) fn pause(settings: &RetrySettings, attempt: u32, wish: Option<Duration>) -> Duration {
+pub(super) fn pause(settings: &RetryConfig, attempt: u32, wish: Option<Duration>) -> Duration {
     let doubled = settings.first_pause.saturating_mul(2u32.saturating_pow(attempt.saturating_sub(1).min(20)));
     // Drawn at random, so that requests that failed together do not come back together.
     let own = doubled.min(settings.longest_pause).mul_f64(rand::rng().random_range(0.5..=1.0));
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn the_endpoints_wish_is_honoured_and_pauses_grow() {
-        let settings = RetrySettings::default();
+        let settings = RetryConfig::default();
         for attempt in 1..12 {
             let full = Duration::from_millis(500 << (attempt - 1)).min(settings.longest_pause);
             let pause = pause(&settings, attempt, None);

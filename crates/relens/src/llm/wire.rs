@@ -6,10 +6,10 @@ use serde_json::{Map, Value, json};
 use super::error::LlmError;
 use super::image_part;
 use super::request::{ChatRequest, Message, Part, ReplyForm};
-use super::settings::{ClientSettings, JsonMode};
+use super::settings::{ClientConfig, JsonMode};
 
 /// The body of a request.
-pub(super) fn body(request: &ChatRequest, settings: &ClientSettings) -> Result<Vec<u8>, LlmError> {
+pub(super) fn body(request: &ChatRequest, settings: &ClientConfig) -> Result<Vec<u8>, LlmError> {
     let messages = request
         .messages
         .iter()
@@ -37,7 +37,7 @@ pub(super) fn body(request: &ChatRequest, settings: &ClientSettings) -> Result<V
     Ok(Value::Object(body).to_string().into_bytes())
 }
 
-fn wire_message(message: &Message, settings: &ClientSettings) -> Result<Value, LlmError> {
+fn wire_message(message: &Message, settings: &ClientConfig) -> Result<Value, LlmError> {
     let role = message.role.name();
     // Servers without pictures often know plain strings only.
     if let [Part::Text(text)] = message.parts.as_slice() {
@@ -148,7 +148,7 @@ mod tests {
         request.messages.insert(0, Message::text(Role::System, "Be short."));
         request.messages[1].parts.push(Part::Image(picture));
         request.form = ReplyForm::Json { name: "answer".into(), schema: json!({"type": "object"}) };
-        let settings = ClientSettings::new("http://localhost/v1/", "m");
+        let settings = ClientConfig::new("http://localhost/v1/", "m");
         let value: Value = serde_json::from_slice(&body(&request, &settings).unwrap()).unwrap();
         let expected = json!({
             "model": "m",

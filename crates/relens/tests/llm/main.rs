@@ -9,22 +9,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use relens::llm::{
-    ApiKey, ChatModel, ChatReply, ChatRequest, ClientSettings, LlmClient, LlmError, Prices, RecordStore,
+    ApiKey, ChatModel, ChatReply, ChatRequest, ClientConfig, LlmClient, LlmError, Prices, RecordStore,
 };
 
 use self::server::{Action, Server};
 
 const KEY: &str = "sk-very-secret-0123456789";
 
-fn settings(server: &Server) -> ClientSettings {
-    let mut settings = ClientSettings::new(&server.url(), "test-model");
+fn settings(server: &Server) -> ClientConfig {
+    let mut settings = ClientConfig::new(&server.url(), "test-model");
     settings.timeout = Duration::from_millis(400);
     settings.retry.first_pause = Duration::from_millis(4);
     settings.retry.attempts = 4;
     settings
 }
 
-fn start(settings: ClientSettings, store: &Path) -> LlmClient {
+fn start(settings: ClientConfig, store: &Path) -> LlmClient {
     LlmClient::start(settings, ApiKey::new(KEY), Some(RecordStore::open(store).unwrap())).unwrap()
 }
 
@@ -273,8 +273,8 @@ fn many_requests_are_on_their_way_at_once() {
 
 #[test]
 fn settings_that_cannot_work_are_refused() {
-    let refuse = |change: fn(&mut ClientSettings)| {
-        let mut settings = ClientSettings::new("http://localhost:1/v1", "m");
+    let refuse = |change: fn(&mut ClientConfig)| {
+        let mut settings = ClientConfig::new("http://localhost:1/v1", "m");
         change(&mut settings);
         LlmClient::start(settings, ApiKey::default(), None).err().unwrap().to_string()
     };
@@ -285,6 +285,6 @@ fn settings_that_cannot_work_are_refused() {
     assert!(refuse(|settings| settings.in_flight = 0).contains("in flight"));
     assert!(refuse(|settings| settings.budget.cost = Some(f64::NAN)).contains("budget"));
     let broken = ApiKey::new("a\u{7}b");
-    let refused = LlmClient::start(ClientSettings::new("http://localhost:1/v1", "m"), broken, None);
+    let refused = LlmClient::start(ClientConfig::new("http://localhost:1/v1", "m"), broken, None);
     assert!(refused.err().unwrap().to_string().contains("`key`"));
 }

@@ -28,6 +28,7 @@ use crate::output_file::{check_output, write_whole};
 use crate::perturbed_captions::{PerturbationArguments, PerturbationList};
 use crate::usage::usage_error;
 use crate::{interrupt, library_location, progress};
+use relens::counted::{by_number, counted};
 
 /// Recall@k is compared for these k.
 const RECALL_AT: [usize; 3] = [1, 5, 10];
@@ -132,7 +133,9 @@ impl CompareArguments {
         };
         let run = ComparisonRun { comparison: &comparison, directory, measured, aside, context };
         let rows = run.rows(&sets)?;
-        progress::note(&format!("{} different texts were embedded", run.measured.embedder.len()));
+        let count = run.measured.embedder.len();
+        let (texts, were) = (counted(count, "different text"), by_number(&count, "was", "were"));
+        progress::note(&format!("{texts} {were} embedded"));
         self.write_json(&rows)?;
         table::show(&rows)
     }

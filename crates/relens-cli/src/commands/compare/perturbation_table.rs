@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::RECALL_AT;
 use crate::output::{self, Output};
 use crate::perturbed_captions::PerturbationEffect;
+use relens::counted::counted;
 
 /// The result.
 #[derive(Debug, Serialize)]
@@ -169,7 +170,12 @@ pub(super) fn show(table: &PerturbationTable) -> Result<()> {
     let mut output = Output::new();
     let writer = &mut output.writer;
     let PerturbationTable { model, enhancer, n_images, n_texts, .. } = table;
-    writeln!(writer, "{n_images} pictures, {n_texts} captions, {model}, {enhancer}, text → image\n")?;
+    writeln!(
+        writer,
+        "{}, {}, {model}, {enhancer}, text → image\n",
+        counted(*n_images, "picture"),
+        counted(*n_texts, "caption")
+    )?;
     let heads = ["perturbation", "changed", "R@1", "cost", "comes back", "share", "beyond lift"];
     writeln!(writer, "{}", output::markdown_heads(&heads))?;
     if let Some(UnperturbedCell { as_typed, lift, .. }) = table.unperturbed.first() {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use relens::dataset::Dataset;
 use relens::embed::embeddings::Embeddings;
@@ -27,6 +27,7 @@ use crate::perturbed_captions::PerturbationArguments;
 use crate::query_results::QueryResults;
 use crate::reporter::Reporter;
 use crate::{interrupt, model_choice, progress};
+use relens::counted::{by_number, counted};
 
 /// Measure retrieval on a captioned dataset.
 ///
@@ -117,7 +118,8 @@ impl EvalArguments {
         }
         let dataset = self.dataset()?;
         if !self.skip_broken {
-            dataset.ensure_images_exist().context("--skip-broken leaves such pictures out")?;
+            let there = dataset.ensure_images_exist();
+            there.map_err(|error| anyhow!("{error}; --skip-broken leaves such pictures out"))?;
         }
         let retriever = Arc::new(self.model.open()?);
         let count = dataset.images.len();
@@ -125,7 +127,9 @@ impl EvalArguments {
         if let Some(first) = broken.first().filter(|_| !self.skip_broken) {
             let broken = broken.len();
             bail!(
-                "{broken} of {count} pictures cannot be read (first: {first}); --skip-broken leaves them out"
+                "{broken} of {} cannot be read (first: {first}); --skip-broken leaves {} out",
+                counted(count, "picture"),
+                by_number(&broken, "it", "them")
             );
         }
         tell_broken(&broken);
@@ -202,7 +206,6 @@ fn tell_broken(broken: &[String]) {
     if broken.is_empty() {
         return;
     }
-    let pictures = if broken.len() == 1 { "picture" } else { "pictures" };
-    progress::note(&format!("left out: {} {pictures} that cannot be read", broken.len()));
+    progress::note(&format!("left out: {} that cannot be read", counted(broken.len(), "picture")));
     broken.iter().take(NAMED).for_each(|reason| progress::note(&format!("  {reason}")));
 }

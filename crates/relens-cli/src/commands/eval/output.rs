@@ -12,6 +12,7 @@ use crate::output::{self, Output};
 use crate::output_file::write_whole;
 use crate::perturbed_captions::PerturbationEffect;
 use crate::query_results::QueryResults;
+use relens::counted::counted;
 
 /// What was measured of the captions, or of one kind of query.
 #[derive(Debug, Serialize)]
@@ -71,9 +72,10 @@ pub(super) fn show(measured: &[EvaluationOutput], seconds: f64) -> Result<()> {
     let Some(EvaluationOutput { kind, split, report, .. }) = measured.first() else { return Ok(()) };
     let RetrievalReport { n_images, model, enhancer, .. } = report;
     let count: usize = measured.iter().map(|found| found.report.n_texts).sum();
-    let texts = if kind.is_some() { "queries" } else { "captions" };
+    let texts = counted(count, if kind.is_some() { "query" } else { "caption" });
+    let images = counted(*n_images, "picture");
     let of = split.as_ref().map(|split| format!(" of {split}")).unwrap_or_default();
-    writeln!(output.writer, "{n_images} pictures{of}, {count} {texts}, {model}, {enhancer}, {seconds:.1} s")?;
+    writeln!(output.writer, "{images}{of}, {texts}, {model}, {enhancer}, {seconds:.1} s")?;
     let recalls = report.image_retrieval.recall.iter().map(|(k, _)| format!("R@{k}"));
     let ranks = ["median rank", "mean rank", "MRR"].map(str::to_owned);
     let mut table = output::table(std::iter::once(String::new()).chain(recalls).chain(ranks));

@@ -22,11 +22,12 @@ use serde::Serialize;
 
 use crate::enhancer_choice::EnhancerArguments;
 use crate::model_choice::ModelArguments;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::output_file::{check_output, drawing_format, write_whole};
 use crate::pixel_explanation::{Detail, PixelArguments, PixelExplanation, PreparedPair};
 use crate::reporter::Reporter;
 use crate::usage::usage_error;
+use relens::counted::counted;
 
 /// Show which pixels and which words the score of a query and a picture comes from.
 ///
@@ -82,6 +83,9 @@ struct WeightedAttribution {
     words: TextAttribution,
 }
 
+/// Blanks before the words of a text behind the first line: they begin behind its weight.
+const WORDS_INDENT: usize = 8;
+
 /// Texts of an enhanced query whose words are explained, the weightiest first.
 const EXPLAINED_TEXTS: usize = 3;
 
@@ -128,38 +132,46 @@ impl ExplainArguments {
         for side in sides {
             let PixelExplanation { score, baseline_score, detail, .. } = side.pixels;
             let steps = self.pixels.steps();
-            writeln!(output.writer, "{}: score {score:.4}, of the baseline {baseline_score:.4}", side.title)?;
-            match detail {
+            let title = format!("{}: score {score:.4}, of the baseline {baseline_score:.4}", side.title);
+            writeln!(output.writer, "{}", output::wrapped(&title, 2))?;
+            let detail = match detail {
                 Detail::Gradients { attributed, completeness_error, unadjusted_completeness_error } => {
-                    writeln!(
-                        output.writer,
-                        "  pixels add up to {attributed:.4} in {steps} steps, completeness error {:.2} % ({:.2} % before \
-                     each step was adjusted to what it gains)",
+                    format!(
+                        "pixels add up to {attributed:.4} in {}, completeness error {:.2} % ({:.2} % before each step \
+                         was adjusted to what it gains)",
+                        counted(steps, "step"),
                         100.0 * completeness_error,
                         100.0 * unadjusted_completeness_error
-                    )?;
+                    )
                 }
-                Detail::Mask { masked_score, masked_area } => writeln!(
-                    output.writer,
-                    "  {masked_score:.4} without {:.1} % of the picture, after up to {steps} steps",
-                    100.0 * masked_area
-                )?,
-            }
+                Detail::Mask { masked_score, masked_area } => format!(
+                    "{masked_score:.4} without {:.1} % of the picture, after up to {}",
+                    100.0 * masked_area,
+                    counted(steps, "step")
+                ),
+            };
+            writeln!(output.writer, "  {}", output::wrapped(&detail, 2))?;
             if let Some(ranking_score) = side.ranking_score {
                 let loss = score - ranking_score;
-                writeln!(
-                    output.writer,
-                    "  a search ranks it by {ranking_score:.4}: {loss:.4} is taken off for what it has in common\n  \
-                     with every query, which is left out here"
-                )?;
+                let change = match loss < 0.0 {
+                    true => {
+                        format!("{:.4} is given for having less in common with every query than most", -loss)
+                    }
+                    false => format!("{loss:.4} is taken off for what it has in common with every query"),
+                };
+                let ranked =
+                    format!("a search ranks it by {ranking_score:.4}: {change}, which is left out here");
+                writeln!(output.writer, "  {}", output::wrapped(&ranked, 2))?;
             }
             for text in &side.texts {
                 let values = text.words.words.iter().map(|word| format!("{} {:+.4}", word.word, word.value));
                 let values: Vec<String> = values.collect();
-                writeln!(output.writer, "  {:.3} {}", text.weight, values.join("  "))?;
+                let words = output::wrapped_pieces(&values, "  ", WORDS_INDENT);
+                writeln!(output.writer, "  {:.3} {words}", text.weight)?;
             }
             for text in &side.others {
-                writeln!(output.writer, "  {:.3} {} (its words are not explained)", text.weight, text.text)?;
+                let text = format!("{:.3} {} (its words are not explained)", text.weight, text.text);
+                writeln!(output.writer, "  {}", output::wrapped(&text, WORDS_INDENT))?;
             }
         }
         writeln!(output.writer, "drawn to {}", self.out.display())?;

@@ -10,12 +10,12 @@ use relens::english::{Vocabulary, vocabulary, word_pairs};
 use relens::enhancer::composer::keywords;
 use relens::knowledge::builder::Aliases;
 use relens::knowledge::collection::{
-    AnswerPrompts, Asking, AskingUsage, ChatAnswers, CollectionSettings, Recorded, Replies,
+    AnswerPrompts, Asking, AskingUsage, ChatAnswers, CollectionConfig, Recorded, Replies,
 };
 use relens::knowledge::knowledge_base::BUNDLED_FILE;
 use relens::knowledge::words::{Lexicon, languages, lexicon};
 use relens::knowledge::{Entity, builder, collection, json_lines, records, words};
-use relens::llm::{Budget, ClientSettings, LlmClient, Prices};
+use relens::llm::{Budget, ClientConfig, LlmClient, Prices};
 
 use crate::interrupt;
 use crate::llm_endpoint::EndpointArguments;
@@ -23,6 +23,7 @@ use crate::output_file::{check_output, write_streaming};
 use crate::progress;
 use crate::reporter::Reporter;
 use crate::usage::usage_error;
+use relens::counted::{by_number, counted};
 
 /// Build a knowledge base from captions and a language model's answers.
 ///
@@ -111,7 +112,8 @@ impl BuildArguments {
             write_streaming(&self.output.join(words::BUNDLED_FILE), |writer| {
                 Ok(words::write(&meanings, writer)?)
             })?;
-            progress::note(&format!("{} words with their meanings", meanings.len()));
+            let their = by_number(&meanings.len(), "its", "their");
+            progress::note(&format!("{} with {their} meanings", counted(meanings.len(), "word")));
         }
         self.write_languages()?;
         let visual = entities.iter().filter(|entity| entity.visual);
@@ -119,7 +121,10 @@ impl BuildArguments {
             (visual.clone().count(), visual.map(|entity| entity.descriptions().count()).sum::<usize>());
         let captions = dataset.caption_count();
         progress::note(&format!(
-            "{count} visual entities, {descriptions} descriptions; counted in {captions} captions"
+            "{}, {}; counted in {}",
+            counted(count, "visual entity"),
+            counted(descriptions, "description"),
+            counted(captions, "caption")
         ));
         Ok(())
     }
@@ -214,7 +219,7 @@ impl AskingArguments {
         };
         let mut reporter = Reporter::default();
         let mut asking = Asking::new(model, &mut replies, &mut reporter);
-        let settings = CollectionSettings { floor, concurrency: self.endpoint.in_flight };
+        let settings = CollectionConfig { floor, concurrency: self.endpoint.in_flight };
         let collected = collection::collect(captions, settings, &mut asking);
         let usage = asking.usage();
         drop(reporter);
@@ -232,7 +237,7 @@ impl AskingArguments {
         }
         let (prompt_tokens, completion_tokens) = replies.tokens();
         let budget = left(settings.budget, settings.prices, prompt_tokens, completion_tokens)?;
-        let settings = ClientSettings { budget, ..settings };
+        let settings = ClientConfig { budget, ..settings };
         Ok(Some(LlmClient::start(settings, self.endpoint.key(), None)?))
     }
 
@@ -241,8 +246,10 @@ impl AskingArguments {
         let cost = self.endpoint.prices().cost(*prompt_tokens, *completion_tokens);
         let price = if cost > 0.0 { format!(", costing {cost:.4}") } else { String::new() };
         format!(
-            "{asked} questions asked, {recorded} replies recorded before; {prompt_tokens} tokens of prompts, \
-             {completion_tokens} of replies{price}"
+            "{} asked, {} recorded before; {} of prompts, {completion_tokens} of replies{price}",
+            counted(*asked, "question"),
+            counted(*recorded, "reply"),
+            counted(*prompt_tokens, "token")
         )
     }
 }

@@ -18,6 +18,7 @@ use serde::Serialize;
 use super::opening::knowledge;
 use super::words;
 use crate::output::{self, Output};
+use relens::counted::counted;
 
 /// List the entities, or the words.
 ///
@@ -167,7 +168,11 @@ fn write_entity(output: &mut Output, entity: &Entity, source: &str) -> Result<()
             writeln!(writer, "  - {} {faint}[{}]{faint:#}", description.text, description.source.as_str())?;
         }
     }
-    writeln!(writer, "{faint}named {} times in captions; from {source}{faint:#}", entity.frequency)?;
+    writeln!(
+        writer,
+        "{faint}named {} in captions; from {source}{faint:#}",
+        counted(entity.frequency, "time")
+    )?;
     Ok(())
 }
 
@@ -203,7 +208,8 @@ impl LintArguments {
                 serde_json::to_writer(&mut output.writer, &finding)?;
                 writeln!(output.writer)?;
             } else {
-                writeln!(output.writer, "{}: {}", finding.entity, finding.message)?;
+                let told = format!("{}: {}", finding.entity, finding.message);
+                writeln!(output.writer, "{}", output::wrapped(&told, 2))?;
             }
         }
         Ok(output.writer.flush()?)

@@ -16,6 +16,7 @@ use super::words;
 use crate::output::{self, Output};
 use crate::output_file::{check_output, write_streaming};
 use crate::progress;
+use relens::counted::counted;
 
 /// List what was changed, the latest first.
 #[derive(Debug, Args)]
@@ -79,7 +80,7 @@ impl HistoryArguments {
 fn write_revision(output: &mut Output, revision: &Revision) -> Result<()> {
     let faint = output.style(output::faint());
     let Revision { id, at, action, undoes, undone_by, changed, entity } = revision;
-    let what = if *changed == 1 { entity.clone() } else { format!("{changed} entities") };
+    let what = if *changed == 1 { entity.clone() } else { counted(*changed, "entity") };
     let note = match (undoes, undone_by) {
         (_, Some(by)) => format!(" (undone by {by})"),
         (Some(undone), None) => format!(" (of {undone})"),
@@ -93,7 +94,7 @@ impl UndoArguments {
     pub(crate) fn run(self) -> Result<()> {
         let revision = store()?.undo(self.revision)?;
         let Revision { id, undoes, changed, entity, .. } = &revision;
-        let what = if *changed == 1 { format!("`{entity}`") } else { format!("{changed} entities") };
+        let what = if *changed == 1 { format!("`{entity}`") } else { counted(*changed, "entity") };
         let undone = undoes.map_or_else(String::new, |undone| format!(" undoes revision {undone}"));
         progress::note(&format!("revision {id}{undone}: {what}"));
         Ok(())
@@ -149,7 +150,8 @@ impl KnowledgeImportArguments {
         let summary = store()?.import("import", &entities, mode)?;
         let relens::knowledge::store::ImportSummary { added, changed, removed, unchanged, .. } = summary;
         progress::note(&format!(
-            "{added} entities added, {changed} changed, {removed} removed, {unchanged} as before"
+            "{} added, {changed} changed, {removed} removed, {unchanged} as before",
+            counted(added, "entity")
         ));
         Ok(())
     }

@@ -9,6 +9,7 @@ use relens::knowledge::words::{self, ENGLISH, Meaning, MeaningKind, Word};
 use super::opening::{knowledge, store};
 use crate::output::{self, Output};
 use crate::progress;
+use relens::counted::counted;
 
 /// Puts what a word means, as a person says it, before all that was known of it.
 pub(super) fn teach(word: &str, language: &str, means: Vec<String>) -> Result<()> {
@@ -27,8 +28,10 @@ pub(super) fn take_in(action: &str, words: Vec<Word>) -> Result<()> {
         words.into_iter().map(|word| (word.word.clone(), word.language.clone(), Some(word))).collect();
     match store()?.edit_words(action, changes)? {
         Some(revision) => progress::note(&format!(
-            "revision {}: {action}, {} of {count} words changed (relens kb undo takes it back)",
-            revision.id, revision.changed
+            "revision {}: {action}, {} of {} changed (relens kb undo takes it back)",
+            revision.id,
+            revision.changed,
+            counted(count, "word")
         )),
         None => progress::note("nothing changed"),
     }

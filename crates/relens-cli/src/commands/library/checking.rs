@@ -8,6 +8,7 @@ use relens::library::Library;
 
 use crate::library_location::LibraryArguments;
 use crate::output::Output;
+use relens::counted::{by_number, counted};
 
 /// Read the whole library and every picture's place, and say what is wrong.
 #[derive(Debug, Args)]
@@ -22,8 +23,9 @@ impl CheckArguments {
         let found = library.catalog().check()?;
         let mut output = Output::new();
         let writer = &mut output.writer;
-        writeln!(writer, "{} pictures, {} vectors", found.images, found.vectors)?;
-        writeln!(writer, "{} pictures whose files are missing", found.missing)?;
+        writeln!(writer, "{}, {}", counted(found.images, "picture"), counted(found.vectors, "vector"))?;
+        let files = by_number(&found.missing, "file is", "files are");
+        writeln!(writer, "{} whose {files} missing", counted(found.missing, "picture"))?;
         for fault in &found.faults {
             writeln!(writer, "fault: {fault}")?;
         }
@@ -38,7 +40,7 @@ impl CheckArguments {
 
 /// Save what can be read of a damaged library into a new one; the damaged one is kept beside it.
 ///
-/// What cannot be read is embedded again by the next `relens index`.
+/// What cannot be read is embedded again by the next `relens index`. A library that is whole stays as it is.
 #[derive(Debug, Args)]
 pub(crate) struct RepairArguments {
     #[command(flatten)]
@@ -47,10 +49,19 @@ pub(crate) struct RepairArguments {
 
 impl RepairArguments {
     pub(crate) fn run(self) -> Result<()> {
-        let saved = Library::repair(&self.library.directory()?)?;
         let mut output = Output::new();
-        writeln!(output.writer, "{} pictures saved, {} lost", saved.saved, saved.lost)?;
-        writeln!(output.writer, "the damaged library is kept as {}", saved.damaged.display())?;
+        match Library::repair(&self.library.directory()?)? {
+            None => writeln!(output.writer, "the library is whole: there is nothing to repair")?,
+            Some(repaired) => {
+                writeln!(
+                    output.writer,
+                    "{} saved, {} lost",
+                    counted(repaired.saved, "picture"),
+                    repaired.lost
+                )?;
+                writeln!(output.writer, "the damaged library is kept as {}", repaired.damaged.display())?;
+            }
+        }
         Ok(output.writer.flush()?)
     }
 }

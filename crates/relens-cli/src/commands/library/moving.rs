@@ -9,6 +9,7 @@ use relens::library::Library;
 
 use crate::library_location::LibraryArguments;
 use crate::output::Output;
+use relens::counted::counted;
 
 /// Take a folder and all that is below it out of the library; its files stay as they are.
 #[derive(Debug, Args)]
@@ -97,7 +98,6 @@ fn ensure_known(library: &Library, folder: &Path) -> Result<()> {
 
 fn tell(count: usize, what: &str) -> Result<()> {
     let mut output = Output::new();
-    let pictures = if count == 1 { "picture" } else { "pictures" };
-    writeln!(output.writer, "{count} {pictures} {what}")?;
+    writeln!(output.writer, "{} {what}", counted(count, "picture"))?;
     Ok(output.writer.flush()?)
 }

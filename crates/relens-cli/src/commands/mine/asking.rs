@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use relens::llm::{ChatModel, ChatRequest, ClientSettings, ImageMode, LlmClient, Part, RecordStore};
+use relens::llm::{ChatModel, ChatRequest, ClientConfig, ImageMode, LlmClient, Part, RecordStore};
 use relens_training::mining::engine::{Engine, preview};
 use relens_training::mining::pool::MiningFeedback;
 use relens_training::mining::prompts::Prompt;
@@ -19,6 +19,7 @@ use crate::llm_endpoint::EndpointArguments;
 use crate::output::Output;
 use crate::reporter::Reporter;
 use crate::{interrupt, progress};
+use relens::counted::{by_number, counted};
 
 /// Conversations that are open for each request on its way: enough that a slow one holds nobody up.
 const OPEN_PER_REQUEST: usize = 8;
@@ -85,9 +86,11 @@ impl LlmMiningArguments {
         tell_usage(&client);
         let outcome = worked?;
         if outcome.unanswered > 0 {
-            let unanswered = outcome.unanswered;
+            let count = outcome.unanswered;
+            let (were, them) = (by_number(&count, "was", "were"), by_number(&count, "it", "them"));
+            let unanswered = counted(count, "query");
             progress::note(&format!(
-                "{unanswered} queries were not answered; the same command asks for them again"
+                "{unanswered} {were} not answered; the same command asks for {them} again"
             ));
         }
         finish(&run, &self.data, opened.acceptance.k, self.json)
@@ -115,9 +118,10 @@ impl LlmMiningArguments {
         let cost = self.model.endpoint.prices().cost(prompt_tokens * most, reply_tokens * most);
         writeln!(
             output.writer,
-            "At most {most} requests ({queries} queries, {} turns) of about {prompt_tokens} tokens, with replies of at \
-             most {reply_tokens}: {} tokens, cost {cost:.2} at the prices given",
-            strategy.turns(),
+            "At most {} ({}, {}) of about {prompt_tokens} tokens,\nwith replies of at most {reply_tokens}: {} tokens, cost {cost:.2} at the prices given",
+            counted(most, "request"),
+            counted(queries, "query"),
+            counted(strategy.turns(), "turn"),
             (prompt_tokens + reply_tokens) * most
         )?;
         Ok(output.writer.flush()?)
@@ -142,10 +146,10 @@ fn show(request: &ChatRequest, output: &mut Output) -> Result<()> {
 fn tell_usage(client: &LlmClient) {
     let usage = client.usage();
     progress::note(&format!(
-        "{}: {} replies in {} attempts, {} from the records, {} lost; {} + {} tokens, cost {:.4}, with those of the records",
+        "{}: {} in {}, {} from the records, {} lost; {} + {} tokens, cost {:.4}, with those of the records",
         client.model(),
-        usage.replies,
-        usage.attempts,
+        counted(usage.replies, "reply"),
+        counted(usage.attempts, "attempt"),
         usage.replayed,
         usage.lost,
         usage.prompt_tokens,
@@ -220,7 +224,7 @@ impl LanguageModelArguments {
 
     /// Starts the client; `output` is where replies are recorded unless another file is named.
     pub(super) fn client(&self, output: &Path) -> Result<LlmClient> {
-        let settings = ClientSettings {
+        let settings = ClientConfig {
             images: match self.image_urls {
                 ImageChoice::Data => ImageMode::Data,
                 ImageChoice::File => ImageMode::File,

@@ -51,7 +51,7 @@ pub(crate) struct ComposeArguments {
 }
 
 #[derive(Serialize)]
-struct ComposeSettings {
+struct ComposeConfig {
     candidates: usize,
     descriptions: usize,
     wordnet: bool,
@@ -62,7 +62,7 @@ impl ComposeArguments {
         interrupt::watch();
         let opened = self.data.open()?;
         let Self { candidates, descriptions, .. } = self;
-        let settings = ComposeSettings { candidates, descriptions, wordnet: self.wordnet.is_some() };
+        let settings = ComposeConfig { candidates, descriptions, wordnet: self.wordnet.is_some() };
         let mut run = self.data.open_run(&opened, "compose", settings)?;
         let config = ComposerConfig {
             wordnet: self.wordnet.clone(),

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::library_location::{self, LibraryArguments};
 use crate::output_file::write_whole;
 use crate::progress;
+use relens::counted::{by_number, counted};
 
 /// Make a dataset of the hits that were marked right in `relens serve`.
 ///
@@ -53,11 +54,13 @@ impl JudgedArguments {
         write_whole(&self.output, dataset(&paths, &queries, &root).to_string().as_bytes())?;
         let total: usize = queries.values().map(BTreeSet::len).sum();
         if used < total {
-            progress::note(&format!("{} marks are of pictures that the library does not have", total - used));
+            let (marks, are) = (counted(total - used, "mark"), by_number(&(total - used), "is", "are"));
+            progress::note(&format!("{marks} {are} of pictures that the library does not have"));
         }
         progress::note(&format!(
-            "{used} queries, {} pictures; next: relens mine compose --annotations {} --images {} --output DIR",
-            paths.len(),
+            "{}, {}; next: relens mine compose --annotations {} --images {} --output DIR",
+            counted(used, "query"),
+            counted(paths.len(), "picture"),
             self.output.display(),
             root.display()
         ));

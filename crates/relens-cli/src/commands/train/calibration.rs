@@ -1,5 +1,6 @@
 //! `relens train calibration`.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use relens_training::stages::calibration::{CalibrationConfig, Reliability, fit};
 use crate::interrupt;
 use crate::output::{self, Output};
 use crate::reporter::Reporter;
+use relens::counted::counted;
 
 /// Fit the estimate of whether what was found is what was asked for.
 ///
@@ -38,7 +40,8 @@ impl CalibrationArguments {
             writeln!(output.writer, "{}", serde_json::to_string(&report)?)?;
             return Ok(output.writer.flush()?);
         }
-        writeln!(output.writer, "[fit]\n{}", toml::to_string(&report.fit)?)?;
+        let sections = BTreeMap::from([("fit", &report.fit)]);
+        writeln!(output.writer, "{}", toml::to_string(&sections)?)?;
         for (name, reliability) in [("fitted", &report.fitted), ("measured", &report.measured)] {
             if let Some(reliability) = reliability {
                 write(&mut output, name, reliability)?;
@@ -52,8 +55,9 @@ fn write(output: &mut Output, name: &str, reliability: &Reliability) -> Result<(
     let percent = |share: f64| 100.0 * share;
     writeln!(
         output.writer,
-        "{name} on {} captions and {} queries that nothing fits",
-        reliability.captions, reliability.absent
+        "{name} on {} and {} that nothing fits",
+        counted(reliability.captions, "caption"),
+        counted(reliability.absent, "query")
     )?;
     writeln!(
         output.writer,

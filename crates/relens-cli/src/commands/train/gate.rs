@@ -10,14 +10,16 @@ use relens_training::stages::gate::{GateConfig, fit};
 use crate::interrupt;
 use crate::output::Output;
 use crate::reporter::Reporter;
+use relens::counted::counted;
 
-/// Fit a rewriter's gate, which keeps the query as it is where its rewrite is predicted to hurt.
+/// Fit a rewriter's gate: whether a rewrite is used, or how much it counts beside its query.
 ///
-/// Captions of training pictures that the rewriter has not learned from are ranked with and without their rewrites. The
+/// Queries for training pictures that the rewriter has not learned from are ranked with and without their rewrites. The
 /// gate is written into the rewriter's directory, or into a copy of it (`output`), and used from then on.
 #[derive(Debug, Args)]
 pub(crate) struct GateArguments {
-    /// The configuration (TOML): `rewriter`, `output`, `data` with `held_out`, `retriever`.
+    /// The configuration (TOML): `rewriter`, `output`, `data` with `held_out`, `retriever`,
+    /// `share`, `asked`, `lexicon`.
     #[arg(long, value_name = "FILE")]
     pub(super) config: PathBuf,
 
@@ -50,17 +52,20 @@ impl GateArguments {
         } else {
             writeln!(
                 output.writer,
-                "{} rewrites: {} better, {} worse; area under the curve {:.3}",
-                report.queries, report.better, report.worse, report.area_under_curve
+                "{}: {} better, {} worse; area under the curve {:.3}",
+                counted(report.queries, "rewrite"),
+                report.better,
+                report.worse,
+                report.area_under_curve
             )?;
+            let used = match report.sharpness {
+                Some(sharpness) => format!("with shares of sharpness {sharpness}"),
+                None => format!("with the {:.0} % that the gate lets through", 100.0 * report.let_through),
+            };
             writeln!(
                 output.writer,
-                "mean reciprocal rank: {:.4} without rewrites, {:.4} with all, {:.4} with the {:.0} % that the gate \
-                 lets through",
-                report.reciprocal_rank_identity,
-                report.reciprocal_rank_ungated,
-                report.reciprocal_rank_gated,
-                100.0 * report.let_through
+                "mean reciprocal rank: {:.4} without rewrites, {:.4} with all, {:.4}\n{used}",
+                report.reciprocal_rank_identity, report.reciprocal_rank_ungated, report.reciprocal_rank_gated,
             )?;
         }
         Ok(output.writer.flush()?)

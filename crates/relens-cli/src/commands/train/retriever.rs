@@ -12,6 +12,7 @@ use super::refuse_to_overwrite;
 use crate::interrupt;
 use crate::output::{self, Output};
 use crate::reporter::{Reporter, recalls};
+use relens::counted::counted;
 
 /// Train a retriever on captioned pictures.
 ///
@@ -75,7 +76,12 @@ pub(super) fn show(what: &str, summary: &RunSummary, as_json: bool) -> Result<()
         writeln!(output.writer, "{report}")?;
     } else {
         let strong = output.style(output::strong());
-        writeln!(output.writer, "{steps} steps, best after step {best_step}: {}", recalls(metrics))?;
+        writeln!(
+            output.writer,
+            "{}, best after step {best_step}: {}",
+            counted(*steps, "step"),
+            recalls(metrics)
+        )?;
         writeln!(output.writer, "The {what} is in {strong}{}{strong:#}", model.display())?;
     }
     Ok(output.writer.flush()?)

@@ -18,6 +18,7 @@ use super::{LearnedCaptions, MixturePair, records};
 use crate::data::corpus::RewritingCorpus;
 use crate::data::hard_queries::hardened;
 use crate::{Result, TrainingError};
+use relens::counted::{by_number, counted};
 
 /// Words that keywords leave out.
 const NOT_KEYWORDS: [&str; 31] = [
@@ -150,8 +151,9 @@ fn recorded(
         let kept: Vec<RewrittenQuery> = read.into_iter().filter(ours).collect();
         if kept.len() < total {
             let others = total - kept.len();
+            let (are, queries) = (by_number(&others, "is", "are"), counted(total, "query"));
             progress.message(&format!(
-                "{}: {others} of {total} queries are for pictures that are not learned from: left out",
+                "{}: {others} of {queries} {are} for pictures that are not learned from: left out",
                 file.display()
             ));
         }

@@ -2,9 +2,10 @@
 //!
 //! Captions that a retriever has not learned have a picture that fits, and so has what people ask for these pictures;
 //! queries of things that no picture shows have none. One logistic regression tells the two apart by what is known of a
-//! query, another tells the right hits of a caption from the others by how far they lead. The same pictures are searched
-//! as libraries of several sizes. What comes out belongs into `[fit]` of the retriever's `enhancer.toml`.
+//! query; one for first hits and one for those behind tell the right hits by how far they lead. The pictures are
+//! searched as libraries of many sizes. What comes out belongs into `[fit]` of the retriever's `enhancer.toml`.
 
+mod questions;
 mod reliability;
 
 use std::num::NonZeroUsize;
@@ -12,9 +13,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use relens::dataset::{AskedQueries, Dataset, DatasetImage};
+use relens::dataset::Dataset;
 use relens::embed::embedding_cache::EmbeddingCache;
-use relens::embed::embeddings::Embeddings;
 use relens::embed::reference_pairs::ReferencePairs;
 use relens::embed::retriever::Retriever;
 use relens::english::{Vocabulary, vocabulary};
@@ -25,10 +25,10 @@ use relens::knowledge::knowledge_base;
 use relens::model_hub::bundled;
 use relens::progress::Progress;
 use relens::ranking::Pipeline;
-use relens::ranking::fit::{COMPARED_HITS, Fit, FitConfig, QueryFeatures};
-use relens_models::regular_file::{self, FileKind};
+use relens::ranking::fit::{COMPARED_HITS, Fit, FitConfig, HitFitConfig, QueryFeatures};
 use serde::{Deserialize, Serialize};
 
+use questions::{Questions, deal};
 pub use reliability::{Reliability, ReliabilityBin};
 
 use super::logistic;
@@ -69,8 +69,12 @@ pub struct CalibrationSample {
     /// The fields of `queries` that hold a query each. Default: `query`.
     #[serde(default)]
     pub query_field: Vec<String>,
-    /// The split is cut into libraries of so many pictures, and each query asked in its own. Default: one library.
-    pub pictures: Option<NonZeroUsize>,
+    /// The smallest and the largest number of pictures of a library: the split is dealt out to libraries of random sizes
+    /// between them, and each query asked in that of its picture. Default: one library.
+    pub library_sizes: Option<[NonZeroUsize; 2]>,
+    /// What the pictures are dealt out by. Default 0.
+    #[serde(default)]
+    pub seed: u64,
 }
 
 fn default_enhancer() -> String {
@@ -177,19 +181,21 @@ fn observe(
     pipeline.fit = Some(Fit::new(&pairs, vocabulary, FitConfig::default())?);
 
     let questions = Questions::read(sample, &dataset)?;
-    let size = sample.pictures.map_or(dataset.images.len(), NonZeroUsize::get).max(1);
-    let libraries = dataset.images.len().div_ceil(size);
+    let libraries = deal(dataset.images.len(), sample.library_sizes, sample.seed)?;
     let paths: Vec<PathBuf> = dataset.images.iter().map(|image| image.path.clone()).collect();
     let vectors = cache.images(retriever.as_ref(), &paths, progress)?;
     progress.begin("queries", questions.count() as u64);
     let mut observations = Vec::with_capacity(questions.count());
-    for number in 0..libraries {
-        let pictures = number * size..(number * size + size).min(vectors.rows());
-        let rows = pictures.clone().flat_map(|row| vectors.row(row)).copied().collect();
-        let ids = pictures.clone().map(|id| id as u64).collect();
-        let rows = Embeddings::from_rows(vectors.dim(), rows)?;
-        let index = ExactIndex::from_parts(retriever.fingerprint(), ids, rows)?;
-        for batch in questions.of_library(pictures, number, libraries).chunks(QUERIES_PER_BATCH) {
+    let mut dealt = 0;
+    for library in &libraries {
+        let ids = library.iter().map(|&image| image as u64).collect();
+        let index = ExactIndex::from_parts(retriever.fingerprint(), ids, vectors.select(library)?)?;
+        let asked = questions.of_library(library, dealt..dealt + library.len(), dataset.images.len());
+        dealt += library.len();
+        for batch in asked.chunks(QUERIES_PER_BATCH) {
+            if progress.cancelled() {
+                return Err(relens::error::Error::Cancelled.into());
+            }
             let texts: Vec<Query> = batch.iter().map(|question| question.query.clone()).collect();
             let rankings = pipeline.search_batch(&texts, COMPARED_HITS, retriever.as_ref(), &index)?;
             for (ranking, question) in rankings.into_iter().zip(batch) {
@@ -208,56 +214,6 @@ fn observe(
     }
     progress.end();
     Ok(observations)
-}
-
-/// A query, and the picture of the dataset that it is for.
-#[derive(Debug, Clone)]
-struct Question {
-    query: Query,
-    image: Option<usize>,
-    caption: bool,
-}
-
-/// What is asked of a sample.
-#[derive(Debug)]
-struct Questions {
-    present: Vec<Question>,
-    absent: Vec<Question>,
-}
-
-impl Questions {
-    fn read(sample: &CalibrationSample, dataset: &Dataset) -> Result<Self> {
-        let mut present = Vec::new();
-        let mut ask = |images: &[DatasetImage], most: usize, caption: bool| -> Result<()> {
-            for (number, image) in images.iter().enumerate() {
-                for text in image.captions.iter().take(most) {
-                    present.push(Question { query: Query::new(text)?, image: Some(number), caption });
-                }
-            }
-            Ok(())
-        };
-        ask(&dataset.images, sample.captions, true)?;
-        if let Some(path) = &sample.queries {
-            for asked in AskedQueries::open(path, dataset, &sample.query_field)?.kinds.values() {
-                ask(&asked.images, usize::MAX, false)?;
-            }
-        }
-        let lines = regular_file::read_to_string(&sample.absent, FileKind::Settings)?;
-        let lines = lines.lines().filter(|line| !line.trim().is_empty());
-        let absent = lines.map(|line| Ok(Question { query: Query::new(line)?, image: None, caption: false }));
-        Ok(Self { present, absent: absent.collect::<Result<_>>()? })
-    }
-
-    fn count(&self) -> usize {
-        self.present.len() + self.absent.len()
-    }
-
-    /// What is asked of the library of these pictures: queries for them, and its share of those that nothing fits.
-    fn of_library(&self, pictures: Range<usize>, number: usize, libraries: usize) -> Vec<Question> {
-        let inside = |question: &&Question| question.image.is_some_and(|image| pictures.contains(&image));
-        let absent = self.absent.iter().skip(number).step_by(libraries.max(1));
-        self.present.iter().filter(inside).chain(absent).cloned().collect()
-    }
 }
 
 fn fitted(observations: &[Observation]) -> Result<FitConfig> {
@@ -280,33 +236,46 @@ fn fitted(observations: &[Observation]) -> Result<FitConfig> {
         rows.map(|(one, fits)| (one.features.values().to_vec(), fits)).unzip();
     let (bias, weights) = logistic::fit(&rows, &fits, RIDGE).raw();
 
-    let hits = present.iter().filter(|one| one.caption).flat_map(|one| {
-        let row =
-            move |(rank, lead): (usize, &f64)| (vec![*lead, one.features.pictures], one.right == Some(rank));
-        one.leads.iter().enumerate().map(row)
-    });
-    let (rows, right): (Vec<Vec<f64>>, Vec<bool>) = hits.unzip();
-    let (hit_bias, of_hit) = logistic::fit(&rows, &right, RIDGE).raw();
-    let weight = |weights: &[f64], place: usize| weights.get(place).copied().unwrap_or(0.0);
+    let weight = |place: usize| weights.get(place).copied().unwrap_or(0.0);
     let mut fit = FitConfig {
         bias,
-        similarity: weight(&weights, 0),
-        familiarity: weight(&weights, 1),
-        unseen: weight(&weights, 2),
-        pictures: weight(&weights, 3),
-        hit_bias,
-        lead: weight(&of_hit, 0),
-        hit_pictures: weight(&of_hit, 1),
-        anything_line: 0.0,
-        hit_line: 0.0,
+        similarity: weight(0),
+        familiarity: weight(1),
+        unseen: weight(2),
+        spread: weight(3),
+        pictures: weight(4),
+        ..FitConfig::default()
     };
+    // Of what people ask, fewer pictures are found, and hits would seem less sure than those of captions are.
+    let judged = || observations.iter().filter(|one| one.caption || !one.present);
+    fit.first_hit = fitted_hits(&fit, judged(), 0..1);
+    fit.other_hits = fitted_hits(&fit, judged(), 1..COMPARED_HITS);
     fit.anything_line = quantile(absent.iter().map(|one| fit.anything(&one.features)).collect(), REFUSED);
     let right = present.iter().filter_map(|one| {
-        let lead = one.leads.get(one.right?)?;
-        Some(fit.anything(&one.features) * fit.hit(*lead, one.features.pictures))
+        let estimate = fit.estimate(one.features, one.leads.clone());
+        estimate.hits.get(one.right?).copied()
     });
     fit.hit_line = quantile(right.collect(), LOST);
     Ok(fit)
+}
+
+/// The model of the hits of these ranks, by the probability that anything fits which `fit` has already.
+fn fitted_hits<'a>(
+    fit: &FitConfig,
+    observations: impl Iterator<Item = &'a Observation>,
+    ranks: Range<usize>,
+) -> HitFitConfig {
+    let (mut rows, mut right) = (Vec::new(), Vec::new());
+    for one in observations {
+        let anything = fit.anything(&one.features);
+        for (rank, &lead) in one.leads.iter().enumerate().filter(|(rank, _)| ranks.contains(rank)) {
+            rows.push(HitFitConfig::values(lead, anything, &one.features).to_vec());
+            right.push(one.right == Some(rank));
+        }
+    }
+    let (bias, weights) = logistic::fit(&rows, &right, RIDGE).raw();
+    let weight = |place: usize| weights.get(place).copied().unwrap_or(0.0);
+    HitFitConfig { bias, lead: weight(0), lead_pictures: weight(1), anything: weight(2), pictures: weight(3) }
 }
 
 /// λ of the ridge penalty: next to nothing, for there are thousands of rows and few weights.

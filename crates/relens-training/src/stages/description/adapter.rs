@@ -68,7 +68,7 @@ fn initial(seed: u64, dim: usize) -> Result<Weights> {
 }
 
 impl DescriptionNetwork for AdapterNetwork {
-    type Settings = AdapterNetworkConfig;
+    type Network = AdapterNetworkConfig;
 
     fn new(config: &AdapterTrainingConfig, data: &DescribedData) -> Result<Self> {
         let ratio = config.network.residual_ratio;

@@ -48,11 +48,11 @@ pub struct DescriptionSummary {
 
 /// Trains a network and writes the best.
 pub(super) fn run<N: DescriptionNetwork>(
-    config: &DescriptionConfig<N::Settings>,
+    config: &DescriptionConfig<N::Network>,
     progress: &mut dyn Progress,
 ) -> Result<DescriptionSummary>
 where
-    N::Settings: Serialize,
+    N::Network: Serialize,
 {
     config.check()?;
     let run = Run::open(&config.output, config, KEEP)?;
@@ -85,7 +85,7 @@ where
 
 /// A network over descriptions as the loop sees it.
 struct DescriptionStage<'a, N: DescriptionNetwork> {
-    config: &'a DescriptionConfig<N::Settings>,
+    config: &'a DescriptionConfig<N::Network>,
     data: DescribedData,
     network: N,
     logit_scale: Var,
@@ -237,10 +237,10 @@ pub(super) struct DescriptionBatch {
 /// Turns the descriptions of a caption into one vector.
 pub(super) trait DescriptionNetwork: Sized {
     /// Its own settings.
-    type Settings;
+    type Network;
 
     /// A network at its beginning.
-    fn new(config: &DescriptionConfig<Self::Settings>, data: &DescribedData) -> Result<Self>;
+    fn new(config: &DescriptionConfig<Self::Network>, data: &DescribedData) -> Result<Self>;
 
     /// # Shapes
     /// - result: `[captions, dim]`, L2-normalised

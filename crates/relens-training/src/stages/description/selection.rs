@@ -27,7 +27,7 @@ pub(super) struct SelectionNetwork {
 }
 
 impl DescriptionNetwork for SelectionNetwork {
-    type Settings = SelectionNetworkConfig;
+    type Network = SelectionNetworkConfig;
 
     fn new(config: &SelectionTrainingConfig, data: &DescribedData) -> Result<Self> {
         let count = data.descriptions.len();

@@ -26,6 +26,7 @@ use crate::run::trainer::{Trainer, TrainerConfig, UpdateReport};
 use crate::run::training::{LoopConfig, Run, StartingWeights};
 use crate::schedule::Schedule;
 use crate::stages::retriever::corpus::Corpus;
+use relens::counted::{by_number, counted};
 
 /// Tunes `retriever`, or goes on with a run that was interrupted, and exports the best weights.
 ///
@@ -94,8 +95,10 @@ fn report_rewrites(config: &FineTuneConfig, corpus: &Corpus, progress: &mut dyn 
     let rewrites = || corpus.training().iter().flat_map(|picture| &picture.rewrites);
     let rewritten = rewrites().filter(|rewrites| !rewrites.is_empty()).count();
     let captions = rewrites().count();
+    let (have, them) = (by_number(&rewritten, "has", "have"), by_number(&rewritten, "it", "them"));
+    let captions = counted(captions, "training caption");
     progress.message(&format!(
-        "{rewritten} of {captions} training captions have rewrites, which replace them with probability {probability}"
+        "{rewritten} of {captions} {have} rewrites, which replace {them} with probability {probability}"
     ));
 }
 

@@ -1,27 +1,21 @@
 //! Fitting a rewriter's gate: which rewrites help, and which are better left out.
 //!
-//! The captions of training pictures that the rewriter has not learned from (`data.held_out`) are rewritten and ranked
-//! with and without their rewrites. A logistic regression then predicts from what is known at query time whether the
-//! rewrite raised the rank of the right picture, and the threshold with the best mean reciprocal rank is kept.
+//! The captions of training pictures that the rewriter has not learned from (`data.held_out`), what people asked for these
+//! pictures and captions made hard are rewritten and ranked with and without their rewrites. A logistic regression then
+//! predicts from what is known at query time whether the rewrite raised the rank of the right picture. Of yes and no, the
+//! threshold with the best mean reciprocal rank is kept; of shares, the sharpness.
+
+mod measure;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use relens::embed::embeddings::Embeddings;
-use relens::embed::retriever::Retriever;
 use relens::enhancer::rewriter::gate::FEATURES;
 use relens::enhancer::rewriter::settings::SETTINGS_FILE;
-use relens::enhancer::rewriter::{
-    Gate, GateFeatures, Rewrite, Rewriter, RewriterModelConfig, RewriterOptions,
-};
-use relens::enhancer::{EnhancedQuery, Query};
-use relens::evaluation::GroundTruthRanks;
-use relens::index::ExactIndex;
-use relens::knowledge::Knowledge;
-use relens::ranking::CombinedQueries;
+use relens::enhancer::rewriter::{Gate, RewriterModelConfig};
 use relens_models::atomic_file::write_atomically;
 use serde::{Deserialize, Serialize};
 
+use self::measure::{Measured, MeasuredRewrite, Retrievers};
 use super::logistic;
 use super::rewriter::{Environment, FeedbackConfig};
 use crate::data::corpus::CorpusConfig;
@@ -30,6 +24,8 @@ use relens::progress::Progress;
 
 /// The gate's file in the rewriter's directory.
 const GATE_FILE: &str = "gate.json";
+/// What is tried as a sharpness: from shares that hardly differ to yes and no.
+const SHARPNESSES: [f64; 8] = [0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0];
 /// Fewer rewrites that change a rank than this decide nothing.
 const LEAST_EXAMPLES: usize = 20;
 
@@ -44,12 +40,23 @@ pub struct GateConfig {
     pub output: Option<PathBuf>,
     /// Pictures and captions; `held_out` says how many training pictures the rewriter has not learned from.
     pub data: CorpusConfig,
-    /// The retriever.
+    /// The retriever. With a `judge` the ranks are the judge's; how scores over the gallery change is then left out, since
+    /// the scores of two retrievers are not alike.
     #[serde(default)]
     pub retriever: FeedbackConfig,
     /// Pictures among which ranks are counted: those that are held out, filled up with others. Default 1000.
     #[serde(default = "gallery")]
     pub gallery: usize,
+    /// Fits how much a rewrite counts beside its query, in place of whether it is used. Default false.
+    #[serde(default)]
+    pub share: bool,
+    /// Records of what people asked for pictures (`asked-train.jsonl`): the queries for those that are held out are asked
+    /// beside the captions. Default none.
+    #[serde(default)]
+    pub asked: Vec<PathBuf>,
+    /// What words are also called: each caption is asked once more in harder words. Default none.
+    #[serde(default)]
+    pub lexicon: Option<PathBuf>,
     /// λ of the ridge penalty on the weights. Default 1, range [0, 1e6].
     #[serde(default = "ridge")]
     pub ridge: f64,
@@ -66,23 +73,25 @@ fn ridge() -> f64 {
 /// What the fit found.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct GateReport {
-    /// Captions that were rewritten.
+    /// Queries that were rewritten.
     pub queries: usize,
-    /// Those whose rewrite raised the rank of the right picture.
+    /// Those whose rewrite raised the rank of the right picture: beside the query, or alone where shares are fitted.
     pub better: usize,
     /// Those whose rewrite lowered it.
     pub worse: usize,
     /// Chance that a helpful rewrite gets a higher probability than a harmful one.
     pub area_under_curve: f64,
-    /// The threshold that was chosen.
+    /// The threshold that was chosen; 0 where shares are fitted.
     pub threshold: f64,
+    /// The sharpness that was chosen, where shares are fitted.
+    pub sharpness: Option<f64>,
     /// Share of the rewrites that are used.
     pub let_through: f64,
     /// Mean reciprocal rank of the queries alone.
     pub reciprocal_rank_identity: f64,
-    /// With every rewrite.
+    /// With every rewrite, or with every rewrite in its query's place where shares are fitted.
     pub reciprocal_rank_ungated: f64,
-    /// With the rewrites that the gate lets through.
+    /// With the rewrites that the gate lets through, or by their shares.
     pub reciprocal_rank_gated: f64,
 }
 
@@ -108,9 +117,11 @@ impl GateConfig {
 pub fn fit(config: &GateConfig, progress: &mut dyn Progress) -> Result<GateReport> {
     let mut environment = Environment::open(&config.data, &config.retriever, 0)?;
     let retriever = environment.retriever()?;
+    let judge = environment.judging_retriever()?;
     let pictures = environment.gallery(config.gallery, progress)?;
-    let examples = measure(config, &environment, &retriever, &pictures, progress)?;
-    let (gate, report) = fitted(config, &examples, retriever.fingerprint())?;
+    let retrievers = Retrievers { judge: &judge, is_used: judge.fingerprint() == retriever.fingerprint() };
+    let measured = Measured::new(config, &environment.corpus, retrievers, &pictures, progress)?;
+    let (gate, report) = fitted(config, &measured, retriever.fingerprint())?;
     let directory = config.output.as_deref().unwrap_or(&config.rewriter);
     if directory != config.rewriter {
         copy_files(&config.rewriter, directory)?;
@@ -135,78 +146,8 @@ fn copy_files(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A query with its rewrite's features, and the rank of its picture without and with the rewrite.
-#[derive(Debug, Clone, Copy)]
-struct MeasuredRewrite {
-    features: GateFeatures,
-    before: u32,
-    after: u32,
-}
-
-fn measure(
-    config: &GateConfig,
-    environment: &Environment,
-    retriever: &Arc<Retriever>,
-    pictures: &Embeddings,
-    progress: &mut dyn Progress,
-) -> Result<Vec<MeasuredRewrite>> {
-    let (picture_of, queries): (Vec<usize>, Vec<Query>) = environment
-        .corpus
-        .held_out
-        .iter()
-        .enumerate()
-        .flat_map(|(index, picture)| picture.captions.iter().map(move |caption| (index, caption)))
-        .map(|(index, caption)| Ok((index, Query::new(caption)?)))
-        .collect::<Result<Vec<_>>>()?
-        .into_iter()
-        .unzip();
-    let settings = RewriterModelConfig::open(&config.rewriter)?;
-    let options = RewriterOptions {
-        without_gate: true,
-        embedder: Some(retriever.clone()),
-        ..RewriterOptions::default()
-    };
-    let rewriter = Rewriter::open(&config.rewriter, options, || Knowledge::bundled().map(Arc::new))?;
-    progress.message(&format!("rewriting {} captions of held-out pictures", queries.len()));
-    let rewrites: Vec<Option<Rewrite>> =
-        rewriter.rewrites(&queries)?.into_iter().map(|all| all.into_iter().next()).collect();
-    let texts: Vec<&str> = queries.iter().map(Query::text).collect();
-    let own = retriever.embed_texts(&texts)?;
-    let written: Vec<&str> = rewrites
-        .iter()
-        .zip(&texts)
-        .map(|(rewrite, text)| rewrite.as_ref().map_or(*text, |rewrite| rewrite.text.as_str()))
-        .collect();
-    let changed = retriever.embed_texts(&written)?;
-    let before = GroundTruthRanks::compute(pictures, &CombinedQueries::single(own.clone()), &picture_of)?;
-    let mixed: Vec<EnhancedQuery> = queries
-        .iter()
-        .zip(&written)
-        .map(|(query, text)| {
-            let rewrite = relens::enhancer::WeightedText { text: (*text).to_owned(), weight: 1.0 };
-            settings.mix.with_rewrites(query, vec![rewrite], Vec::new())
-        })
-        .collect();
-    let all: Vec<&str> =
-        mixed.iter().flat_map(|query| query.texts.iter().map(|text| text.text.as_str())).collect();
-    let combined = CombinedQueries::combine(&mixed, &retriever.embed_texts(&all)?, "rewriter")?;
-    let after = GroundTruthRanks::compute(pictures, &combined, &picture_of)?;
-    let ids = (0..pictures.rows() as u64).collect();
-    let gallery = ExactIndex::from_parts(retriever.fingerprint(), ids, pictures.clone())?;
-    let mut measured = Vec::with_capacity(queries.len());
-    for (index, rewrite) in rewrites.iter().enumerate() {
-        let Some(rewrite) = rewrite else { continue };
-        let (query, row) = (texts.get(index).copied().unwrap_or_default(), own.row(index));
-        measured.push(MeasuredRewrite {
-            features: GateFeatures::measure(query, rewrite, row, changed.row(index), Some(&gallery))?,
-            before: before.text_to_image.get(index).copied().unwrap_or(1),
-            after: after.text_to_image.get(index).copied().unwrap_or(1),
-        });
-    }
-    Ok(measured)
-}
-
-fn fitted(config: &GateConfig, examples: &[MeasuredRewrite], retriever: &str) -> Result<(Gate, GateReport)> {
+fn fitted(config: &GateConfig, measured: &Measured<'_>, retriever: &str) -> Result<(Gate, GateReport)> {
+    let examples = measured.rewrites.as_slice();
     let decided: Vec<&MeasuredRewrite> =
         examples.iter().filter(|example| example.before != example.after).collect();
     let helped: Vec<bool> = decided.iter().map(|example| example.after < example.before).collect();
@@ -214,7 +155,7 @@ fn fitted(config: &GateConfig, examples: &[MeasuredRewrite], retriever: &str) ->
     if decided.len() < LEAST_EXAMPLES || better == 0 || better == decided.len() {
         return Err(TrainingError::argument(
             "gate",
-            format!("at least {LEAST_EXAMPLES} held-out captions whose rank a rewrite changes, both ways"),
+            format!("at least {LEAST_EXAMPLES} held-out queries whose rank a rewrite changes, both ways"),
             format!("{better} better, {} worse", decided.len() - better),
         ));
     }
@@ -230,17 +171,25 @@ fn fitted(config: &GateConfig, examples: &[MeasuredRewrite], retriever: &str) ->
         weights: model.weights,
         bias: model.bias,
         threshold: 0.0,
+        sharpness: None,
         retriever: retriever.to_owned(),
         fitted_on: examples.len(),
     };
     let probabilities: Vec<f64> =
         examples.iter().map(|example| gate.probability(&example.features)).collect();
-    let (threshold, gated) = best_threshold(examples, &probabilities);
-    gate.threshold = threshold;
+    let gated = if config.share {
+        let (sharpness, gated) = best_sharpness(measured, &gate)?;
+        gate.sharpness = Some(sharpness);
+        gated
+    } else {
+        let (threshold, gated) = best_threshold(examples, &probabilities);
+        gate.threshold = threshold;
+        gated
+    };
     let mean = |rank: fn(&MeasuredRewrite) -> u32| {
         examples.iter().map(|example| 1.0 / f64::from(rank(example))).sum::<f64>() / examples.len() as f64
     };
-    let used = probabilities.iter().filter(|&&probability| probability >= threshold).count();
+    let used = probabilities.iter().filter(|&&probability| probability >= gate.threshold).count();
     let decided_probabilities: Vec<f64> =
         decided.iter().map(|example| gate.probability(&example.features)).collect();
     let report = GateReport {
@@ -248,7 +197,8 @@ fn fitted(config: &GateConfig, examples: &[MeasuredRewrite], retriever: &str) ->
         better,
         worse: decided.len() - better,
         area_under_curve: logistic::area_under_curve(&decided_probabilities, &helped),
-        threshold,
+        threshold: gate.threshold,
+        sharpness: gate.sharpness,
         let_through: used as f64 / examples.len() as f64,
         reciprocal_rank_identity: mean(|example| example.before),
         reciprocal_rank_ungated: mean(|example| example.after),
@@ -275,4 +225,17 @@ fn best_threshold(examples: &[MeasuredRewrite], probabilities: &[f64]) -> (f64, 
         }
     }
     best
+}
+
+/// The sharpness whose shares give the best mean reciprocal rank, and that rank; of equal ones the lowest.
+fn best_sharpness(measured: &Measured<'_>, gate: &Gate) -> Result<(f64, f64)> {
+    let mut best = (1.0, f64::NEG_INFINITY);
+    for sharpness in SHARPNESSES {
+        let gate = Gate { sharpness: Some(sharpness), ..gate.clone() };
+        let mean = measured.reciprocal_rank_by_shares(&gate)?;
+        if mean > best.1 {
+            best = (sharpness, mean);
+        }
+    }
+    Ok(best)
 }

@@ -84,9 +84,9 @@ impl Environment {
         self.embed(&retriever, &self.corpus.validation, progress)
     }
 
-    /// Embeddings of the pictures that are held out, filled up to `size` with training pictures.
+    /// The judge's embeddings of the pictures that are held out, filled up to `size` with training pictures.
     pub(crate) fn gallery(&mut self, size: usize, progress: &mut dyn Progress) -> Result<Embeddings> {
-        let retriever = self.retriever()?;
+        let retriever = self.judging_retriever()?;
         let others = size.saturating_sub(self.corpus.held_out.len()).min(self.corpus.training.len());
         let fill = self.corpus.training.iter().take(others);
         let pictures: Vec<DatasetImage> = self.corpus.held_out.iter().chain(fill).cloned().collect();

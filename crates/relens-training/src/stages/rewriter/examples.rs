@@ -14,6 +14,7 @@ use crate::optimizer::{GradientAccumulator, Gradients};
 use crate::random::stream;
 use crate::run::trainer::{Trainer, UpdateReport};
 use crate::{Result, TrainingError};
+use relens::counted::{by_number, counted};
 
 /// Samples whose skipping is told one by one; the rest is counted.
 const NAMED_SAMPLES: usize = 3;
@@ -76,7 +77,11 @@ pub(crate) fn fitting<T>(
         }
     }
     if skipped > NAMED_SAMPLES {
-        progress.message(&format!("{skipped} of {total} samples were skipped in all"));
+        progress.message(&format!(
+            "{skipped} of {} {} skipped in all",
+            counted(total, "sample"),
+            by_number(&skipped, "was", "were")
+        ));
     }
     kept
 }

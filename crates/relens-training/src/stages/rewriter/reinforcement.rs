@@ -19,6 +19,7 @@ use crate::optimizer::NamedParameter;
 use crate::reward::{Judge, RewardConfig};
 use crate::run::trainer::{Trainer, UpdateReport};
 use crate::{Result, TrainingError};
+use relens::counted::counted;
 
 /// How a policy explores, and what its rewrites are worth.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -156,7 +157,7 @@ impl<L: RolloutLearner> Reinforcement<L> {
         learner: impl FnOnce() -> Result<L>,
     ) -> Result<Self> {
         let queries = rollout_queries(rollouts.candidates.as_ref(), &environment.corpus)?;
-        progress.message(&format!("{} queries to rewrite", queries.len()));
+        progress.message(&format!("{} to rewrite", counted(queries.len(), "query")));
         Ok(Self {
             batches: run.batches(queries.len()),
             queries,

@@ -19,6 +19,7 @@ use crate::stages::rewriter::{
     supervised_gradients, supervised_metrics,
 };
 use crate::{Result, TrainingError};
+use relens::counted::counted;
 
 /// Targets whose lengths differ by less stand beside each other by the lengths of their prompts.
 const LENGTH_STEP: usize = 3;
@@ -53,8 +54,8 @@ impl MixtureTuning {
         let name = |index: usize| pairs.get(index).map_or(String::new(), |(prompt, _)| prompt.clone());
         let development = fitting(encode_pairs(policy, &pairs)?, name, progress);
         progress.message(&format!(
-            "{} pairs an epoch, {} to choose by",
-            mixing.examples_per_epoch,
+            "{} an epoch, {} to choose by",
+            counted(mixing.examples_per_epoch, "pair"),
             development.len()
         ));
         let batches = config.run.batches(mixing.examples_per_epoch);

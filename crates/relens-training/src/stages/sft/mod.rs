@@ -39,6 +39,7 @@ use crate::stages::rewriter::{
 };
 use crate::stages::rewriter::{Plan, PlanShape, PolicyConfig, RewriterConfig, RewritingMethod};
 use crate::{Result, TrainingError};
+use relens::counted::counted;
 
 /// Trains a rewriter, or goes on with a run that was interrupted, and exports the best weights.
 ///
@@ -117,7 +118,7 @@ impl SupervisedFineTuning {
                 &"none",
             ));
         }
-        progress.message(&format!("{} examples", examples.len()));
+        progress.message(&counted(examples.len(), "example"));
         let batches = config.run.batches(examples.len());
         Ok(Self { config, examples, batches })
     }

@@ -15,7 +15,7 @@ mod chat;
 mod clean;
 pub mod keywords;
 mod phrases;
-mod phrasing;
+pub(in crate::enhancer) mod phrasing;
 pub mod preferences;
 pub mod wording;
 

@@ -24,19 +24,19 @@ const OF_GARMENTS: &str = "\
     purple red silk silver striped tan white yellow";
 
 /// A stretch of the new text: what stands before it in the old one, and itself.
-pub(super) struct Passage<'a> {
+pub(in crate::enhancer) struct Passage<'a> {
     /// What parts it from the unit before.
-    pub(super) gap: &'a str,
+    pub(in crate::enhancer) gap: &'a str,
     /// The words.
-    pub(super) text: Cow<'a, str>,
+    pub(in crate::enhancer) text: Cow<'a, str>,
     /// Whether it is a meaning.
-    pub(super) new: bool,
+    pub(in crate::enhancer) new: bool,
     /// Whether only spaces or hyphens part it from the unit before.
-    pub(super) joins: bool,
+    pub(in crate::enhancer) joins: bool,
 }
 
 /// The units as a text.
-pub(super) fn fluent(mut units: Vec<Passage<'_>>) -> String {
+pub(in crate::enhancer) fn fluent(mut units: Vec<Passage<'_>>) -> String {
     wear_colours(&mut units);
     put_behind_nouns(&mut units);
     leave_objects(&mut units);

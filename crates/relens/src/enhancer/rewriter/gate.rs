@@ -1,8 +1,9 @@
-//! The gate: predicts whether a rewrite helps, and keeps the original where it would not.
+//! The gate: predicts whether a rewrite helps. What it says decides whether the rewrite is used, and, if the gate says so,
+//! how much it counts beside the query.
 //!
 //! A logistic model on a few numbers that are known at query time: how far the rewrite is from the query, how long, how
-//! sure the language model was, and how the scores over the gallery change. It is fitted on training pictures that the
-//! rewriter has not learned from.
+//! sure the language model was, how much of the query is unfamiliar to the retriever, and how the scores over the gallery
+//! change. It is fitted on training pictures that the rewriter has not learned from.
 
 use std::path::Path;
 
@@ -18,11 +19,12 @@ use crate::index::Index;
 const TOP: usize = 10;
 
 /// The features' names, in order.
-pub const FEATURES: [&str; 9] = [
+pub const FEATURES: [&str; 10] = [
     "similarity_to_query",
     "length_ratio",
     "query_words",
     "mean_log_prob",
+    "unfamiliarity",
     "best_score_before",
     "margin_before",
     "best_score_change",
@@ -64,7 +66,8 @@ impl ScoreDistribution {
 }
 
 impl GateFeatures {
-    /// Measures a query and its rewrite.
+    /// Measures a query, of which the retriever does not know the part `unfamiliarity` (0 to 1, if somebody measured it),
+    /// and its rewrite.
     ///
     /// # Shapes
     /// - query_vector, rewrite_vector: `[dim]`, L2-normalised
@@ -73,6 +76,7 @@ impl GateFeatures {
     /// [`Error::Argument`] if the dimensions differ.
     pub fn measure(
         query: &str,
+        unfamiliarity: Option<f32>,
         rewrite: &Rewrite,
         query_vector: &[f32],
         rewrite_vector: &[f32],
@@ -82,10 +86,15 @@ impl GateFeatures {
         let similarity: f64 =
             query_vector.iter().zip(rewrite_vector).map(|(left, right)| f64::from(left * right)).sum();
         let mut values = [None; FEATURES.len()];
-        let of_texts =
-            [similarity, words(&rewrite.text) - words(query), words(query), f64::from(rewrite.mean_log_prob)];
+        let of_texts = [
+            Some(similarity),
+            Some(words(&rewrite.text) - words(query)),
+            Some(words(query)),
+            Some(f64::from(rewrite.mean_log_prob)),
+            unfamiliarity.map(f64::from),
+        ];
         for (value, found) in values.iter_mut().zip(of_texts) {
-            *value = Some(found);
+            *value = found;
         }
         if let Some(gallery) = gallery.filter(|gallery| !gallery.is_empty()) {
             let before = ScoreDistribution::of(query_vector, gallery)?;
@@ -126,6 +135,10 @@ pub struct Gate {
     pub bias: f64,
     /// The least predicted probability of help with which a rewrite is used.
     pub threshold: f64,
+    /// With it, the rewrite's share is `σ(sharpness · logit)` and the query has the rest; several rewrites and the query,
+    /// whose logit is 0, share by softmax. Above 0. Without it the shares are those of the directory's `mix`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sharpness: Option<f64>,
     /// The fingerprint of the retriever that the gate was fitted for.
     pub retriever: String,
     /// Queries that it was fitted on.
@@ -155,11 +168,16 @@ impl Gate {
         if !(0.0..=1.0).contains(&gate.threshold) {
             return Err(refuse(format!("expected a threshold in [0, 1], found {}", gate.threshold)));
         }
+        if let Some(sharpness) =
+            gate.sharpness.filter(|sharpness| !(sharpness.is_finite() && *sharpness > 0.0))
+        {
+            return Err(refuse(format!("expected a sharpness above 0, found {sharpness}")));
+        }
         Ok(gate)
     }
 
-    /// The predicted probability that a rewrite helps.
-    pub fn probability(&self, features: &GateFeatures) -> f64 {
+    /// The logit of the predicted probability that a rewrite helps.
+    fn logit(&self, features: &GateFeatures) -> f64 {
         let mut logit = self.bias;
         for (index, value) in features.values.iter().enumerate() {
             let numbers = (self.mean.get(index), self.deviation.get(index), self.weights.get(index));
@@ -167,7 +185,21 @@ impl Gate {
                 logit += weight * (value - mean) / deviation;
             }
         }
-        1.0 / (1.0 + (-logit).exp())
+        logit
+    }
+
+    /// The predicted probability that a rewrite helps.
+    pub fn probability(&self, features: &GateFeatures) -> f64 {
+        1.0 / (1.0 + (-self.logit(features)).exp())
+    }
+
+    /// How much each of a query's rewrites counts where the query itself counts 1; `None` for a gate without a sharpness.
+    pub fn weights(&self, rewrites: &[GateFeatures]) -> Option<Vec<f32>> {
+        let sharpness = self.sharpness?;
+        // A bound far beyond every fit keeps the largest exponential finite.
+        let weight =
+            |features: &GateFeatures| (sharpness * self.logit(features)).clamp(-30.0, 30.0).exp() as f32;
+        Some(rewrites.iter().map(weight).collect())
     }
 
     /// Whether a rewrite should be used.
@@ -184,7 +216,7 @@ mod tests {
     fn gate() -> Gate {
         let mut weights = vec![0.0; FEATURES.len()];
         weights[0] = 2.0;
-        weights[7] = 1.0;
+        weights[8] = 1.0;
         Gate {
             features: FEATURES.map(str::to_owned).into(),
             mean: vec![0.5; FEATURES.len()],
@@ -192,6 +224,7 @@ mod tests {
             weights,
             bias: 0.0,
             threshold: 0.5,
+            sharpness: None,
             retriever: "words".to_owned(),
             fitted_on: 10,
         }
@@ -201,19 +234,24 @@ mod tests {
     fn what_is_far_from_the_query_is_kept_out_and_what_is_unknown_is_neutral() {
         let rewrite = Rewrite { text: "a brown dog".to_owned(), mean_log_prob: -0.5 };
         let measure = |vector: &[f32], gallery: Option<&dyn Index>| {
-            GateFeatures::measure("a dog", &rewrite, &[1.0, 0.0], vector, gallery).unwrap()
+            GateFeatures::measure("a dog", Some(0.5), &rewrite, &[1.0, 0.0], vector, gallery).unwrap()
         };
         let (near, far) = (measure(&[0.8, 0.6], None), measure(&[0.1, 0.995], None));
         assert!(gate().lets_through(&near) && !gate().lets_through(&far));
-        assert_eq!(near.values()[7], None);
+        assert_eq!(near.values()[8], None);
         let logit: f64 = 2.0 * (0.8 - 0.5) / 0.25;
         assert!((gate().probability(&near) - 1.0 / (1.0 + (-logit).exp())).abs() < 1e-6);
         let pictures = Embeddings::from_rows(2, vec![1.0, 0.0, 0.0, 1.0, 0.6, 0.8]).unwrap();
         let gallery = ExactIndex::from_parts("words", vec![7, 8, 9], pictures).unwrap();
         let values = measure(&[0.6, 0.8], Some(&gallery));
-        let change = values.values()[6].unwrap();
+        let change = values.values()[7].unwrap();
         assert!(change.abs() < 1e-6, "the best score is 1 before and after: {change}");
-        assert_eq!(values.values()[8], Some(1.0));
+        assert_eq!(values.values()[9], Some(1.0));
+        assert_eq!(gate().weights(&[near]), None);
+        let sharp = Gate { sharpness: Some(0.5), ..gate() };
+        let weights = sharp.weights(&[near, far]).unwrap();
+        assert!((f64::from(weights[0]) - (0.5 * logit).exp()).abs() < 1e-4, "{weights:?}");
+        assert!(weights[1] < 1.0, "a rewrite that would hurt counts less than the query: {weights:?}");
     }
 
     #[test]
@@ -227,6 +265,7 @@ mod tests {
             good.replace("\"threshold\":0.5", "\"threshold\":1.5"),
             good.replacen("0.25", "0.0", 1),
             good.replacen("length_ratio", "length", 1),
+            good.replacen("\"retriever\"", "\"sharpness\":0.0,\"retriever\"", 1),
             "{}".to_owned(),
         ] {
             fs_err::write(&path, broken).unwrap();

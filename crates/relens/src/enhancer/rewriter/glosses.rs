@@ -5,13 +5,18 @@
 //! ```text
 //! pooch ( dog ) snarling ( showing teeth | baring teeth ) at a laddie ( boy )
 //! ```
+//!
+//! Or the best of what a word means stands in its place, put together as the composer does it: "dog showing its teeth at a
+//! boy". What is left to the model is then how to say it, and what to leave out.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::english::Vocabulary;
+use crate::english::article::with_article;
 use crate::english::words::words;
+use crate::enhancer::composer::phrasing::{Passage, fluent};
 use crate::enhancer::composer::preferences::Preferences;
 use crate::enhancer::composer::wording::Wording;
 use crate::knowledge::words::MeaningKind;
@@ -34,11 +39,14 @@ pub struct GlossConfig {
     pub unfamiliar_up_to: u64,
     /// The most glosses of one phrase. Default 2.
     pub most: usize,
+    /// The first gloss stands in the phrase's place, and none behind it; the meanings come in the order in which the bundled
+    /// retriever likes them. Default false.
+    pub in_place: bool,
 }
 
 impl Default for GlossConfig {
     fn default() -> Self {
-        Self { unfamiliar_up_to: 30, most: 2 }
+        Self { unfamiliar_up_to: 30, most: 2, in_place: false }
     }
 }
 
@@ -49,6 +57,8 @@ pub struct GlossedQuery {
     pub parts: Vec<GlossedPhrase>,
     /// How much of what the query is about has a gloss, 0 to 1.
     pub unfamiliarity: f32,
+    /// Whether glosses stand in their phrases' places.
+    pub in_place: bool,
 }
 
 /// One or more words of a query that belong together.
@@ -65,6 +75,9 @@ pub struct GlossedPhrase {
 impl GlossedQuery {
     /// The prompt's text.
     pub fn text(&self) -> String {
+        if self.in_place {
+            return self.replaced();
+        }
         let mut text = String::new();
         for part in &self.parts {
             if !text.is_empty() {
@@ -78,21 +91,37 @@ impl GlossedQuery {
         }
         text
     }
+
+    /// The query with every glossed phrase by its first gloss.
+    fn replaced(&self) -> String {
+        let passages = self.parts.iter().enumerate().map(|(place, part)| Passage {
+            gap: if place == 0 { "" } else { " " },
+            text: part.glosses.first().unwrap_or(&part.text).into(),
+            new: !part.glosses.is_empty(),
+            joins: true,
+        });
+        plain(&with_article(&fluent(passages.collect())))
+    }
 }
 
 /// Finds what a query's unfamiliar words mean.
 pub struct Glosses {
     wording: Wording,
     knowledge: Arc<Knowledge>,
-    most: usize,
+    settings: GlossConfig,
 }
 
 impl Glosses {
-    /// Glosses by what `knowledge` says of words that `captions` hardly use.
-    pub fn new(settings: GlossConfig, captions: Arc<Vocabulary>, knowledge: Arc<Knowledge>) -> Self {
-        // Without preferences the meanings stay in the order of the knowledge base, a person's first.
-        let wording = Wording::new(captions, Preferences::default(), settings.unfamiliar_up_to);
-        Self { wording, knowledge, most: settings.most }
+    /// Glosses by what `knowledge` says of words that `captions` hardly use. Without `preferences` the meanings stay in the
+    /// order of the knowledge base, a person's first.
+    pub fn new(
+        settings: GlossConfig,
+        captions: Arc<Vocabulary>,
+        knowledge: Arc<Knowledge>,
+        preferences: Preferences,
+    ) -> Self {
+        let wording = Wording::new(captions, preferences, settings.unfamiliar_up_to);
+        Self { wording, knowledge, settings }
     }
 
     /// A query in parts.
@@ -120,11 +149,15 @@ impl Glosses {
             parts.push(GlossedPhrase { text, glosses, meanings });
             place += length;
         }
-        GlossedQuery { parts, unfamiliarity }
+        GlossedQuery { parts, unfamiliarity, in_place: self.settings.in_place }
     }
 
     /// What a person said, then common names, then a short description; longer ones where there is nothing else.
     fn chosen(&self, meanings: &[(String, MeaningKind, Source)]) -> Vec<String> {
+        if self.settings.in_place {
+            // They come in the order in which a retriever likes them.
+            return meanings.iter().take(self.settings.most).map(|(text, ..)| text.clone()).collect();
+        }
         let of = |wanted: MeaningKind| {
             let known = meanings.iter().filter(move |(_, kind, _)| *kind == wanted);
             known.map(|(meaning, ..)| meaning)
@@ -133,7 +166,7 @@ impl Glosses {
         let usual = of(MeaningKind::Name).take(NAMES_FIRST).chain(of(MeaningKind::Short).take(1));
         let mut chosen: Vec<String> = Vec::new();
         for meaning in taught.chain(usual).chain(of(MeaningKind::Plain)) {
-            if chosen.len() < self.most && !chosen.contains(meaning) {
+            if chosen.len() < self.settings.most && !chosen.contains(meaning) {
                 chosen.push(meaning.clone());
             }
         }
@@ -156,6 +189,10 @@ mod tests {
     type KnownMeaning<'a> = (MeaningKind, &'a str, Source);
 
     fn glosses(words: &[(&str, &[KnownMeaning<'_>])]) -> Glosses {
+        glosses_by(GlossConfig::default(), words)
+    }
+
+    fn glosses_by(settings: GlossConfig, words: &[(&str, &[KnownMeaning<'_>])]) -> Glosses {
         let word = |(word, meanings): &(&str, &[KnownMeaning<'_>])| Word {
             word: (*word).to_owned(),
             language: ENGLISH.to_owned(),
@@ -171,7 +208,7 @@ mod tests {
         let knowledge = Knowledge::new(Vec::new(), "a test").unwrap();
         let knowledge = knowledge.with_words(Words::default().with(words.iter().map(word)));
         let captions = Vocabulary::of_captions(["a dog at the boy in two hats"; 40]);
-        Glosses::new(GlossConfig::default(), Arc::new(captions), Arc::new(knowledge))
+        Glosses::new(settings, Arc::new(captions), Arc::new(knowledge), Preferences::default())
     }
 
     fn usual() -> Glosses {
@@ -199,6 +236,19 @@ mod tests {
         assert!((glossed.unfamiliarity - 4.0 / 7.0).abs() < 1e-6, "{}", glossed.unfamiliarity);
         assert_eq!(usual().of("a dog at the boy").text(), "a dog at the boy");
         assert_eq!(usual().of("").text(), "");
+    }
+
+    #[test]
+    fn in_place_the_first_meaning_stands_where_the_phrase_stood() {
+        let in_place = GlossConfig { in_place: true, ..GlossConfig::default() };
+        let words: &[(&str, &[KnownMeaning<'_>])] = &[
+            ("pooch", &[(MeaningKind::Name, "dog", Source::Llm)]),
+            ("snarling", &[(MeaningKind::Short, "showing its teeth", Source::Llm)]),
+        ];
+        let glosses = glosses_by(in_place, words);
+        assert_eq!(glosses.of("A Pooch, snarling at the boy!").text(), "a dog showing its teeth at the boy");
+        assert_eq!(glosses.of("a snarling pooch").text(), "a dog showing its teeth");
+        assert_eq!(glosses.of("a dog at the boy").text(), "a dog at the boy");
     }
 
     #[test]

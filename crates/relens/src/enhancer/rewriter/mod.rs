@@ -25,7 +25,7 @@ pub use settings::{DecodingConfig, DecodingMethod, PromptConfig, RewriterModelCo
 
 use super::mix::{Mix, equally_weighted};
 use super::open::{EnhancerContext, EnhancerTable};
-use super::{EnhancedQuery, Query, QueryEnhancer, TraceEntry};
+use super::{EnhancedQuery, Query, QueryEnhancer, TraceEntry, WeightedText};
 use crate::embed::TextEmbedder;
 use crate::error::Result;
 use crate::index::Index;
@@ -87,6 +87,15 @@ pub struct Rewriter {
 struct OpenGate {
     gate: Gate,
     embedder: Arc<dyn TextEmbedder>,
+}
+
+/// A query's rewrites behind the gate.
+struct Gated {
+    kept: Vec<Rewrite>,
+    /// How much each counts where the query counts 1, if the gate says so.
+    weights: Option<Vec<f32>>,
+    /// How many were kept out.
+    out: usize,
 }
 
 impl Rewriter {
@@ -169,9 +178,14 @@ impl Rewriter {
         Ok(found.into_iter().map(Option::unwrap_or_default).collect())
     }
 
+    /// How much of what a query is about is unfamiliar to the retriever, 0 to 1; none where prompts have no glosses.
+    pub fn unfamiliarity(&self, query: &Query) -> Option<f32> {
+        self.model.unfamiliarity(query)
+    }
+
     /// How much a query counts beside its rewrites.
     fn mix_of(&self, query: &Query) -> Mix {
-        let unfamiliarity = self.familiar_share.zip(self.model.unfamiliarity(query));
+        let unfamiliarity = self.familiar_share.zip(self.unfamiliarity(query));
         unfamiliarity.map_or(self.mix, |(share, unfamiliar)| Mix {
             original_share: share * (1.0 - unfamiliar),
             ..self.mix
@@ -191,16 +205,16 @@ impl Rewriter {
         Ok("the rewriter wrote nothing")
     }
 
-    /// The rewrites that the gate lets through, and how many it keeps out, for every query. Without `images` it judges by
-    /// the texts alone.
+    /// The rewrites that the gate lets through, for every query. Without `images` it judges by the texts alone.
     fn gated(
         &self,
         queries: &[Query],
         rewrites: Vec<Vec<Rewrite>>,
         images: Option<&dyn Index>,
-    ) -> Result<Vec<(Vec<Rewrite>, usize)>> {
+    ) -> Result<Vec<Gated>> {
         let Some(open) = &self.gate else {
-            return Ok(rewrites.into_iter().map(|rewrites| (rewrites, 0)).collect());
+            let all = |kept| Gated { kept, weights: None, out: 0 };
+            return Ok(rewrites.into_iter().map(all).collect());
         };
         let texts: Vec<&str> = queries
             .iter()
@@ -214,18 +228,20 @@ impl Rewriter {
         let mut gated = Vec::with_capacity(queries.len());
         for (query, rewrites) in queries.iter().zip(rewrites) {
             let (own, total) = (row, rewrites.len());
+            let unfamiliarity = self.unfamiliarity(query);
             row += 1;
-            let mut kept = Vec::with_capacity(total);
+            let (mut kept, mut measured) = (Vec::with_capacity(total), Vec::with_capacity(total));
             for rewrite in rewrites {
                 let (before, after) = (vectors.row(own), vectors.row(row));
                 row += 1;
-                let features = GateFeatures::measure(query.text(), &rewrite, before, after, images)?;
+                let text = query.text();
+                let features = GateFeatures::measure(text, unfamiliarity, &rewrite, before, after, images)?;
                 if open.gate.lets_through(&features) {
                     kept.push(rewrite);
+                    measured.push(features);
                 }
             }
-            let out = total - kept.len();
-            gated.push((kept, out));
+            gated.push(Gated { out: total - kept.len(), weights: open.gate.weights(&measured), kept });
         }
         Ok(gated)
     }
@@ -271,17 +287,21 @@ impl QueryEnhancer for Rewriter {
     fn enhance_batch(&self, queries: &[Query], images: Option<&dyn Index>) -> Result<Vec<EnhancedQuery>> {
         let rewrites = self.rewrites(queries)?;
         let gated = self.gated(queries, rewrites, images)?;
-        let enhance = |(query, (rewrites, out)): (&Query, (Vec<Rewrite>, usize))| -> Result<EnhancedQuery> {
-            let mut trace: Vec<TraceEntry> = Vec::new();
-            if rewrites.is_empty() {
-                return Ok(EnhancedQuery::unchanged(query, self.why_unchanged(query, out)?));
+        let enhance = |(query, gated): (&Query, Gated)| -> Result<EnhancedQuery> {
+            if gated.kept.is_empty() {
+                return Ok(EnhancedQuery::unchanged(query, self.why_unchanged(query, gated.out)?));
             }
-            trace.extend(rewrites.iter().map(|rewrite| TraceEntry::TextAdded {
-                text: rewrite.text.clone(),
-                source: "rewriter".to_owned(),
-            }));
-            let texts = rewrites.into_iter().map(|rewrite| rewrite.text).collect();
-            Ok(self.mix_of(query).with_rewrites(query, equally_weighted(texts), trace))
+            let texts: Vec<String> = gated.kept.into_iter().map(|rewrite| rewrite.text).collect();
+            let added =
+                |text: &String| TraceEntry::TextAdded { text: text.clone(), source: self.name().to_owned() };
+            let trace = texts.iter().map(added).collect();
+            let Some(weights) = gated.weights else {
+                return Ok(self.mix_of(query).with_rewrites(query, equally_weighted(texts), trace));
+            };
+            let mix = Mix { original_share: 1.0 / (1.0 + weights.iter().sum::<f32>()), ..self.mix };
+            let weighted = texts.into_iter().zip(weights);
+            let rewrites = weighted.map(|(text, weight)| WeightedText { text, weight }).collect();
+            Ok(mix.with_rewrites(query, rewrites, trace))
         };
         queries.iter().zip(gated).map(enhance).collect()
     }

@@ -4,10 +4,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::super::Query;
+use super::super::composer::preferences::{PREFERENCES_FILE, Preferences};
 use super::super::entity_finder::{EntityFinder, FoundEntity};
 use super::glosses::Glosses;
 use super::settings::{DESCRIPTIONS_PLACE, PromptConfig, QUERY_PLACE};
 use crate::embed::TextEmbedder;
+use crate::embed::retriever::DEFAULT_MODEL;
 use crate::english::{Vocabulary, vocabulary};
 use crate::error::{Error, Result};
 use crate::knowledge::{Knowledge, knowledge_base};
@@ -50,7 +52,15 @@ impl PromptBuilder {
             .glosses
             .map(|glosses| {
                 let captions = bundled::model(knowledge_base::BUNDLED)?.join(vocabulary::BUNDLED_FILE);
-                Ok::<_, Error>(Glosses::new(glosses, Arc::new(Vocabulary::open(&captions)?), knowledge))
+                // A rewriter reads what it has learned to read, so that these are not the preferences of whatever
+                // retriever is asked.
+                let preferences = if glosses.in_place {
+                    Preferences::open(&bundled::model(DEFAULT_MODEL)?.join(PREFERENCES_FILE))?
+                } else {
+                    Preferences::default()
+                };
+                let captions = Arc::new(Vocabulary::open(&captions)?);
+                Ok::<_, Error>(Glosses::new(glosses, captions, knowledge, preferences))
             })
             .transpose()?;
         Ok(Self { template, finder, glosses })

@@ -36,7 +36,7 @@ const DESCRIPTION_PROMPT: &str = include_str!("prompts/descriptions.txt");
 
 /// What is collected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CollectionSettings {
+pub struct CollectionConfig {
     /// Entities that fewer captions name are not described.
     pub floor: u64,
     /// Questions that are asked at the same time; at least 1.
@@ -50,7 +50,7 @@ pub struct CollectionSettings {
 /// answers; [`Error::Cancelled`](crate::error::Error::Cancelled).
 pub fn collect(
     captions: &[&str],
-    settings: CollectionSettings,
+    settings: CollectionConfig,
     asking: &mut Asking<'_>,
 ) -> Result<Vec<Entity>> {
     let mut different: Vec<&str> = captions.to_vec();

@@ -55,7 +55,7 @@ fn run(
     let captions: Vec<&str> = captions.iter().map(String::as_str).collect();
     let mut replies = Replies::open(path)?;
     let mut asking = Asking::new(model, &mut replies, watch);
-    let entities = collect(&captions, CollectionSettings { floor: 2, concurrency: 3 }, &mut asking)?;
+    let entities = collect(&captions, CollectionConfig { floor: 2, concurrency: 3 }, &mut asking)?;
     let usage = asking.usage();
     Ok((entities, usage))
 }

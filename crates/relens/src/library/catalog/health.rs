@@ -1,5 +1,6 @@
 //! Whether a catalogue is whole, and what can be saved of one that is not.
 
+use crate::counted::counted;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, Row};
@@ -61,7 +62,11 @@ impl Catalog {
             Err(error) => health.faults.push(error.to_string()),
         }
         if health.faults.is_empty() && health.vectors != health.images {
-            health.faults.push(format!("{} pictures, but {} vectors", health.images, health.vectors));
+            health.faults.push(format!(
+                "{}, but {}",
+                counted(health.images, "picture"),
+                counted(health.vectors, "vector")
+            ));
         }
         let paths = self.connection.prepare("SELECT path FROM images").and_then(|mut statement| {
             let paths = statement.query_map([], |row| Ok(path_of(row)))?;

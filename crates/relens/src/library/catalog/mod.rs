@@ -9,6 +9,7 @@ mod folders;
 mod health;
 mod open;
 mod path_bytes;
+mod picture_columns;
 mod reading;
 #[cfg(test)]
 mod tests;

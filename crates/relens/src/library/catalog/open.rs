@@ -69,6 +69,21 @@ const VERSION_2: &str = "
     CREATE TABLE folders (path BLOB PRIMARY KEY) WITHOUT ROWID;
 ";
 
+/// After every change of a picture, by whichever program, `generation` is another text: what was derived of the pictures
+/// before does not hold any more. Libraries of version 2 that were made before there was a generation get one.
+const GENERATION: &str = "
+    INSERT OR IGNORE INTO meta (key, value) VALUES ('generation', hex(randomblob(16)));
+    CREATE TRIGGER IF NOT EXISTS image_inserted AFTER INSERT ON images BEGIN
+        UPDATE meta SET value = hex(randomblob(16)) WHERE key = 'generation';
+    END;
+    CREATE TRIGGER IF NOT EXISTS image_updated AFTER UPDATE ON images BEGIN
+        UPDATE meta SET value = hex(randomblob(16)) WHERE key = 'generation';
+    END;
+    CREATE TRIGGER IF NOT EXISTS image_deleted AFTER DELETE ON images BEGIN
+        UPDATE meta SET value = hex(randomblob(16)) WHERE key = 'generation';
+    END;
+";
+
 /// A library of version 1 that is only read looks like one of version 2 through these.
 const VERSION_1_AS_2: &str = "
     CREATE TEMP VIEW images AS SELECT *, NULL AS fingerprint, NULL AS taken, NULL AS camera, NULL AS latitude,
@@ -160,6 +175,7 @@ impl Catalog {
             // commit.
             .execute_batch("DELETE FROM images; DELETE FROM skipped; DELETE FROM folders; DELETE FROM meta;")
             .and_then(|()| write_model(&transaction, model))
+            .and_then(|()| transaction.execute_batch(GENERATION))
             .map_err(failed)?;
         transaction.commit().map_err(failed)?;
         Ok(Self { path: path.to_owned(), connection, model: model.clone() })
@@ -231,6 +247,7 @@ fn prepare_for_writing(path: &Path, connection: &mut Connection, model: &ModelId
             .and_then(|()| transaction.pragma_update(None, "user_version", FORMAT_VERSION))
             .map_err(failed)?;
     }
+    transaction.execute_batch(GENERATION).map_err(failed)?;
     transaction.commit().map_err(failed)
 }
 

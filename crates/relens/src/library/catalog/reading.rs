@@ -24,7 +24,18 @@ pub struct KnownContent {
     pub fingerprint: Option<[u8; 32]>,
 }
 
-const IMAGE_COLUMNS: &str = "id, path, size, modified, width, height, taken, camera, latitude, longitude";
+pub(super) const IMAGE_COLUMNS: &str =
+    "id, path, size, modified, width, height, taken, camera, latitude, longitude";
+
+/// Fewer pictures than one in so many are read one by one, more in a scan of all.
+const SHARE_THAT_IS_SOUGHT: usize = 8;
+
+/// Vectors on their way into an index.
+struct VectorRows {
+    dim: usize,
+    ids: Vec<u64>,
+    data: Vec<f32>,
+}
 
 impl Catalog {
     /// The number of pictures that can be found.
@@ -173,43 +184,16 @@ impl Catalog {
     /// # Errors
     /// As for [`index`](Self::index).
     pub fn index_of(&self, filter: &PictureFilter) -> Result<ExactIndex> {
-        let dim = self.model().dim;
-        let mut ids = Vec::new();
-        let mut data = Vec::new();
-        let (condition, values) = filter.to_sql();
-        let sql = match condition.is_empty() {
-            true => {
-                let count = self.count("SELECT count(*) FROM vectors")?;
-                // One allocation for all vectors: a library of a million pictures is gigabytes, and growing would copy
-                // them. No more than the file can hold, whatever a damaged one says.
-                let most = std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len() / 4);
-                ids.reserve_exact(count);
-                data.reserve_exact(count.saturating_mul(dim).min(usize::try_from(most).unwrap_or(0)));
-                "SELECT image_id, vector FROM vectors ORDER BY image_id".to_owned()
-            }
-            false => format!(
-                "SELECT image_id, vector, latitude, longitude FROM images JOIN vectors ON image_id = id
-                 WHERE {condition} ORDER BY id"
-            ),
-        };
-        let mut statement = self.connection.prepare(&sql).map_err(|error| self.failed(error))?;
-        let mut rows =
-            statement.query(rusqlite::params_from_iter(values)).map_err(|error| self.failed(error))?;
-        while let Some(row) = rows.next().map_err(|error| self.failed(error))? {
-            let id: i64 = row.get(0).map_err(|error| self.failed(error))?;
-            if filter.near.is_some() && !filter.is_near(place(row, 2).map_err(|error| self.failed(error))?) {
-                continue;
-            }
-            let value = row.get_ref(1).map_err(|error| self.failed(error))?;
-            let bytes = value.as_blob().unwrap_or(&[]);
-            if bytes.len() != dim * 4 {
-                let expected = format!("a vector of {} bytes for picture {id}", dim * 4);
-                return Err(self.corrupt(expected, format!("{} bytes", bytes.len())));
-            }
-            ids.push(id.cast_unsigned());
-            let (components, _) = bytes.as_chunks::<4>();
-            data.extend(components.iter().map(|bytes| f32::from_le_bytes(*bytes)));
+        // What is read in one transaction belongs together, whatever others write meanwhile.
+        let _snapshot = self.connection.unchecked_transaction().map_err(|error| self.failed(error))?;
+        let all = self.image_count()?;
+        let passing = if filter.is_empty() { None } else { Some(self.passing(filter)?) };
+        let mut vectors = self.vector_rows(passing.as_ref().map_or(all, Vec::len));
+        match passing {
+            Some(ids) if ids.len() < all / SHARE_THAT_IS_SOUGHT => self.seek_vectors(&ids, &mut vectors)?,
+            passing => self.scan_vectors(passing.as_deref(), &mut vectors)?,
         }
+        let VectorRows { dim, ids, data } = vectors;
         let vectors = Embeddings::from_rows(dim, data)?;
         // Checked once here, so that a search can take dot products for cosines.
         vectors.ensure_normalised("vectors").map_err(|error| match error {
@@ -220,6 +204,62 @@ impl Catalog {
             other => other,
         })?;
         ExactIndex::from_parts(&self.model().fingerprint, ids, vectors)
+    }
+
+    /// Room for `count` vectors in one piece: of a million pictures they are gigabytes, and growing would copy them. No
+    /// more than the file can hold, whatever a damaged one says.
+    fn vector_rows(&self, count: usize) -> VectorRows {
+        let dim = self.model().dim;
+        let most = std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len() / 4);
+        let room = count.saturating_mul(dim).min(usize::try_from(most).unwrap_or(0));
+        VectorRows { dim, ids: Vec::with_capacity(room / dim.max(1)), data: Vec::with_capacity(room) }
+    }
+
+    /// Reads the vectors of `ids` one by one.
+    fn seek_vectors(&self, ids: &[i64], vectors: &mut VectorRows) -> Result<()> {
+        let query = "SELECT image_id, vector FROM vectors WHERE image_id = ?1";
+        let mut statement = self.connection.prepare(query).map_err(|error| self.failed(error))?;
+        for id in ids {
+            let mut rows = statement.query([id]).map_err(|error| self.failed(error))?;
+            if let Some(row) = rows.next().map_err(|error| self.failed(error))? {
+                self.push_vector(row, vectors)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads all vectors in the order of their ids, and keeps those of `passing`, which are in that order, too.
+    fn scan_vectors(&self, passing: Option<&[i64]>, vectors: &mut VectorRows) -> Result<()> {
+        let query = "SELECT image_id, vector FROM vectors ORDER BY image_id";
+        let mut statement = self.connection.prepare(query).map_err(|error| self.failed(error))?;
+        let mut rows = statement.query([]).map_err(|error| self.failed(error))?;
+        let mut passing = passing.map(|ids| ids.iter().peekable());
+        while let Some(row) = rows.next().map_err(|error| self.failed(error))? {
+            if let Some(passing) = &mut passing {
+                let id: i64 = row.get(0).map_err(|error| self.failed(error))?;
+                while passing.next_if(|&&passing| passing < id).is_some() {}
+                if passing.next_if(|&&passing| passing == id).is_none() {
+                    continue;
+                }
+            }
+            self.push_vector(row, vectors)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a row of id and vector.
+    fn push_vector(&self, row: &Row<'_>, vectors: &mut VectorRows) -> Result<()> {
+        let id: i64 = row.get(0).map_err(|error| self.failed(error))?;
+        let value = row.get_ref(1).map_err(|error| self.failed(error))?;
+        let bytes = value.as_blob().unwrap_or(&[]);
+        if bytes.len() != vectors.dim * 4 {
+            let expected = format!("a vector of {} bytes for picture {id}", vectors.dim * 4);
+            return Err(self.corrupt(expected, format!("{} bytes", bytes.len())));
+        }
+        vectors.ids.push(id.cast_unsigned());
+        let (components, _) = bytes.as_chunks::<4>();
+        vectors.data.extend(components.iter().map(|bytes| f32::from_le_bytes(*bytes)));
+        Ok(())
     }
 
     fn count(&self, query: &str) -> Result<usize> {

@@ -9,7 +9,7 @@ use crate::index::Index;
 use crate::library::filter::PictureFilter;
 use crate::pictures::metadata::PictureMetadata;
 
-fn model(fingerprint: &str) -> ModelIdentity {
+pub(super) fn model(fingerprint: &str) -> ModelIdentity {
     ModelIdentity { name: "tiny".to_owned(), fingerprint: fingerprint.to_owned(), dim: 2 }
 }
 
@@ -31,7 +31,7 @@ fn vectors(angles: &[f32]) -> Embeddings {
 }
 
 /// A closed catalogue of two pictures.
-fn filled(directory: &TempDir) -> PathBuf {
+pub(super) fn filled(directory: &TempDir) -> PathBuf {
     let path = directory.path().join("relens.db");
     let mut catalog = Catalog::open_or_create(&path, &model("a")).unwrap();
     catalog.add_batch(&[image("/p/a.jpg"), image("/p/b.jpg")], &vectors(&[0.0, 1.0]), &[]).unwrap();

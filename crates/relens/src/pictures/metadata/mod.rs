@@ -20,6 +20,9 @@ const LARGEST_SEARCHED: u64 = 256 << 20;
 const MOST_CAPTIONS: usize = 32;
 const LONGEST_CAPTION: usize = 2000;
 
+/// Of the earth as a sphere, in kilometres.
+pub(crate) const EARTH_RADIUS: f64 = 6371.0;
+
 /// A place on the earth.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Place {
@@ -37,13 +40,10 @@ impl Place {
         is_place.then_some(Self { latitude, longitude })
     }
 
-    /// The distance along the earth's surface in kilometres (the haversine formula on a sphere).
-    pub fn kilometres_to(self, other: Self) -> f64 {
-        const EARTH_RADIUS: f64 = 6371.0;
-        let (from, to) = (self.latitude.to_radians(), other.latitude.to_radians());
-        let (north, east) = (to - from, (other.longitude - self.longitude).to_radians());
-        let square = (north / 2.0).sin().powi(2) + from.cos() * to.cos() * (east / 2.0).sin().powi(2);
-        2.0 * EARTH_RADIUS * square.sqrt().min(1.0).asin()
+    /// Where it lies as seen from the earth's centre, at a distance of 1: exact to a metre.
+    pub(crate) fn direction(self) -> [f32; 3] {
+        let (north, east) = (self.latitude.to_radians(), self.longitude.to_radians());
+        [north.cos() * east.cos(), north.cos() * east.sin(), north.sin()].map(|part| part as f32)
     }
 }
 

@@ -267,10 +267,15 @@ impl Pipeline {
         index: &dyn Index,
     ) -> Result<Vec<Ranking>> {
         let EmbeddedQueries { enhanced, vectors, wanted } = embedded;
-        let hits = self.rank(&vectors, k, index)?;
+        // An estimate compares the best hits, however few are asked for.
+        let compared = if self.fit.is_some() { fit::COMPARED_HITS } else { 0 };
+        let hits = self.rank(&vectors, k.max(compared), index)?;
         let wanted = wanted.as_ref().unwrap_or(&vectors);
         let answers = hits.into_iter().zip(enhanced).zip(queries).enumerate();
-        let answers = answers.map(|(number, ((hits, enhanced), query))| {
+        let answers = answers.map(|(number, ((mut hits, enhanced), query))| {
+            let mut leads = fit::leads(&hits);
+            hits.truncate(k);
+            leads.truncate(k);
             let images = index.vectors(&hits.iter().map(|hit| hit.id).collect::<Vec<_>>())?;
             let evidence =
                 |image: &[f32]| Evidence { similarity: vectors.similarity(number, image), fits: None };
@@ -280,7 +285,7 @@ impl Pipeline {
                 let text = self.as_meant(query)?;
                 let searched = Searched { best: images.iter().next(), pictures: index.len() };
                 let features = fit.features(text.text(), wanted, number, searched)?;
-                let estimated = fit.config().estimate(features, fit::leads(&hits));
+                let estimated = fit.config().estimate(features, leads);
                 for (evidence, fits) in evidence.iter_mut().zip(&estimated.hits) {
                     evidence.fits = Some(*fits as f32);
                 }
