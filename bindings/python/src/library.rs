@@ -15,7 +15,7 @@ use relens::index::{ExactIndex, Index};
 use relens::library::catalog::CatalogImage;
 use relens::library::filter::{self, PictureFilter, SplitSearch};
 use relens::library::{
-    DATABASE_FILE, FoundImage, IndexingOptions, IndexingSummary, Library as Opened, Selected, Selection,
+    DATABASE_FILE, FoundImage, HitSelection, IndexingOptions, IndexingSummary, Library as Opened, Selected,
 };
 use relens::progress::Progress;
 use relens::ranking::Ranking;
@@ -279,7 +279,7 @@ fn selected(
     state: &Mutex<State>,
     directory: &Path,
 ) -> Result<Selected> {
-    let selection = Selection { k, with_missing: false, min_fit: None };
+    let selection = HitSelection { k, with_missing: false, min_fit: None };
     let mut state = locked(state);
     let library = state.open(directory)?;
     Ok(selection.search(everything, rank, |ranking| library.resolve_ranking(ranking))?)
