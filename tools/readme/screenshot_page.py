@@ -9,6 +9,7 @@ the page without a window, at the address that holds the query, and waits until 
 """
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 from urllib.parse import urlencode
+from urllib.request import Request, urlopen
 
 from PIL import Image
 
@@ -67,6 +69,9 @@ def main():
         subprocess.run(index, check=True, cwd=REPOSITORY, env=environment, stderr=subprocess.DEVNULL)
         server, address = serve(relens, library, environment)
         try:
+            # The first search opens the model, which a picture of the second need not tell of.
+            asked = json.dumps({"query": arguments.query}).encode()
+            urlopen(Request(f"{address}/api/v1/search", asked, {"Content-Type": "application/json"}), timeout=120).read()
             page = f"{address}/?{urlencode({'q': arguments.query})}"
             photograph(browser, page, (arguments.width, arguments.height), arguments.dark, picture)
         finally:

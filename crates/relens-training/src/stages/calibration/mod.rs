@@ -64,7 +64,8 @@ pub struct CalibrationSample {
     /// How many captions of each picture are asked. Default 2.
     #[serde(default = "captions")]
     pub captions: usize,
-    /// What people ask for the pictures, in a format that [`AskedQueries`] reads; asked beside the captions.
+    /// What people ask for the pictures, in a format that [`AskedQueries`](relens::dataset::AskedQueries) reads; asked beside
+    /// the captions.
     pub queries: Option<PathBuf>,
     /// The fields of `queries` that hold a query each. Default: `query`.
     #[serde(default)]
