@@ -218,10 +218,11 @@ fn observe(
 }
 
 fn fitted(observations: &[Observation]) -> Result<FitConfig> {
-    let of_kind = |present: bool| -> Vec<&Observation> {
-        observations.iter().filter(|observation| observation.present == present).collect()
-    };
-    let (present, absent) = (of_kind(true), of_kind(false));
+    // Of what has a picture counts what found it: a query whose picture is not among the first hits has nothing that fits in
+    // them, and looks like one that has none.
+    let found = observations.iter().filter(|one| one.present && one.right.is_some());
+    let absent = observations.iter().filter(|one| !one.present);
+    let (present, absent): (Vec<&Observation>, Vec<&Observation>) = (found.collect(), absent.collect());
     if present.is_empty() || absent.is_empty() {
         return Err(TrainingError::argument(
             "calibration",
