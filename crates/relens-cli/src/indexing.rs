@@ -33,11 +33,11 @@ pub(crate) fn index(
     fs_err::read_dir(images)?;
     interrupt::watch();
     let model = retriever.model();
-    let mut told = false;
+    let mut announced = false;
     let _lock = Library::lock(directory, |who| {
-        if !told {
+        if !announced {
             progress::note(&format!("{who} is indexing into this library; waiting until it has finished"));
-            told = true;
+            announced = true;
         }
         !interrupt::requested()
     })?;

@@ -98,11 +98,11 @@ mod tests {
         let config = at("configs/whole/sft.toml");
         let text = format!("output = \"{runs}/sft\"\n[policy]\nstart_from = \"{runs}/denoise/model\"\n");
         fs_err::write(&config, text).unwrap();
-        let told = |config: &Path| with_missing_steps(config, Error::msg("stopped")).to_string();
-        let message = told(&config);
+        let message_of = |config: &Path| with_missing_steps(config, Error::msg("stopped")).to_string();
+        let message = message_of(&config);
         assert!(message.contains("whole.toml --until denoise` first"), "{message}");
         fs_err::create_dir_all(at("runs/denoise/model")).unwrap();
-        assert_eq!(told(&config), "stopped", "nothing is missing any more");
-        assert_eq!(told(&at("none.toml")), "stopped");
+        assert_eq!(message_of(&config), "stopped", "nothing is missing any more");
+        assert_eq!(message_of(&at("none.toml")), "stopped");
     }
 }

@@ -71,7 +71,7 @@ impl RunArguments {
         for stage in &stages {
             check_command(stage, check)?;
         }
-        let told = if self.plan {
+        let states = if self.plan {
             planned(&stages)
         } else if self.dry_run {
             foreseen(&recipe, &stages)?
@@ -81,13 +81,13 @@ impl RunArguments {
                 .with_context(|| format!("the recipe `{}` stopped; run it again to go on", recipe.name))?;
             finished(&stages, &done)
         };
-        self.show(&recipe, &told)
+        self.show(&recipe, &states)
     }
 
-    fn show(&self, recipe: &Recipe, told: &[StageState<'_>]) -> Result<()> {
+    fn show(&self, recipe: &Recipe, states: &[StageState<'_>]) -> Result<()> {
         let mut output = Output::new();
         if self.json {
-            let stages: Vec<_> = told
+            let stages: Vec<_> = states
                 .iter()
                 .map(|StageState { stage, state, detail }| {
                     json!({"stage": stage.name, "state": state, "detail": detail, "command": stage.command,
@@ -100,10 +100,10 @@ impl RunArguments {
             return Ok(output.writer.flush()?);
         }
         let (strong, faint) = (output.style(output::strong()), output.style(output::faint()));
-        for StageState { stage, state, detail } in told {
+        for StageState { stage, state, detail } in states {
             let name = &stage.name;
-            let told = output::wrapped(&format!("{name}: {state}, {detail}"), INDENT);
-            let rest = told.strip_prefix(name.as_str()).unwrap_or_default();
+            let line = output::wrapped(&format!("{name}: {state}, {detail}"), INDENT);
+            let rest = line.strip_prefix(name.as_str()).unwrap_or_default();
             writeln!(output.writer, "{strong}{name}{strong:#}{rest}")?;
             if !stage.about.is_empty() {
                 let about = output::wrapped(&stage.about, INDENT);
@@ -128,7 +128,7 @@ fn check_command(stage: &RecipeStage, check: fn(&[String]) -> Result<(), String>
 }
 
 fn planned<'a>(stages: &[&'a RecipeStage]) -> Vec<StageState<'a>> {
-    let told = |stage: &&'a RecipeStage| {
+    let state_of = |stage: &&'a RecipeStage| {
         let made = |path: &PathBuf| {
             stages.iter().any(|earlier| earlier.outputs.iter().any(|output| path.starts_with(output)))
         };
@@ -142,7 +142,7 @@ fn planned<'a>(stages: &[&'a RecipeStage]) -> Vec<StageState<'a>> {
         };
         StageState { stage, state: "planned", detail }
     };
-    stages.iter().map(told).collect()
+    stages.iter().map(state_of).collect()
 }
 
 fn foreseen<'a>(recipe: &Recipe, stages: &[&'a RecipeStage]) -> Result<Vec<StageState<'a>>> {
@@ -150,20 +150,20 @@ fn foreseen<'a>(recipe: &Recipe, stages: &[&'a RecipeStage]) -> Result<Vec<Stage
     let mut digests = Digests::open(records.digests());
     let finished = std::collections::BTreeMap::new();
     let decisions = Planner { records: &records, digests: &mut digests, finished }.foresee(stages)?;
-    let told = |(stage, decision): (&&'a RecipeStage, Decision)| match decision {
+    let state_of = |(stage, decision): (&&'a RecipeStage, Decision)| match decision {
         Decision::Finished => StageState { stage, state: "finished", detail: "nothing changed".to_owned() },
         Decision::Run(reason) => {
             StageState { stage, state: "would run", detail: format!("because {reason}") }
         }
     };
-    Ok(stages.iter().zip(decisions).map(told).collect())
+    Ok(stages.iter().zip(decisions).map(state_of).collect())
 }
 
 fn finished<'a>(stages: &[&'a RecipeStage], done: &Done) -> Vec<StageState<'a>> {
-    let told = |stage: &&'a RecipeStage| match done.ran.iter().find(|(name, _)| *name == stage.name) {
+    let state_of = |stage: &&'a RecipeStage| match done.ran.iter().find(|(name, _)| *name == stage.name) {
         Some((_, seconds)) => StageState { stage, state: "ran", detail: format!("{seconds:.1} s") },
         None => StageState { stage, state: "skipped", detail: "finished before".to_owned() },
     };
     debug_assert_eq!(done.ran.len() + done.skipped.len(), stages.len());
-    stages.iter().map(told).collect()
+    stages.iter().map(state_of).collect()
 }

@@ -39,16 +39,16 @@ pub(crate) fn run(recipe: &Recipe, until: Option<&str>) -> Result<Done> {
         if interrupt::requested() {
             return Err(Error::Cancelled.into());
         }
-        let told = format!("stage {number} of {}, {}", stages.len(), stage.name);
+        let heading = format!("stage {number} of {}, {}", stages.len(), stage.name);
         let examined = planner.examine(stage)?;
         let Decision::Run(reason) = &examined.decision else {
-            progress::note(&format!("{told}: finished before"));
+            progress::note(&format!("{heading}: finished before"));
             done.skipped.push(stage.name.clone());
             continue;
         };
-        progress::note(&format!("{told}: running, because {reason}"));
+        progress::note(&format!("{heading}: running, because {reason}"));
         let seconds = run_stage(stage, &examined, &mut planner, &lock)?;
-        progress::note(&format!("{told}: finished after {seconds:.1} s"));
+        progress::note(&format!("{heading}: finished after {seconds:.1} s"));
         done.ran.push((stage.name.clone(), seconds));
     }
     planner.digests.save()?;
@@ -129,13 +129,13 @@ fn execute(stage: &RecipeStage, resume: &[String], log: &Path, lock: &File) -> R
             program.display()
         )
     })?;
-    let mut told = false;
+    let mut announced = false;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
-        if interrupt::requested() && !told {
-            told = true;
+        if interrupt::requested() && !announced {
+            announced = true;
             stop(&child);
         }
         std::thread::sleep(GLANCE);

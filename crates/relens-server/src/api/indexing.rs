@@ -74,7 +74,7 @@ pub(super) async fn index(
     let (folders, lock) = engine.run(prepare).await?;
     let (sender, body) = channel();
     let mut telling =
-        Telling { sender, engine: engine.clone(), task: String::new(), total: 0, done: 0, told: None };
+        Telling { sender, engine: engine.clone(), task: String::new(), total: 0, done: 0, last_event: None };
     // Not in the queue of work: this may take hours.
     tokio::task::spawn_blocking(move || {
         let outcome = fill(&engine, &folders, &mut telling);
@@ -143,7 +143,7 @@ struct Telling {
     task: String,
     total: u64,
     done: u64,
-    told: Option<Instant>,
+    last_event: Option<Instant>,
 }
 
 impl Telling {
@@ -160,7 +160,7 @@ impl Telling {
     }
 
     fn tell_progress(&mut self) {
-        self.told = Some(Instant::now());
+        self.last_event = Some(Instant::now());
         self.tell("progress", &json!({"task": self.task, "done": self.done, "total": self.total}));
     }
 }
@@ -173,7 +173,9 @@ impl Progress for Telling {
 
     fn advance(&mut self, done: u64) {
         self.done = done;
-        if done >= self.total || self.told.is_none_or(|told| told.elapsed() >= BETWEEN_EVENTS) {
+        if done >= self.total
+            || self.last_event.is_none_or(|last_event| last_event.elapsed() >= BETWEEN_EVENTS)
+        {
             self.tell_progress();
         }
     }

@@ -53,7 +53,7 @@ mod tests {
         ] {
             assert_eq!(without_stray_marks(typed).0, expected);
         }
-        let told = without_stray_marks("a ; b").1;
-        assert_eq!(told, [Correction { from: ";".to_owned(), to: String::new() }]);
+        let corrections = without_stray_marks("a ; b").1;
+        assert_eq!(corrections, [Correction { from: ";".to_owned(), to: String::new() }]);
     }
 }

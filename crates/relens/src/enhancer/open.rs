@@ -51,12 +51,12 @@ const NEEDS: [(&str, &str); 4] = [
 ];
 
 /// Names as they are told to people: those that need something say what.
-pub fn told(names: &[&str]) -> String {
-    let told = |name: &&str| match NEEDS.iter().find(|(known, _)| known == name) {
+pub fn listed(names: &[&str]) -> String {
+    let described = |name: &&str| match NEEDS.iter().find(|(known, _)| known == name) {
         Some((_, needed)) => format!("{name} (needs {needed})"),
         None => (*name).to_owned(),
     };
-    names.iter().map(told).collect::<Vec<_>>().join(", ")
+    names.iter().map(described).collect::<Vec<_>>().join(", ")
 }
 
 /// What enhancers are opened with.
@@ -126,7 +126,7 @@ pub(crate) fn unknown_enhancer(name: &str, available: &[&str]) -> Error {
     let name = name.to_owned();
     match in_place_of(&name) {
         Some(reason) => Error::Enhancer { enhancer: name, reason: reason.to_owned() },
-        None => Error::UnknownEnhancer { name, available: told(available) },
+        None => Error::UnknownEnhancer { name, available: listed(available) },
     }
 }
 

@@ -77,11 +77,11 @@ impl Library {
             .filter_map(|(path, known)| (known.is_none() && path.is_file()).then_some(path))
             .collect();
         for batch in undescribed.chunks(CHANGES_PER_BATCH) {
-            let told: Vec<_> = batch
+            let descriptions: Vec<_> = batch
                 .par_iter()
                 .map(|path| (path.clone(), content::fingerprint(path).ok().flatten(), metadata::read(path)))
                 .collect();
-            self.catalog.describe(&told)?;
+            self.catalog.describe(&descriptions)?;
         }
         Ok(())
     }

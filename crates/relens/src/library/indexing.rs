@@ -249,9 +249,9 @@ fn embed_batch<E: ImageEmbedder>(
     for (file, prepared) in batch.iter().zip(prepared) {
         match prepared {
             Err(file) => skipped.push(file),
-            Ok((PreparedImage { image: scaled, width, height }, told)) => {
+            Ok((PreparedImage { image: scaled, width, height }, carried)) => {
                 pictures.push(scaled);
-                let (fingerprint, metadata) = told;
+                let (fingerprint, metadata) = carried;
                 images.push(IndexedImage {
                     path: file.path.clone(),
                     state: file.state,

@@ -99,7 +99,7 @@ impl ModelHub {
     fn download(&self, repository: &Repo, progress: &mut dyn Progress) -> Result<(), String> {
         let api = self.api().map_err(|error| error.to_string())?;
         let remote = api.repo(repository.clone());
-        let listing = remote.info().map_err(|error| told(&error))?;
+        let listing = remote.info().map_err(|error| message_of(&error))?;
         let names: Vec<&str> = listing.siblings.iter().map(|file| file.rfilename.as_str()).collect();
         let wanted = wanted_files(&names);
         if wanted.is_empty() {
@@ -112,7 +112,7 @@ impl ModelHub {
             tracing::info!("downloading {name} of {}", repository.url());
             remote
                 .download_with_progress(name, Forwarding::to(progress))
-                .map_err(|error| format!("{name}: {}", told(&error)))?;
+                .map_err(|error| format!("{name}: {}", message_of(&error)))?;
         }
         Ok(())
     }
@@ -138,7 +138,7 @@ fn wanted_files<'a>(names: &[&'a str]) -> Vec<&'a str> {
 }
 
 /// An error in words that help.
-fn told(error: &ApiError) -> String {
+fn message_of(error: &ApiError) -> String {
     let text = error.to_string();
     // The hub answers so for names that do not exist, too.
     if text.contains("401") || text.contains("403") {

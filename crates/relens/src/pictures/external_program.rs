@@ -30,7 +30,7 @@ pub(crate) fn heif_decoder() -> Option<HeifDecoder> {
 pub(crate) struct Outcome {
     pub(crate) succeeded: bool,
     /// What it wrote to standard error.
-    pub(crate) told: String,
+    pub(crate) messages: String,
 }
 
 /// Runs a program for the file at `path`; `remedy` says what to do where it is not installed.
@@ -43,7 +43,7 @@ pub(crate) fn run(command: &mut Command, path: &Path, remedy: &str) -> Result<Ou
     match command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).output() {
         Ok(output) => Ok(Outcome {
             succeeded: output.status.success(),
-            told: String::from_utf8_lossy(&output.stderr).into_owned(),
+            messages: String::from_utf8_lossy(&output.stderr).into_owned(),
         }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Err(refused(format!("expected the program `{name}` on the PATH, found none; {remedy}")))

@@ -126,8 +126,8 @@ mod program {
         let program = command.get_program().to_string_lossy().into_owned();
         let outcome = external_program::run(&mut command, path, REMEDY)?;
         if !outcome.succeeded {
-            let told: String = outcome.told.trim().chars().take(300).collect();
-            return Err(refused(path, format!("{program} cannot read it: {told}")));
+            let messages: String = outcome.messages.trim().chars().take(300).collect();
+            return Err(refused(path, format!("{program} cannot read it: {messages}")));
         }
         // Of a file with several pictures, libheif's program numbers them.
         let first = [decoded, directory.path().join("picture-1.png")].into_iter().find(|file| file.is_file());

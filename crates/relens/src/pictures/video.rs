@@ -106,10 +106,10 @@ fn frames_by_ffmpeg(path: &Path) -> Result<Vec<RgbImage>> {
     let mut input = OsString::from("file:");
     input.push(path);
     let mut asking = Command::new("ffmpeg");
-    let told =
+    let messages =
         external_program::run(asking.args(["-nostdin", "-hide_banner", "-i"]).arg(&input), path, REMEDY)?
-            .told;
-    let rate = duration(&told).map_or(UNKNOWN_LENGTH_RATE, |seconds| FRAMES as f64 / seconds.max(0.1));
+            .messages;
+    let rate = duration(&messages).map_or(UNKNOWN_LENGTH_RATE, |seconds| FRAMES as f64 / seconds.max(0.1));
     let directory = tempfile::tempdir()?;
     let outcome = external_program::run(
         Command::new("ffmpeg")
@@ -121,14 +121,14 @@ fn frames_by_ffmpeg(path: &Path) -> Result<Vec<RgbImage>> {
         REMEDY,
     )?;
     if !outcome.succeeded {
-        return Err(refused(path, &format!("ffmpeg cannot read it: {}", outcome.told.trim())));
+        return Err(refused(path, &format!("ffmpeg cannot read it: {}", outcome.messages.trim())));
     }
     frames_in(directory.path()).map_err(|_| refused(path, "ffmpeg finds no frames in it"))
 }
 
 /// The seconds of a line such as `  Duration: 00:01:02.50, start: 0.000000, bitrate: 1205 kb/s`.
-fn duration(told: &str) -> Option<f64> {
-    let text = told.lines().find_map(|line| line.trim().strip_prefix("Duration: "))?.split(',').next()?;
+fn duration(messages: &str) -> Option<f64> {
+    let text = messages.lines().find_map(|line| line.trim().strip_prefix("Duration: "))?.split(',').next()?;
     let seconds = text.split(':').try_fold(0.0, |sum, part| Some(60.0 * sum + part.parse::<f64>().ok()?))?;
     (seconds.is_finite() && seconds > 0.0).then_some(seconds)
 }

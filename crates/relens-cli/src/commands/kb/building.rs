@@ -223,7 +223,7 @@ impl AskingArguments {
         let collected = collection::collect(captions, settings, &mut asking);
         let usage = asking.usage();
         drop(reporter);
-        progress::note(&self.told(&usage));
+        progress::note(&self.cost_line(&usage));
         let stopped = || format!("asking stopped; {} has all replies so far", path.display());
         Ok(Some(collected.with_context(stopped)?))
     }
@@ -241,7 +241,7 @@ impl AskingArguments {
         Ok(Some(LlmClient::start(settings, self.endpoint.key(), None)?))
     }
 
-    fn told(&self, usage: &AskingUsage) -> String {
+    fn cost_line(&self, usage: &AskingUsage) -> String {
         let AskingUsage { asked, recorded, prompt_tokens, completion_tokens } = usage;
         let cost = self.endpoint.prices().cost(*prompt_tokens, *completion_tokens);
         let price = if cost > 0.0 { format!(", costing {cost:.4}") } else { String::new() };

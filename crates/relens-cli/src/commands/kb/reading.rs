@@ -208,8 +208,8 @@ impl LintArguments {
                 serde_json::to_writer(&mut output.writer, &finding)?;
                 writeln!(output.writer)?;
             } else {
-                let told = format!("{}: {}", finding.entity, finding.message);
-                writeln!(output.writer, "{}", output::wrapped(&told, 2))?;
+                let line = format!("{}: {}", finding.entity, finding.message);
+                writeln!(output.writer, "{}", output::wrapped(&line, 2))?;
             }
         }
         Ok(output.writer.flush()?)

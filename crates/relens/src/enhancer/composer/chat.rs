@@ -77,14 +77,14 @@ pub(super) fn without_chat(text: &str) -> (String, Vec<Rewording>) {
         return unchanged();
     }
     let mut dropped: Vec<String> = Vec::new();
-    let mut told: Vec<&str> = Vec::new();
+    let mut remaining: Vec<&str> = Vec::new();
     for part in kept.into_iter().map(str::trim) {
         let (opening, rest) = part.split_at_checked(opening(part)).unwrap_or(("", part));
         dropped.extend(Some(opening.trim().to_owned()).filter(|opening| !opening.is_empty()));
-        told.push(rest);
+        remaining.push(rest);
     }
     dropped.extend(talk.into_iter().map(|part| part.trim().to_owned()));
-    let joined = told.join(" ");
+    let joined = remaining.join(" ");
     let mut rest = joined.trim_end_matches([' ', ',', ';', '?', '!']);
     if let Some(shorter) =
         AFTERWARDS.iter().find_map(|talk| rest.strip_suffix(talk)?.strip_suffix([' ', ',']))

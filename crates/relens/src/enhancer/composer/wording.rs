@@ -100,13 +100,13 @@ impl Wording {
         let best = Some(best).filter(|best| best.len() <= LONGEST_QUERY && !best.trim().is_empty())?;
         let other = Some(other).filter(|other| other.len() <= LONGEST_QUERY).unwrap_or_else(|| best.clone());
         let unfamiliarity = self.unfamiliarity(&words, &replaceable);
-        let told = replaceable.iter().filter_map(|phrase| {
+        let replaced = replaceable.iter().filter_map(|phrase| {
             let to = phrase.meanings.first()?.text.clone();
             Some(Replaced { from: typed(text, &words, phrase).to_owned(), to, seen: phrase.seen })
         });
         let renamed = Some(renamed).filter(|renamed| renamed.len() <= LONGEST_QUERY);
         let renamed = renamed.unwrap_or_else(|| best.clone());
-        Some(Reworded { text: best, other, renamed, replaced: told.collect(), unfamiliarity })
+        Some(Reworded { text: best, other, renamed, replaced: replaced.collect(), unfamiliarity })
     }
 
     /// How much of what a query is about can be replaced, 0 to 1.

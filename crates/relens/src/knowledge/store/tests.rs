@@ -302,7 +302,7 @@ fn taught(word: &str, meaning: &str) -> (String, String, Option<Word>) {
     (word.to_owned(), ENGLISH.to_owned(), Some(taught))
 }
 
-fn told(store: &KnowledgeStore) -> Vec<String> {
+fn meanings(store: &KnowledgeStore) -> Vec<String> {
     let words = store.words().unwrap();
     words.iter().map(|word| format!("{} → {}", word.word, word.meanings[0].text)).collect()
 }
@@ -314,12 +314,12 @@ fn words_have_a_history_and_can_be_taken_back() {
     assert_eq!((first.changed, first.entity.as_str()), (2, "lad"));
     assert!(store.edit_words("add", vec![taught("pooch", "dog")]).unwrap().is_none());
     store.edit_words("add", vec![taught("pooch", "puppy")]).unwrap();
-    assert_eq!(told(&store), ["lad → boy", "pooch → puppy"]);
+    assert_eq!(meanings(&store), ["lad → boy", "pooch → puppy"]);
     assert!(matches!(store.undo(Some(first.id)), Err(Error::CannotUndo { .. })));
     let undone = store.undo(None).unwrap();
-    assert_eq!(told(&store), ["lad → boy", "pooch → dog"]);
+    assert_eq!(meanings(&store), ["lad → boy", "pooch → dog"]);
     store.undo(Some(undone.id)).unwrap();
-    assert_eq!(told(&store), ["lad → boy", "pooch → puppy"]);
+    assert_eq!(meanings(&store), ["lad → boy", "pooch → puppy"]);
     assert_eq!(store.history(Some("pooch"), 9).unwrap().len(), 4);
     assert_eq!(store.word_changes(first.id).unwrap().len(), 2);
 }

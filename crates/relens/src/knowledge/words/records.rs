@@ -183,7 +183,7 @@ mod tests {
         fs_err::write(behind.path(), lines.join("\n")).unwrap();
         let captions = Vocabulary::of_captions(["boy boy son"]);
         let words = read(&[file.path(), behind.path()], ENGLISH, &captions).unwrap();
-        let told: Vec<String> = words
+        let written: Vec<String> = words
             .iter()
             .map(|word| {
                 let meanings: Vec<&str> = word.meanings.iter().map(|meaning| meaning.text.as_str()).collect();
@@ -191,7 +191,7 @@ mod tests {
             })
             .collect();
         assert_eq!(
-            told,
+            written,
             [
                 "lad: boy, son",
                 "love: sum",
@@ -212,9 +212,9 @@ mod tests {
         let behind = tempfile::NamedTempFile::new().unwrap();
         fs_err::write(behind.path(), r#"{"word": "hug", "alternatives": ["love"]}"#).unwrap();
         let words = read(&[file.path(), behind.path()], ENGLISH, &Vocabulary::default()).unwrap();
-        let told: Vec<(&str, usize)> =
+        let written: Vec<(&str, usize)> =
             words.iter().map(|word| (word.word.as_str(), word.meanings.len())).collect();
-        assert_eq!(told, [("love", 0), ("x", 1)]);
+        assert_eq!(written, [("love", 0), ("x", 1)]);
     }
 
     #[test]

@@ -96,13 +96,13 @@ fn the_second_of_two_who_fill_a_library_waits_and_is_told_who_works() {
     let place = Place::new();
     let directory = place.directory.path().join("library");
     let first = Library::lock(&directory, |_| false).unwrap();
-    let mut told = Vec::new();
+    let mut waited_for = Vec::new();
     let second = Library::lock(&directory, |who| {
-        told.push(who.to_owned());
+        waited_for.push(who.to_owned());
         false
     });
     assert!(matches!(second, Err(Error::Cancelled)));
-    assert_eq!(told, [format!("process {}", std::process::id())]);
+    assert_eq!(waited_for, [format!("process {}", std::process::id())]);
     drop(first);
     Library::lock(&directory, |_| false).unwrap();
 }

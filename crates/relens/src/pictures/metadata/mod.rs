@@ -76,11 +76,11 @@ pub(crate) fn read(path: &Path) -> PictureMetadata {
     // The sidecar is what a person edited last.
     let sidecars = sidecars(path, "xmp").filter_map(|path| regular_file::read(&path, FileKind::Sidecar).ok());
     for packet in segments.xmp.into_iter().chain(sidecars) {
-        let told = xmp::read(&packet);
-        metadata.taken = told.taken.or(metadata.taken);
-        metadata.camera = metadata.camera.or(told.camera);
-        metadata.place = told.place.or(metadata.place);
-        metadata.captions.extend(told.captions);
+        let described = xmp::read(&packet);
+        metadata.taken = described.taken.or(metadata.taken);
+        metadata.camera = metadata.camera.or(described.camera);
+        metadata.place = described.place.or(metadata.place);
+        metadata.captions.extend(described.captions);
     }
     for path in sidecars_of_text(path) {
         let text = regular_file::read_to_string(&path, FileKind::Sidecar).unwrap_or_default();

@@ -14,7 +14,7 @@ const DATES: [&str; 3] = ["exif:DateTimeOriginal", "photoshop:DateCreated", "xmp
 
 /// What a packet tells; what comes before a fault in it counts.
 pub(super) fn read(packet: &[u8]) -> PictureMetadata {
-    let mut told = Packet::default();
+    let mut described = Packet::default();
     let packet = String::from_utf8_lossy(packet);
     let mut reader = Reader::from_str(&packet);
     reader.config_mut().check_end_names = false;
@@ -23,13 +23,13 @@ pub(super) fn read(packet: &[u8]) -> PictureMetadata {
     loop {
         match reader.read_event() {
             Ok(Event::Start(tag)) => {
-                told.attributes(&tag);
+                described.attributes(&tag);
                 path.push(tag.name().as_ref().to_owned());
             }
-            Ok(Event::Empty(tag)) => told.attributes(&tag),
+            Ok(Event::Empty(tag)) => described.attributes(&tag),
             Ok(Event::End(_)) => drop(path.pop()),
             Ok(Event::Text(text)) => {
-                told.text(&path, &text);
+                described.text(&path, &text);
             }
             Ok(Event::Eof) | Err(_) => break,
             Ok(_) => {}
@@ -38,7 +38,7 @@ pub(super) fn read(packet: &[u8]) -> PictureMetadata {
             break;
         }
     }
-    told.finish()
+    described.finish()
 }
 
 #[derive(Default)]
@@ -135,11 +135,11 @@ mod tests {
             exif:GPSLatitude="48,51.5S" exif:GPSLongitude="2,21,0E">
             <dc:description><rdf:Alt><rdf:li xml:lang="x-default">A boat</rdf:li></rdf:Alt></dc:description>
             <dc:creator><rdf:Seq><rdf:li>Somebody</rdf:li></rdf:Seq></dc:creator></rdf:Description></rdf:RDF>"#;
-        let told = read(packet.as_bytes());
-        assert_eq!(told.taken, Some(1_625_393_472));
-        assert_eq!(told.camera.as_deref(), Some("Google Pixel 7"));
-        assert_eq!(told.captions, ["A boat"]);
-        let place = told.place.unwrap();
+        let described = read(packet.as_bytes());
+        assert_eq!(described.taken, Some(1_625_393_472));
+        assert_eq!(described.camera.as_deref(), Some("Google Pixel 7"));
+        assert_eq!(described.captions, ["A boat"]);
+        let place = described.place.unwrap();
         assert!((place.latitude + 48.858_333).abs() < 1e-5 && (place.longitude - 2.35).abs() < 1e-9);
         for packet in
             ["", "<", "<a b='", "<!DOCTYPE x [<!ENTITY a \"&a;&a;\">]><dc:title>&a;</dc:title>", "\0\u{1}"]

@@ -115,7 +115,7 @@ pub fn names() -> Vec<&'static str> {
 
 /// The same as they are told to people: those that need something say what.
 pub fn told_names() -> String {
-    open::told(&names())
+    open::listed(&names())
 }
 
 /// What is in the place of an enhancer that there once was, as an error would say it.
