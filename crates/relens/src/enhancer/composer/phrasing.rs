@@ -29,8 +29,10 @@ pub(in crate::enhancer) struct Passage<'a> {
     pub(in crate::enhancer) gap: &'a str,
     /// The words.
     pub(in crate::enhancer) text: Cow<'a, str>,
-    /// Whether it is a meaning.
+    /// Whether it is a meaning, or stands behind other words than before.
     pub(in crate::enhancer) new: bool,
+    /// Whether somebody typed just these words.
+    pub(in crate::enhancer) typed: bool,
     /// Whether only spaces or hyphens part it from the unit before.
     pub(in crate::enhancer) joins: bool,
 }
@@ -115,7 +117,7 @@ fn put_behind_nouns(units: &mut Vec<Passage<'_>>) {
             let words: Vec<&str> = noun.text.split(' ').collect();
             let (head, rest) = words.split_at(head_length(&noun.text));
             noun.text = [head, &[&*this.text], rest].concat().join(" ").into();
-            noun.new = true;
+            (noun.new, noun.typed) = (true, false);
             // The article before fits the word that stands behind it now.
             if let Some(next) = units.get_mut(position) {
                 (next.gap, next.joins, next.new) = (this.gap, this.joins, true);
@@ -168,7 +170,8 @@ fn leave_objects(units: &mut [Passage<'_>]) {
     }
 }
 
-/// "colorful flower flower" reads "colorful flower": what a meaning says that stands beside it is left out of it.
+/// "colorful flower flower" reads "colorful flower": what a meaning says that stands beside it is left out of it. Who types
+/// "red red" means it.
 fn say_once(units: &mut Vec<Passage<'_>>) {
     let same = |left: &str, right: &str| {
         let bare = |word: &str| word.to_lowercase().trim_end_matches('s').to_owned();
@@ -180,7 +183,7 @@ fn say_once(units: &mut Vec<Passage<'_>>) {
         let last_before = before.and_then(|unit| unit.text.rsplit(' ').next()).map(str::to_owned);
         let after = units.get(position + 1).filter(|after| after.joins);
         let first_after = after.and_then(|unit| unit.text.split(' ').next()).map(str::to_owned);
-        let Some(unit) = units.get_mut(position).filter(|unit| unit.new) else {
+        let Some(unit) = units.get_mut(position).filter(|unit| unit.new && !unit.typed) else {
             position += 1;
             continue;
         };
@@ -263,7 +266,8 @@ mod tests {
             let new = word.strip_prefix('_');
             let text = new.unwrap_or(word).replace('.', " ");
             let gap = if units.is_empty() { "" } else { &marked[marked.len() - rest.len() - 1..][..1] };
-            units.push(Passage { gap, text: text.into(), new: new.is_some(), joins: !units.is_empty() });
+            let (typed, joins) = (new.is_none(), !units.is_empty());
+            units.push(Passage { gap, text: text.into(), new: new.is_some(), typed, joins });
             rest = after.get(1..).unwrap_or_default();
         }
         fluent(units)

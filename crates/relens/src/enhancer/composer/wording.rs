@@ -226,7 +226,8 @@ fn written<'a>(
         let end = words.get(position + length - 1).map_or(word.range.end, |last| last.range.end);
         let own = text.get(word.range.start..end).unwrap_or_default();
         let new = phrase.and_then(&choose).map(|form| form.text.as_str());
-        units.push(Passage { gap, text: new.unwrap_or(own).into(), new: new.is_some(), joins: word.joins });
+        let (text, typed) = (new.unwrap_or(own).into(), new.is_none());
+        units.push(Passage { gap, text, new: !typed, typed, joins: word.joins });
         copied = end;
         position += length;
     }
@@ -301,6 +302,7 @@ mod tests {
             ("a bespectacled girl", "a girl in glasses"),
             ("the lad's hat .", "the boy's hat ."),
             ("an old apparatus", "an old machine"),
+            ("bespectacled red red girl", "a red red girl in glasses"),
             ("a cur", "a pooch"),
         ] {
             assert_eq!(text(typed).as_deref(), Some(expected), "{typed}");

@@ -98,6 +98,7 @@ impl GlossedQuery {
             gap: if place == 0 { "" } else { " " },
             text: part.glosses.first().unwrap_or(&part.text).into(),
             new: !part.glosses.is_empty(),
+            typed: part.glosses.is_empty(),
             joins: true,
         });
         plain(&with_article(&fluent(passages.collect())))
