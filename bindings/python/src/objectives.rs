@@ -64,11 +64,11 @@ pub(crate) fn ppo_loss<'py>(
     let (old, advantages) = (finite("old_log_probs", &old_log_probs)?, finite("advantages", &advantages)?);
     let found = clipped_policy_loss(&variable, old, advantages, clip_range)?;
     let (value, gradient) = differentiated(py, &found.loss, &variable)?;
-    let told = PyDict::new(py);
-    told.set_item("clip_fraction", found.clip_fraction)?;
-    told.set_item("ratio", found.ratio)?;
-    told.set_item("approximate_kl", found.approximate_kl)?;
-    Ok((value, gradient, told))
+    let metrics = PyDict::new(py);
+    metrics.set_item("clip_fraction", found.clip_fraction)?;
+    metrics.set_item("ratio", found.ratio)?;
+    metrics.set_item("approximate_kl", found.approximate_kl)?;
+    Ok((value, gradient, metrics))
 }
 
 /// The clipped value loss and its gradient.
@@ -107,10 +107,10 @@ pub(crate) fn grpo_loss<'py>(
     };
     let found = group_relative_loss(&variable, rollouts, clip_range, kl_coefficient)?;
     let (value, gradient) = differentiated(py, &found.loss, &variable)?;
-    let told = PyDict::new(py);
-    told.set_item("kl", found.kl)?;
-    told.set_item("clip_fraction", found.clip_fraction)?;
-    Ok((value, gradient, told))
+    let metrics = PyDict::new(py);
+    metrics.set_item("kl", found.kl)?;
+    metrics.set_item("clip_fraction", found.clip_fraction)?;
+    Ok((value, gradient, metrics))
 }
 
 /// Generalized advantage estimation: advantages and returns.

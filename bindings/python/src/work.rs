@@ -80,12 +80,12 @@ where
     loop {
         let (back, report) = py.detach(move || received(receiver));
         receiver = back;
-        let told = match report {
+        let reported = match report {
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => Ok(()),
             Ok(report) => on_progress.map_or(Ok(()), |callback| tell(py, callback, report)),
         };
-        if let Err(error) = told.and_then(|()| py.check_signals()) {
+        if let Err(error) = reported.and_then(|()| py.check_signals()) {
             stopped.store(true, Ordering::Relaxed);
             return Err(error.into());
         }

@@ -171,10 +171,7 @@ mod tests {
     fn long_texts_are_broken_at_blanks() {
         let text = wrapped(&"a dog on the beach ".repeat(9), 4);
         assert!(text.lines().count() > 2 && text.lines().all(|line| line.len() <= columns()), "{text}");
-        assert!(
-            text.lines().skip(1).all(|line| line.starts_with("    a") || line.starts_with("    ")),
-            "{text}"
-        );
+        assert!(text.lines().skip(1).all(|line| line.starts_with("    ")), "{text}");
         assert_eq!(
             text.split_whitespace().collect::<Vec<_>>().join(" "),
             "a dog on the beach ".repeat(9).trim()

@@ -1,9 +1,9 @@
 //! What filters ask of every picture, one column a question: ids, dates, folders, cameras, places, kinds.
 //!
-//! The columns are derived from the catalogue and lie in a file beside it, which is mapped: a filter passes over 100,000
-//! pictures in some tenths of a millisecond, where rows of the database take forty. The file tells which generation of the
-//! catalogue it was made of, and is made anew for any other; where it cannot be written, the next search derives them
-//! again. Folders and cameras are numbers of names, so that a condition looks at each name once.
+//! The columns are derived from the catalogue and lie in a file beside it, which is mapped: a filter looks at a few bytes of
+//! each picture in place of a row of the database. The file tells which generation of the catalogue it was made of, and is
+//! made anew for any other; where it cannot be written, the next search derives them again. Folders and cameras are numbers
+//! of names, so that a condition looks at each name once.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
